@@ -1,0 +1,37 @@
+/** Facts of one request or connection, as routing and policy judge them: values only, no I/O. */
+
+/** An HTTP request's facts. Implemented without copying by the HTTP engine. */
+export interface HttpFacts {
+  /** As sent; methods are case-sensitive (RFC 9110 section 9.1). */
+  readonly method: string
+  /** The raw path, percent-encoding untouched, without query; begins with `/` (or is `*` for OPTIONS). */
+  readonly path: string
+  /** Without the `?`; empty when there is none. */
+  readonly query: string
+  /** Host header or authority of an absolute-form target, as sent (may carry a port). Empty if absent. */
+  readonly authority: string
+  /** Value of a header by its lower-case name; several lines are joined with `, `; undefined if absent. */
+  header(lowerCaseName: string): string | undefined
+}
+
+/** A verified peer. */
+export interface PeerIdentity {
+  readonly namespace: string
+  readonly serviceAccount: string
+  /** Without `spiffe://`, as Istio policies write it: `cluster.local/ns/NS/sa/SA`. */
+  readonly principal: string
+}
+
+/** A connection's facts at the destination. */
+export interface ConnectionFacts {
+  /** Absent: the peer has no verified identity (plain text from outside the mesh). */
+  readonly source?: PeerIdentity
+  /** Peer address in canonical text. */
+  readonly sourceIp: string
+  readonly destinationIp: string
+  readonly destinationPort: number
+}
+
+export type Verdict =
+  | { readonly kind: 'allow'; readonly policy?: string; readonly rule?: number; readonly reason: string }
+  | { readonly kind: 'deny'; readonly policy?: string; readonly rule?: number; readonly reason: string }

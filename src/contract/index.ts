@@ -1,0 +1,5 @@
+export * from './facts.ts'
+export * from './mesh.ts'
+export * from './messages.ts'
+export * from './ports.ts'
+export * from './refusals.ts'

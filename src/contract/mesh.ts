@@ -1,0 +1,220 @@
+/**
+ * The mesh as the proxies know it: plain JSON values, compiled by the agent from Kubernetes objects,
+ * validated and normalised, so that a proxy never meets Kubernetes' own shapes. An object that does
+ * not validate is still here, as a value that refuses (`invalid`): nothing is skipped.
+ */
+
+export type MeshObject = Workload | MeshService | HttpRoute | ReferenceGrant | AuthorizationPolicy | NamespaceInfo
+
+/** Key of an object within a world, e.g. `workload:shop/web-1`. */
+export function meshKey(object: { readonly kind: string; readonly namespace: string; readonly name: string }): string {
+  return `${object.kind}:${object.namespace}/${object.name}`
+}
+
+interface Named {
+  readonly namespace: string
+  readonly name: string
+}
+
+export interface NamespaceInfo extends Named {
+  readonly kind: 'namespace'
+  /** Empty for a namespace (namespaces have no namespace). */
+  readonly namespace: ''
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** A pod. */
+export interface Workload extends Named {
+  readonly kind: 'workload'
+  readonly uid: string
+  readonly serviceAccount: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Pod addresses, IPv4 and IPv6, in canonical text. Empty until known. */
+  readonly addresses: readonly string[]
+  readonly node: string
+  readonly hostNetwork: boolean
+  /** Opted in (annotation or namespace label), and not on the host network. */
+  readonly optedIn: boolean
+  readonly ready: boolean
+  /** Has a deletionTimestamp, or its phase is Succeeded or Failed. */
+  readonly terminating: boolean
+  /** The owner people know it by: Deployment, StatefulSet, …; the pod's own name if it has none. */
+  readonly owner: string
+  /** Labels app / app.kubernetes.io/name and version / app.kubernetes.io/version; `unknown` if absent. */
+  readonly app: string
+  readonly version: string
+}
+
+export type AppProtocol = 'http' | 'http2' | 'grpc' | 'tls' | 'tcp' | 'unknown'
+
+export interface ServicePort {
+  readonly name: string
+  readonly port: number
+  /** From appProtocol, or from the port name's prefix (`http-…`); `unknown` means detect. */
+  readonly protocol: AppProtocol
+}
+
+export interface Endpoint {
+  readonly address: string
+  readonly port: number
+  readonly ready: boolean
+  readonly terminating: boolean
+  /** `namespace/name` of the pod, when it is one. */
+  readonly workload?: string
+}
+
+export interface MeshService extends Named {
+  readonly kind: 'service'
+  /** ClusterIPs in canonical text; empty for headless Services. */
+  readonly addresses: readonly string[]
+  readonly ports: readonly ServicePort[]
+  /** Endpoints per Service port number (as a string key). */
+  readonly endpoints: Readonly<Record<string, readonly Endpoint[]>>
+  /** True when the endpoints come from EndpointSlices, false when from the selector. */
+  readonly sliced: boolean
+}
+
+// ── Routes (Gateway API HTTPRoute with a Service parent) ────────────────────────────────────────
+
+export type StringMatch =
+  | { readonly type: 'Exact'; readonly value: string }
+  | { readonly type: 'RegularExpression'; readonly value: string }
+
+export interface PathMatch {
+  readonly type: 'Exact' | 'PathPrefix' | 'RegularExpression'
+  readonly value: string
+}
+
+export interface RouteMatch {
+  readonly path: PathMatch
+  readonly method?: string
+  readonly headers: readonly { readonly name: string; readonly match: StringMatch }[]
+  readonly query: readonly { readonly name: string; readonly match: StringMatch }[]
+}
+
+export interface HeaderEdit {
+  readonly set: readonly { readonly name: string; readonly value: string }[]
+  readonly add: readonly { readonly name: string; readonly value: string }[]
+  readonly remove: readonly string[]
+}
+
+export type PathRewrite =
+  | { readonly type: 'ReplaceFullPath'; readonly value: string }
+  | { readonly type: 'ReplacePrefixMatch'; readonly value: string }
+
+export type RouteFilter =
+  | { readonly type: 'RequestHeaderModifier'; readonly edit: HeaderEdit }
+  | { readonly type: 'ResponseHeaderModifier'; readonly edit: HeaderEdit }
+  | { readonly type: 'URLRewrite'; readonly hostname?: string; readonly path?: PathRewrite }
+  | {
+      readonly type: 'RequestRedirect'
+      readonly scheme?: string
+      readonly hostname?: string
+      readonly port?: number
+      readonly path?: PathRewrite
+      readonly statusCode: number
+    }
+
+export interface RouteBackend {
+  /** 0 … 1 000 000. */
+  readonly weight: number
+  readonly filters: readonly RouteFilter[]
+  readonly service: { readonly namespace: string; readonly name: string; readonly port: number }
+  /** Set when the reference can never work (unknown kind, no port): its share of requests gets 500. */
+  readonly invalid?: string
+}
+
+export interface RouteRule {
+  readonly name?: string
+  /** Never empty: a rule without matches gets PathPrefix `/`. */
+  readonly matches: readonly RouteMatch[]
+  readonly filters: readonly RouteFilter[]
+  readonly backends: readonly RouteBackend[]
+  readonly requestTimeoutMs?: number
+  readonly backendRequestTimeoutMs?: number
+}
+
+export interface RouteParent {
+  readonly service: { readonly namespace: string; readonly name: string }
+  readonly port?: number
+  /** A Service parent's section is a port name. */
+  readonly sectionName?: string
+}
+
+export interface HttpRoute extends Named {
+  readonly kind: 'http-route'
+  /** RFC 3339; the tie-break of the specification. Empty sorts last. */
+  readonly createdAt: string
+  readonly parents: readonly RouteParent[]
+  /** Ignored for Service parents, as the specification says; kept for `explain`. */
+  readonly hostnames: readonly string[]
+  readonly rules: readonly RouteRule[]
+  /** The object did not validate: one line, with the field. All its requests get 500. */
+  readonly invalid?: string
+}
+
+export interface ReferenceGrant extends Named {
+  readonly kind: 'reference-grant'
+  readonly from: readonly { readonly kind: string; readonly namespace: string }[]
+  /** Kinds (and names) in the grant's own namespace that may be referred to. */
+  readonly to: readonly { readonly kind: string; readonly name?: string }[]
+}
+
+// ── Policy (Istio's AuthorizationPolicy) ────────────────────────────────────────────────────────
+
+export interface AuthorizationPolicy extends Named {
+  readonly kind: 'authorization-policy'
+  /** Apply to the whole mesh: the object is in the root namespace (`weir-system`) and selects nothing. */
+  readonly scope: 'mesh' | 'namespace' | 'workload'
+  /** matchLabels; empty for mesh and namespace scope. */
+  readonly selector: Readonly<Record<string, string>>
+  /** Services it targets instead (targetRefs), names in its own namespace. */
+  readonly services: readonly string[]
+  readonly action: 'ALLOW' | 'DENY' | 'AUDIT'
+  readonly rules: readonly AuthorizationRule[]
+  /**
+   * The object did not validate: one line, with the field. It denies everything it selects
+   * (or, when not even its selector can be read, everything in its namespace).
+   */
+  readonly invalid?: string
+}
+
+/** from, to, when are AND-ed; the entries of from and of to are OR-ed; `undefined` matches all. */
+export interface AuthorizationRule {
+  readonly from?: readonly AuthorizationSource[]
+  readonly to?: readonly AuthorizationOperation[]
+  readonly when?: readonly AuthorizationCondition[]
+}
+
+/** Fields are AND-ed, values within a field OR-ed; absent fields match all. */
+export interface AuthorizationSource {
+  readonly principals?: readonly string[]
+  readonly notPrincipals?: readonly string[]
+  readonly namespaces?: readonly string[]
+  readonly notNamespaces?: readonly string[]
+  readonly serviceAccounts?: readonly string[]
+  readonly notServiceAccounts?: readonly string[]
+  readonly ipBlocks?: readonly string[]
+  readonly notIpBlocks?: readonly string[]
+  readonly remoteIpBlocks?: readonly string[]
+  readonly notRemoteIpBlocks?: readonly string[]
+  readonly requestPrincipals?: readonly string[]
+  readonly notRequestPrincipals?: readonly string[]
+}
+
+export interface AuthorizationOperation {
+  readonly hosts?: readonly string[]
+  readonly notHosts?: readonly string[]
+  readonly ports?: readonly string[]
+  readonly notPorts?: readonly string[]
+  readonly methods?: readonly string[]
+  readonly notMethods?: readonly string[]
+  readonly paths?: readonly string[]
+  readonly notPaths?: readonly string[]
+}
+
+export interface AuthorizationCondition {
+  readonly key: string
+  readonly values?: readonly string[]
+  readonly notValues?: readonly string[]
+}

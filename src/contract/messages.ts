@@ -1,0 +1,148 @@
+/**
+ * Messages between the agent and a proxy. They travel as JSON over the child's IPC channel; file
+ * descriptors travel beside them over a SOCK_SEQPACKET pair, one packet per `ticket`, always sent
+ * before the message that names the ticket (so the receiver never waits for it).
+ */
+import type { MeshObject } from './mesh.ts'
+
+/** Process settings of a proxy; sent once, first. */
+export interface ProxySettings {
+  readonly proxyId: number
+  readonly node: string
+  readonly trustDomain: string
+  /** File descriptor or path for the access log; `off` for none. */
+  readonly accessLog: 'stdout' | 'off' | string
+  readonly limits: ProxyLimits
+}
+
+export interface ProxyLimits {
+  /** Largest request or response head, bytes, start line included. */
+  readonly maxHeadBytes: number
+  readonly maxHeaders: number
+  /** A request head must be complete this long after its first byte, ms. */
+  readonly headTimeoutMs: number
+  /** Longest silence inside a request or response body, ms. */
+  readonly bodyIdleTimeoutMs: number
+  /** A kept-alive client connection without a request is closed after this, ms. */
+  readonly clientIdleTimeoutMs: number
+  /** An idle pooled upstream connection is closed after this, ms. */
+  readonly upstreamIdleTimeoutMs: number
+  readonly connectTimeoutMs: number
+  /** Silence of both sides after which an opaque TCP connection is closed, ms; 0 for never. */
+  readonly tcpIdleTimeoutMs: number
+  /** Connections that one pod may hold in one proxy. */
+  readonly maxConnectionsPerPod: number
+  /** Requests in flight (until the end of the body) of one pod in one proxy. */
+  readonly maxRequestsPerPod: number
+}
+
+export const PROXY_LIMITS_DEFAULT: ProxyLimits = {
+  maxHeadBytes: 65536,
+  maxHeaders: 128,
+  headTimeoutMs: 10_000,
+  bodyIdleTimeoutMs: 60_000,
+  clientIdleTimeoutMs: 300_000,
+  upstreamIdleTimeoutMs: 30_000,
+  connectTimeoutMs: 5_000,
+  tcpIdleTimeoutMs: 3_600_000,
+  maxConnectionsPerPod: 10_000,
+  maxRequestsPerPod: 10_000,
+}
+
+export type Direction = 'outbound' | 'inbound'
+export interface ListenerSpec {
+  readonly direction: Direction
+  readonly family: 4 | 6
+  readonly port: number
+}
+
+/**
+ * Kinds of upstream sockets the broker makes, all unconnected, non-blocking and marked PACKET_MARK.
+ * `plain`: leaves with the pod's own address. `transparent`: also IP_TRANSPARENT and IP_FREEBIND,
+ * so that the unprivileged proxy may bind it to the client's address.
+ */
+export type SocketKind = 'plain' | 'transparent'
+
+export type AgentToProxy =
+  | { readonly type: 'settings'; readonly settings: ProxySettings }
+  | {
+      readonly type: 'world'
+      readonly version: number
+      /** True: forget everything first. */
+      readonly reset: boolean
+      readonly upsert: readonly MeshObject[]
+      /** Keys as made by `meshKey`. */
+      readonly remove: readonly string[]
+    }
+  /** A pod is enrolled: the ticket's packet carries one listening socket per entry, in this order. */
+  | {
+      readonly type: 'pod-add'
+      readonly ticket: number
+      readonly uid: string
+      /** `namespace/name` of its Workload. */
+      readonly workload: string
+      readonly listeners: readonly ListenerSpec[]
+    }
+  /** Stop accepting; `drain` lets connections end by themselves, `now` cuts them (the pod is gone). */
+  | { readonly type: 'pod-remove'; readonly uid: string; readonly mode: 'drain' | 'now' }
+  /** Answer to `sockets-wanted`; the ticket's packet carries `count` sockets. */
+  | { readonly type: 'sockets'; readonly id: number; readonly ticket: number; readonly count: number }
+  | { readonly type: 'sockets-refused'; readonly id: number; readonly error: string }
+  /** Finish what is in flight, close idle connections, then answer `drained` and exit. */
+  | { readonly type: 'drain'; readonly graceMs: number }
+  | { readonly type: 'query'; readonly id: number; readonly what: ProxyQuery }
+
+export type ProxyQuery =
+  | { readonly kind: 'metrics' }
+  | { readonly kind: 'status' }
+
+export type ProxyToAgent =
+  /** Privileges are dropped and the control channel is up. */
+  | { readonly type: 'hello'; readonly pid: number }
+  | { readonly type: 'world-applied'; readonly version: number }
+  | { readonly type: 'pod-listening'; readonly uid: string }
+  /** The last connection of a removed pod has ended. */
+  | { readonly type: 'pod-drained'; readonly uid: string }
+  | {
+      readonly type: 'sockets-wanted'
+      readonly id: number
+      readonly uid: string
+      readonly kind: SocketKind
+      readonly family: 4 | 6
+      readonly count: number
+    }
+  | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
+  | { readonly type: 'drained' }
+
+/** `answer` to the query `metrics`. */
+export interface MetricsAnswer {
+  readonly families: readonly MetricFamily[]
+}
+export interface MetricFamily {
+  readonly name: string
+  readonly help: string
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  /** Upper bounds of the histogram's buckets, ascending, without +Inf. */
+  readonly buckets?: readonly number[]
+  readonly series: readonly MetricSeries[]
+}
+export interface MetricSeries {
+  readonly labels: Readonly<Record<string, string>>
+  /** Counter or gauge: one value. Histogram: one count per bucket (not cumulative), then +Inf, then sum. */
+  readonly values: readonly number[]
+}
+
+/** `answer` to the query `status`. */
+export interface ProxyStatusAnswer {
+  readonly pid: number
+  readonly worldVersion: number
+  readonly rssBytes: number
+  readonly eventLoopLagMs: number
+  readonly pods: readonly {
+    readonly uid: string
+    readonly workload: string
+    readonly connections: number
+    readonly requestsInFlight: number
+    readonly draining: boolean
+  }[]
+}

@@ -1,0 +1,57 @@
+/**
+ * What the mesh answers in its own name, and the flag by which logs and metrics name the reason.
+ * Flags are Envoy's where Envoy has one, so that existing dashboards and runbooks read them.
+ */
+
+/** Response flag: `-` when the answer is the application's own. */
+export type ResponseFlag =
+  /** No flag: the upstream's own answer. */
+  | '-'
+  /** Denied by authorization policy (Envoy RBAC: `UAEX` is external; Istio users look for this one). */
+  | 'RBAC'
+  /** No healthy upstream: the Service has no usable endpoint. */
+  | 'UH'
+  /** Upstream connection failure. */
+  | 'UF'
+  /** Upstream closed or reset the connection before it answered. */
+  | 'UC'
+  /** Upstream request timeout. */
+  | 'UT'
+  /** No route: a route's backend reference is invalid, or nothing matched. */
+  | 'NR'
+  /** Downstream closed before the answer was complete. */
+  | 'DC'
+  /** Malformed request from downstream. */
+  | 'DPE'
+  /** Malformed response from upstream. */
+  | 'UPE'
+  /** Downstream did not finish its request in time. */
+  | 'SI'
+  /** A limit of the shared proxy was reached (connections, requests of this pod). */
+  | 'UO'
+  /** The proxy is draining. */
+  | 'DR'
+  /** Redirect or fixed answer made by a route filter. */
+  | 'DI'
+
+export interface Refusal {
+  readonly status: number
+  readonly flag: ResponseFlag
+  readonly body: string
+}
+
+/** The one table of what a client is told. Details go to the log, never to the client. */
+export const REFUSAL = {
+  denied: { status: 403, flag: 'RBAC', body: 'weir: denied by policy' },
+  noEndpoint: { status: 503, flag: 'UH', body: 'weir: no healthy endpoint' },
+  connectFailed: { status: 503, flag: 'UF', body: 'weir: could not connect to the upstream' },
+  upstreamReset: { status: 502, flag: 'UC', body: 'weir: the upstream closed the connection' },
+  upstreamMalformed: { status: 502, flag: 'UPE', body: 'weir: malformed response from the upstream' },
+  requestTimeout: { status: 504, flag: 'UT', body: 'weir: the upstream did not answer in time' },
+  clientTimeout: { status: 408, flag: 'SI', body: 'weir: the request did not arrive in time' },
+  invalidRoute: { status: 500, flag: 'NR', body: 'weir: no valid backend' },
+  noRoute: { status: 404, flag: 'NR', body: 'weir: no route' },
+  malformed: { status: 400, flag: 'DPE', body: 'weir: malformed request' },
+  tooLarge: { status: 431, flag: 'DPE', body: 'weir: request head too large' },
+  overload: { status: 503, flag: 'UO', body: 'weir: too many requests in flight' },
+} as const satisfies Record<string, Refusal>
