@@ -1,0 +1,120 @@
+/** What the admin API is told of the agent: gathered when asked for. */
+import type { MetricsAnswer } from '#contract'
+import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
+import type { AgentConfig } from './config.ts'
+import type { AgentCounters } from './counters.ts'
+import type { Enroller } from './enrol/enroller.ts'
+import type { MeshState } from './mesh-state.ts'
+import type { ProxyPool } from './supervise/proxy-pool.ts'
+
+export interface BackendParts {
+  readonly config: AgentConfig
+  readonly mesh: MeshState
+  readonly pool: ProxyPool
+  readonly enroller: Enroller
+  readonly counters: AgentCounters
+  readonly startedAt: number
+  readonly version: string
+  isReady(): boolean
+}
+
+export function createBackend(parts: BackendParts): AdminBackend {
+  const { config, mesh, pool, enroller, counters } = parts
+  return {
+    get ready() {
+      return parts.isReady()
+    },
+    get snapshot() {
+      return mesh.snapshot
+    },
+    status: () => agentStatus(parts),
+    pods: () => podStatuses(parts),
+    problems: () => problems(parts),
+    metrics: async (): Promise<readonly MetricsAnswer[]> => [
+      { families: counters.families() },
+      ...(await pool.metrics()),
+    ],
+    config: () => ({ ...config, admin: config.admin ?? 'none', enrolled: enroller.list().length }),
+  }
+}
+
+async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
+  const { config, mesh, pool, enroller, counters } = parts
+  const proxies = (await pool.status()).map(({ id, state, pid, restarts, worldVersion, lastStatus }): ProxyState => {
+    const pods = lastStatus?.pods ?? []
+    return {
+      id,
+      state,
+      pid,
+      restarts,
+      worldVersion,
+      rssBytes: lastStatus?.rssBytes ?? 0,
+      eventLoopLagMs: lastStatus?.eventLoopLagMs ?? 0,
+      pods: pods.length,
+      connections: pods.reduce((sum, pod) => sum + pod.connections, 0),
+      requestsInFlight: pods.reduce((sum, pod) => sum + pod.requestsInFlight, 0),
+    }
+  })
+  return {
+    node: config.node,
+    version: parts.version,
+    pid: process.pid,
+    trustDomain: config.trustDomain,
+    source: `directory ${config.manifests}`,
+    startedAt: parts.startedAt,
+    ready: parts.isReady(),
+    worldVersion: mesh.version,
+    optedInPods: mesh.wishes.length,
+    enrolledPods: enroller.list().filter(({ state }) => state === 'enrolled').length,
+    repairs: counters.total('weir_enrolment_repairs_total'),
+    problems: problems(parts).length,
+    proxies,
+  }
+}
+
+async function podStatuses({ config, mesh, pool, enroller }: BackendParts): Promise<readonly PodStatus[]> {
+  const states = new Map(enroller.list().map((status) => [status.uid, status]))
+  const served = (await pool.status()).flatMap(({ lastStatus }) => lastStatus?.pods ?? [])
+  return mesh
+    .objects()
+    .filter((object) => object.kind === 'workload')
+    .map((workload): PodStatus => {
+      const status = states.get(workload.uid)
+      const here = served.filter(({ uid }) => uid === workload.uid)
+      return {
+        namespace: workload.namespace,
+        name: workload.name,
+        uid: workload.uid,
+        serviceAccount: workload.serviceAccount,
+        addresses: workload.addresses,
+        optedIn: workload.optedIn,
+        state:
+          status?.state ??
+          (workload.optedIn && workload.node === config.node && !workload.terminating ? 'enrolling' : 'outside'),
+        detail: status?.detail ?? '',
+        verifiedAt: status?.verifiedAt ?? 0,
+        repairs: status?.repairs ?? 0,
+        proxies: status === undefined ? [] : pool.handOf(workload.uid),
+        connections: here.reduce((sum, { connections }) => sum + connections, 0),
+        requestsInFlight: here.reduce((sum, { requestsInFlight }) => sum + requestsInFlight, 0),
+      }
+    })
+}
+
+function problems({ mesh, enroller }: BackendParts): readonly Problem[] {
+  const names = new Map(mesh.wishes.map(({ uid, namespace, name }) => [uid, `Pod ${namespace}/${name}`]))
+  return [
+    ...mesh.problems.map((problem): Problem => {
+      const where = [problem.file, problem.object].filter((part) => part !== undefined).join(': ')
+      const message = problem.field === undefined ? problem.message : `${problem.field}: ${problem.message}`
+      return { severity: 'error', subject: where, message, remedy: '' }
+    }),
+    ...enroller
+      .list()
+      .filter(({ detail }) => detail !== '')
+      .map(({ uid, detail }): Problem => {
+        const subject = names.get(uid) ?? uid
+        return { severity: 'error', subject, message: detail.replace(`${subject}: `, ''), remedy: '' }
+      }),
+  ]
+}

@@ -1,0 +1,86 @@
+/**
+ * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
+ * shown to users as it is, so it never carries a key, a certificate or a token.
+ */
+import type { MetricsAnswer } from '#contract'
+import type { Snapshot } from '#mesh'
+
+export interface AdminBackend {
+  /** True once every local opted-in pod is enrolled, or has failed and says so among the problems. */
+  readonly ready: boolean
+  /** The world as of now; read once per request, so that an answer never mixes two worlds. */
+  readonly snapshot: Snapshot
+  status(): Promise<AgentStatus>
+  pods(): Promise<readonly PodStatus[]>
+  problems(): readonly Problem[]
+  /** The agent's own answer and one per proxy that is up. */
+  metrics(): Promise<readonly MetricsAnswer[]>
+  /** The configuration in force, with its defaults; values are shown to whoever may reach the admin address. */
+  config(): Readonly<Record<string, unknown>>
+}
+
+export interface AgentStatus {
+  readonly node: string
+  readonly version: string
+  readonly pid: number
+  readonly trustDomain: string
+  /** Where the objects come from, e.g. `directory /etc/weir`. */
+  readonly source: string
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  readonly ready: boolean
+  readonly worldVersion: number
+  /** Pods of this node that are opted in, and how many of those are enrolled. */
+  readonly optedInPods: number
+  readonly enrolledPods: number
+  /** Rules or listeners found missing and restored, since the start. */
+  readonly repairs: number
+  readonly problems: number
+  readonly proxies: readonly ProxyState[]
+}
+
+export interface ProxyState {
+  readonly id: number
+  readonly state: 'starting' | 'up' | 'restarting' | 'draining' | 'down'
+  /** 0 while there is no process. */
+  readonly pid: number
+  readonly restarts: number
+  readonly worldVersion: number
+  readonly rssBytes: number
+  readonly eventLoopLagMs: number
+  readonly pods: number
+  readonly connections: number
+  readonly requestsInFlight: number
+}
+
+export interface PodStatus {
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  readonly serviceAccount: string
+  readonly addresses: readonly string[]
+  readonly optedIn: boolean
+  readonly state: PodState
+  /** Why it is not enrolled, with the remedy; empty when there is nothing to say. */
+  readonly detail: string
+  /** Milliseconds since the epoch when its rules and listeners were last found right; 0 for never. */
+  readonly verifiedAt: number
+  readonly repairs: number
+  /** Ids of the proxies that serve it. */
+  readonly proxies: readonly number[]
+  readonly connections: number
+  readonly requestsInFlight: number
+}
+
+/** `outside`: not opted in, or on another node. */
+export type PodState = 'enrolled' | 'enrolling' | 'failed' | 'draining' | 'outside'
+
+export interface Problem {
+  readonly severity: 'error' | 'warning'
+  /** File, object or process it is about, e.g. `shop.yaml: HTTPRoute shop/reviews`. */
+  readonly subject: string
+  /** One line: what is wrong, with the field. */
+  readonly message: string
+  /** One line; empty when the message already says it. */
+  readonly remedy: string
+}

@@ -1,0 +1,35 @@
+/** The question put to `explain`: `from=NS/POD&to=URL&method=M&header=K:V` (header any number of times). */
+
+export interface ExplainQuery {
+  /** `namespace/name` of the client's pod. */
+  readonly from: string
+  readonly to: URL
+  readonly method: string
+  /** Lower-case name to value; values of equal names are joined with `, `. */
+  readonly headers: ReadonlyMap<string, string>
+}
+
+/** The question, or one line saying what is wrong with it. */
+export function readExplainQuery(query: URLSearchParams): ExplainQuery | string {
+  const from = query.get('from') ?? ''
+  if (!/^[^/]+\/[^/]+$/.test(from)) return 'Field from: expected NAMESPACE/POD, such as shop/web-1'
+  const text = query.get('to') ?? ''
+  const to = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`)
+  if (to === null || to.hostname === '')
+    return `Field to: ${JSON.stringify(text)} is not a URL such as http://reviews:8080/v1`
+  if (to.protocol !== 'http:' && to.protocol !== 'https:' && to.protocol !== 'tcp:') {
+    return `Field to: scheme ${to.protocol}// is none of http://, https://, tcp://`
+  }
+  const method = query.get('method') ?? 'GET'
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(method))
+    return `Field method: ${JSON.stringify(method)} is not an HTTP method`
+  const headers = new Map<string, string>()
+  for (const line of query.getAll('header')) {
+    const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)$/s.exec(line)
+    if (parts === null) return `Field header: ${JSON.stringify(line)} is not NAME:VALUE`
+    const name = (parts[1] ?? '').toLowerCase()
+    const before = headers.get(name)
+    headers.set(name, before === undefined ? (parts[2] ?? '') : `${before}, ${parts[2] ?? ''}`)
+  }
+  return { from, to, method, headers }
+}

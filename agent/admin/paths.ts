@@ -1,0 +1,50 @@
+/** The admin API's paths: each asks the backend and renders the answer. No HTTP here. */
+import { mergeFamilies, PROMETHEUS_CONTENT_TYPE, renderPrometheus } from '#telemetry'
+import type { AdminBackend } from './backend.ts'
+import { explain, readExplainQuery } from './explain.ts'
+import type { Reply } from './reply.ts'
+import { errorReply, jsonReply, textReply } from './reply.ts'
+import { listPolicies, listRoutes } from './world-listing.ts'
+
+type Answer = (backend: AdminBackend, query: URLSearchParams) => Reply | Promise<Reply>
+
+const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
+  ['/healthz/live', () => textReply('ok\n')],
+  ['/healthz/ready', (backend) => (backend.ready ? textReply('ok\n') : textReply('not ready\n', 503))],
+  ['/metrics', metricsReply],
+  ['/config', (backend) => jsonReply(withoutSecrets(backend.config()))],
+  ['/status', async (backend) => jsonReply(await backend.status())],
+  ['/pods', async (backend) => jsonReply(await backend.pods())],
+  ['/problems', (backend) => jsonReply(backend.problems())],
+  ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
+  ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot))],
+  ['/explain', explainReply],
+])
+
+/** `path` without query. Rejects only for what the backend throws. */
+export async function answerPath(backend: AdminBackend, path: string, query: URLSearchParams): Promise<Reply> {
+  const answer = PATHS.get(path)
+  if (answer === undefined) return errorReply(404, `No such path; there are ${[...PATHS.keys()].join(', ')}`)
+  return answer(backend, query)
+}
+
+async function metricsReply(backend: AdminBackend): Promise<Reply> {
+  return textReply(renderPrometheus(mergeFamilies(await backend.metrics())), 200, PROMETHEUS_CONTENT_TYPE)
+}
+
+async function explainReply(backend: AdminBackend, query: URLSearchParams): Promise<Reply> {
+  const asked = readExplainQuery(query)
+  if (typeof asked === 'string') return errorReply(400, asked)
+  const { trustDomain } = await backend.status()
+  const found = explain(backend.snapshot, trustDomain, asked)
+  return typeof found === 'string' ? errorReply(404, found) : jsonReply(found)
+}
+
+const SECRET_NAME = /token|secret|password|privatekey|credential/i
+
+/** A second fence: the configuration holds paths, not secrets, but a field named like one is never shown. */
+function withoutSecrets(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(config).map(([name, value]) => [name, SECRET_NAME.test(name) ? '(not shown)' : value]),
+  )
+}

@@ -1,0 +1,76 @@
+/** The agent's own metrics: what it knows of itself, its proxies and its pods, taken when someone asks. */
+import { readFileSync } from 'node:fs'
+import type { MetricsAnswer } from '#contract'
+import type { ValueFamily, ValueHandle } from '#telemetry'
+import { Metrics } from '#telemetry'
+import type { AgentStatus } from './backend.ts'
+
+export class AgentMetrics {
+  readonly #metrics = new Metrics()
+  readonly #enrolled: ValueHandle
+  readonly #optedIn: ValueHandle
+  readonly #worldVersion: ValueHandle
+  readonly #repairs: ValueHandle
+  readonly #problems: ValueHandle
+  readonly #ready: ValueHandle
+  readonly #build: ValueFamily<'version' | 'node_version'>
+  readonly #proxyUp: ValueFamily<'proxy'>
+  readonly #proxyRestarts: ValueFamily<'proxy'>
+  readonly #lag: ValueFamily<'process'>
+  readonly #rss: ValueFamily<'process'>
+  readonly #cpu: ValueFamily<'process'>
+
+  constructor() {
+    const gauge = <L extends string>(name: string, help: string, labels: readonly L[]) =>
+      this.#metrics.gauge({ name, help, labels })
+    const counter = <L extends string>(name: string, help: string, labels: readonly L[]) =>
+      this.#metrics.counter({ name, help, labels })
+    this.#enrolled = gauge('weir_enrolled_pods', 'Pods of this node whose traffic is intercepted.', []).handle({})
+    this.#optedIn = gauge('weir_opted_in_pods', 'Pods of this node that have opted in.', []).handle({})
+    this.#worldVersion = gauge('weir_world_version', 'Version of the world that the agent holds.', []).handle({})
+    this.#repairs = counter('weir_repairs_total', 'Rules or listeners found missing and restored.', []).handle({})
+    this.#problems = gauge('weir_problems', 'Problems that the agent reports now.', []).handle({})
+    this.#ready = gauge('weir_ready', '1 once every opted-in pod of this node is enrolled.', []).handle({})
+    this.#build = gauge('weir_build_info', 'Always 1; the version is in the labels.', ['version', 'node_version'])
+    this.#proxyUp = gauge('weir_proxy_up', '1 while the proxy is serving.', ['proxy'])
+    this.#proxyRestarts = counter('weir_proxy_restarts_total', 'Times the proxy was started again.', ['proxy'])
+    this.#lag = gauge('weir_event_loop_lag_milliseconds', 'Event loop lag of a proxy.', ['process'])
+    this.#rss = gauge('weir_process_resident_memory_bytes', 'Resident memory of a process.', ['process'])
+    this.#cpu = counter('weir_process_cpu_seconds_total', 'User and system time of a process.', ['process'])
+  }
+
+  /** One more answer for `AdminBackend.metrics`, beside those of the proxies. */
+  collect(status: AgentStatus): MetricsAnswer {
+    this.#enrolled.value = status.enrolledPods
+    this.#optedIn.value = status.optedInPods
+    this.#worldVersion.value = status.worldVersion
+    this.#repairs.value = status.repairs
+    this.#problems.value = status.problems
+    this.#ready.value = status.ready ? 1 : 0
+    this.#build.handle({ version: status.version, node_version: process.version }).value = 1
+    this.#rss.handle({ process: 'agent' }).value = process.memoryUsage.rss()
+    const { user, system } = process.cpuUsage()
+    this.#cpu.handle({ process: 'agent' }).value = (user + system) / 1e6
+    for (const proxy of status.proxies) {
+      const name = `proxy-${proxy.id}`
+      this.#proxyUp.handle({ proxy: name }).value = proxy.state === 'up' ? 1 : 0
+      this.#proxyRestarts.handle({ proxy: name }).value = proxy.restarts
+      this.#lag.handle({ process: name }).value = proxy.eventLoopLagMs
+      this.#rss.handle({ process: name }).value = proxy.rssBytes
+      this.#cpu.handle({ process: name }).value = cpuSecondsOf(proxy.pid)
+    }
+    return this.#metrics.snapshot()
+  }
+}
+
+/** From /proc/PID/stat (proc(5), fields 14 and 15, in ticks of 10 ms); 0 when there is no such process. */
+function cpuSecondsOf(pid: number): number {
+  if (pid <= 0) return 0
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return (Number(fields[11]) + Number(fields[12])) / 100
+  } catch {
+    return 0
+  }
+}

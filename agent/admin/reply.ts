@@ -1,0 +1,20 @@
+/** What an admin path answers: a status and a text, nothing of HTTP's own. */
+
+export interface Reply {
+  readonly status: number
+  readonly contentType: string
+  readonly body: string
+}
+
+export function jsonReply(value: unknown, status = 200): Reply {
+  return { status, contentType: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` }
+}
+
+export function textReply(body: string, status = 200, contentType = 'text/plain; charset=utf-8'): Reply {
+  return { status, contentType, body }
+}
+
+/** Errors are one line, under `error`. */
+export function errorReply(status: number, error: string): Reply {
+  return jsonReply({ error }, status)
+}

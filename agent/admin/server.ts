@@ -1,0 +1,131 @@
+/**
+ * The admin API over HTTP: on a socket that only root may open, and on a TCP address. Bounded in connections,
+ * heads and time; whatever goes wrong inside is answered and logged, and never reaches the agent.
+ */
+
+import { once } from 'node:events'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import { isIP } from 'node:net'
+import { errorLine } from '#base'
+import type { AdminBackend } from './backend.ts'
+import { listenOnAddress, listenOnSocket } from './listen.ts'
+import { answerPath } from './paths.ts'
+import type { Reply } from './reply.ts'
+import { errorReply } from './reply.ts'
+
+export interface AdminOptions {
+  /** STATE_DIR/admin.sock; made with mode 0600, removed on dispose. */
+  readonly socketPath: string
+  /** `HOST:PORT`, `[IPv6]:PORT`; no TCP listener when absent. */
+  readonly address?: string
+  readonly backend: AdminBackend
+  readonly logger: { warn(details: object, message: string): void }
+  /** Longest that the backend may take for one answer. Default 5 000. */
+  readonly answerTimeoutMs?: number
+}
+
+export interface AdminServer extends AsyncDisposable {
+  /** Where TCP listens in fact (port 0 asks for any), or undefined. */
+  readonly address: string | undefined
+}
+
+const MAX_CONNECTIONS = 64
+
+/** Throws `WEIR_ADMIN_LISTEN`, one line that names the address and the flag, when it cannot listen. */
+export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
+  const local = createAdminServer(options, 'any')
+  await listenOnSocket(local, options.socketPath)
+  if (options.address === undefined) return disposable([local], undefined)
+  const remote = createAdminServer(options, hostRule(options.address))
+  try {
+    const address = await listenOnAddress(remote, options.address)
+    return disposable([local, remote], address)
+  } catch (error) {
+    await closeServer(local)
+    throw error
+  }
+}
+
+/** `loopback`: the Host header must be an address or `localhost`, against pages that rebind their name to us. */
+type HostRule = 'any' | 'loopback'
+
+function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
+  const limits = { maxHeaderSize: 16_384, headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000 }
+  const server = createServer(limits, (request, response) => {
+    handle(options, hosts, request, response).catch((error: unknown) => {
+      options.logger.warn({ err: error }, 'admin answer failed')
+      response.destroy()
+    })
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.on('error', (error) => options.logger.warn({ err: error }, 'admin server error'))
+  server.on('clientError', (_error, socket) => socket.destroy())
+  return server
+}
+
+async function handle(
+  options: AdminOptions,
+  hosts: HostRule,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const reply = await decideReply(options, hosts, request)
+  request.resume()
+  response.writeHead(reply.status, {
+    'content-type': reply.contentType,
+    'content-length': Buffer.byteLength(reply.body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(reply.status === 405 ? { allow: 'GET, HEAD' } : {}),
+  })
+  response.end(request.method === 'HEAD' ? undefined : reply.body)
+}
+
+async function decideReply(options: AdminOptions, hosts: HostRule, request: IncomingMessage): Promise<Reply> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return errorReply(405, 'Only GET is answered here')
+  if (hosts === 'loopback' && !isAddress(request.headers.host ?? '')) {
+    return errorReply(421, 'Ask by address: this Host name is not ours')
+  }
+  const url = URL.parse(request.url ?? '/', 'http://admin')
+  if (url === null) return errorReply(400, 'Malformed request target')
+  const { promise: late, resolve } = Promise.withResolvers<Reply>()
+  const timer = setTimeout(
+    () => resolve(errorReply(504, `The agent did not answer ${url.pathname} in time`)),
+    options.answerTimeoutMs ?? 5_000,
+  )
+  try {
+    return await Promise.race([answerPath(options.backend, url.pathname, url.searchParams), late])
+  } catch (error) {
+    options.logger.warn({ err: error, path: url.pathname }, 'admin request failed')
+    return errorReply(500, errorLine(error))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function isAddress(host: string): boolean {
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  return name === 'localhost' || isIP(name) !== 0
+}
+
+function hostRule(address: string): HostRule {
+  return /^(127\.|localhost:|\[::1\])/.test(address) ? 'loopback' : 'any'
+}
+
+function disposable(servers: readonly Server[], address: string | undefined): AdminServer {
+  return {
+    address,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(servers.map(closeServer))
+    },
+  }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return
+  const closed = once(server, 'close')
+  server.close()
+  server.closeAllConnections()
+  await closed
+}

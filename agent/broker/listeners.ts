@@ -1,0 +1,68 @@
+/** The listening sockets of a pod, opened inside its network namespace and held by the agent for the pod's life. */
+import { WeirError } from '#base'
+import { INBOUND_PORT, type ListenerSpec, OUTBOUND_PORT } from '#contract'
+import {
+  bindSocket,
+  closeFd,
+  LinuxError,
+  listenSocket,
+  openTcpSocket,
+  setIpv6Only,
+  setReuseAddress,
+  withNetns,
+} from '#linux'
+
+export interface HeldListener {
+  readonly spec: ListenerSpec
+  readonly fd: number
+}
+
+/** Connections that wait here while a proxy is being replaced; the kernel caps it at net.core.somaxconn. */
+const BACKLOG = 4096
+
+/**
+ * Outbound on loopback only: nobody outside the pod can speak to it. Inbound on all addresses.
+ * @throws WeirError WEIR_AGENT_PORT_IN_USE, naming the port, with none left open
+ */
+export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): readonly HeldListener[] {
+  const held: HeldListener[] = []
+  try {
+    withNetns(netnsFd, () => {
+      for (const family of families) {
+        held.push(
+          openListener({ direction: 'outbound', family, port: OUTBOUND_PORT }, family === 4 ? '127.0.0.1' : '::1'),
+        )
+        held.push(openListener({ direction: 'inbound', family, port: INBOUND_PORT }, family === 4 ? '0.0.0.0' : '::'))
+      }
+    })
+    return held
+  } catch (thrown) {
+    closeListeners(held)
+    throw thrown
+  }
+}
+
+export function closeListeners(listeners: readonly HeldListener[]): void {
+  for (const { fd } of listeners) closeFd(fd)
+}
+
+function openListener(spec: ListenerSpec, address: string): HeldListener {
+  const fd = openTcpSocket(spec.family)
+  try {
+    setReuseAddress(fd)
+    if (spec.family === 6) setIpv6Only(fd)
+    bindSocket(fd, { address, port: spec.port })
+    listenSocket(fd, BACKLOG)
+    return { spec, fd }
+  } catch (cause) {
+    closeFd(fd)
+    if (cause instanceof LinuxError && cause.errnoName === 'EADDRINUSE') {
+      throw new WeirError(
+        'WEIR_AGENT_PORT_IN_USE',
+        `Port ${spec.port} (IPv${spec.family}) is in use inside the pod; the ${spec.direction} listener of the mesh needs it: stop what listens there (ss -ltnp).`,
+        { cause },
+      )
+    }
+    throw cause
+  }
+}

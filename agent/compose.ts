@@ -1,0 +1,114 @@
+/** Puts the agent together: objects → world and wishes → proxies and enrolments, and a way to look at it all. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PROXY_LIMITS_DEFAULT } from '#contract'
+import { openDirectorySource } from '#discovery'
+import { startAdmin } from './admin/server.ts'
+import { createBackend } from './admin-backend.ts'
+import type { AgentConfig } from './config.ts'
+import { AgentCounters } from './counters.ts'
+import { Enroller } from './enrol/enroller.ts'
+import { createLog } from './log.ts'
+import { MeshState } from './mesh-state.ts'
+import { ProxyPool } from './supervise/proxy-pool.ts'
+
+export interface RunningAgent {
+  /** Drains, removes the rules (unless they are to be kept) and ends everything, within bounded time. */
+  stop(reason: string): Promise<void>
+}
+
+const PROXY_MAIN = join(import.meta.dirname, '../src/proxy/main.ts')
+/** How long connections may go on after SIGTERM, ms; Kubernetes kills after 30 seconds. */
+const STOP_GRACE_MS = 10_000
+const LINGER_MS = 200
+
+/** @throws an error of one line when something it cannot do without is missing; nothing is left running then */
+export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
+  const startedAt = Date.now()
+  const log = createLog(config.logLevel, config.node)
+  const counters = new AgentCounters()
+  const mesh = new MeshState(config, log)
+  const pool = new ProxyPool({
+    count: config.proxies,
+    mainPath: PROXY_MAIN,
+    uid: config.proxyUid,
+    world: mesh,
+    log,
+    settings: (proxyId) => ({
+      proxyId,
+      node: config.node,
+      trustDomain: config.trustDomain,
+      accessLog: config.accessLog,
+      limits: PROXY_LIMITS_DEFAULT,
+    }),
+  })
+  const enroller = new Enroller({ stateDir: config.stateDir, host: pool, log, counters })
+
+  let ready = false
+  let begun = false
+  let enrolling: Promise<unknown> = Promise.resolve()
+  // Proxies hear of a change before it is acted on: a pod is never served in a world that does not know it.
+  mesh.onDelta = (delta) => pool.updateWorld(delta)
+  mesh.onWishes = (wishes) => {
+    if (begun) enrolling = enroller.setWishes(wishes)
+  }
+  const source = await openDirectorySource({
+    directory: config.manifests,
+    onChange: (objects, report) => mesh.update(objects, report.problems),
+  })
+  const backend = createBackend({
+    config,
+    mesh,
+    pool,
+    enroller,
+    counters,
+    startedAt,
+    version: readVersion(),
+    isReady: () => ready,
+  })
+  let admin: AsyncDisposable
+  try {
+    admin = await startAdmin({
+      socketPath: join(config.stateDir, 'admin.sock'),
+      ...(config.admin === undefined ? {} : { address: config.admin }),
+      backend,
+      logger: log,
+    })
+  } catch (thrown) {
+    await source[Symbol.asyncDispose]()
+    throw thrown
+  }
+
+  pool.start()
+  const starting = (async () => {
+    await enroller.clearLeftovers(new Set(mesh.wishes.map(({ uid }) => uid)))
+    begun = true
+    enrolling = enroller.setWishes(mesh.wishes)
+    await enrolling
+    ready = true
+    const enrolled = enroller.list().filter(({ state }) => state === 'enrolled').length
+    log.info({ pods: enrolled, failed: enroller.list().length - enrolled, tookMs: Date.now() - startedAt }, 'ready')
+  })()
+  starting.catch((thrown: unknown) => log.error({ err: thrown }, 'start failed'))
+
+  return {
+    stop: async (reason) => {
+      log.info({ reason }, 'stopping')
+      ready = false
+      await source[Symbol.asyncDispose]()
+      await starting.catch(() => undefined)
+      await enroller.stopRedirecting(config.keepRules)
+      await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
+      await pool.stop(STOP_GRACE_MS)
+      await enroller.close(config.keepRules)
+      await admin[Symbol.asyncDispose]()
+      log.info({}, 'stopped')
+    },
+  }
+}
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'))
+  const known = typeof manifest === 'object' && manifest !== null && 'version' in manifest
+  return known ? String(manifest.version) : 'unknown'
+}

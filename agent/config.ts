@@ -1,0 +1,127 @@
+/** The agent's command line: every mistake in it is told at once. */
+import { availableParallelism } from 'node:os'
+import { isAbsolute, resolve } from 'node:path'
+import { ADMIN_DEFAULT, STATE_DIR_DEFAULT, TRUST_DOMAIN_DEFAULT } from '#contract'
+import { LOG_LEVELS, type LogLevel } from './log.ts'
+
+export interface AgentConfig {
+  readonly node: string
+  readonly manifests: string
+  readonly stateDir: string
+  readonly trustDomain: string
+  readonly proxies: number
+  /** Undefined: no TCP address, the socket in the state directory only. */
+  readonly admin: string | undefined
+  readonly keepRules: boolean
+  readonly accessLog: string
+  readonly proxyUid: number
+  readonly logLevel: LogLevel
+}
+
+export const AGENT_USAGE = `weir agent --node NAME --manifests DIR [options]
+  --node NAME           this node, as in the pods' spec.nodeName
+  --manifests DIR       directory of Kubernetes YAML, followed live
+  --state-dir DIR       default ${STATE_DIR_DEFAULT}
+  --trust-domain NAME   default ${TRUST_DOMAIN_DEFAULT}
+  --proxies N           proxy processes; default half the processors, at least 1
+  --admin ADDR|none     default ${ADMIN_DEFAULT}
+  --access-log WHERE    stdout (default), off, or a file
+  --proxy-uid N         user and group that proxies run as; default 1337
+  --keep-rules          leave the rules in place on exit, for an upgrade
+  --log-level LEVEL     ${LOG_LEVELS.join(', ')}; default info`
+
+interface Flag {
+  readonly default?: string
+  /** What is wrong with a value; undefined when nothing is. */
+  readonly wrong: (value: string) => string | undefined
+}
+
+const anyText = (value: string) => (value === '' ? 'must not be empty' : undefined)
+const matching = (pattern: RegExp, expected: string) => (value: string) =>
+  pattern.test(value) ? undefined : `expected ${expected}, got ${JSON.stringify(value)}`
+const between = (least: number, most: number) => (value: string) =>
+  /^\d{1,9}$/.test(value) && Number(value) >= least && Number(value) <= most
+    ? undefined
+    : `expected a number from ${least} to ${most}, got ${JSON.stringify(value)}`
+
+const FLAGS: Readonly<Record<string, Flag>> = {
+  node: { wrong: matching(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'a node name (lower case, digits, - and .)') },
+  manifests: { wrong: anyText },
+  'state-dir': { default: STATE_DIR_DEFAULT, wrong: anyText },
+  'trust-domain': {
+    default: TRUST_DOMAIN_DEFAULT,
+    wrong: matching(/^[a-z0-9._-]{1,255}$/, 'a trust domain such as cluster.local'),
+  },
+  proxies: { default: String(Math.max(1, Math.floor(availableParallelism() / 2))), wrong: between(1, 64) },
+  admin: {
+    default: ADMIN_DEFAULT,
+    wrong: matching(/^(none|\[[0-9a-fA-F:.]+\]:\d{1,5}|[\w.-]+:\d{1,5})$/, 'HOST:PORT or none'),
+  },
+  'access-log': { default: 'stdout', wrong: anyText },
+  'proxy-uid': { default: '1337', wrong: between(1, 999_999_999) },
+  'log-level': {
+    default: 'info',
+    wrong: (value) =>
+      isLogLevel(value) ? undefined : `expected one of ${LOG_LEVELS.join(', ')}, got ${JSON.stringify(value)}`,
+  },
+}
+
+export type ParsedConfig =
+  | { readonly kind: 'config'; readonly config: AgentConfig }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'errors'; readonly errors: readonly string[] }
+
+/** @param args what follows `weir agent` */
+export function parseAgentArguments(args: readonly string[]): ParsedConfig {
+  const values = new Map<string, string>()
+  const errors: string[] = []
+  let keepRules = false
+  for (let i = 0; i < args.length; i++) {
+    const argument = args[i] ?? ''
+    if (argument === '--help' || argument === '-h') return { kind: 'help' }
+    const equals = argument.indexOf('=')
+    const name = argument.slice(2, equals < 0 ? undefined : equals)
+    if (argument === '--keep-rules') {
+      keepRules = true
+      continue
+    }
+    const flag = argument.startsWith('--') && Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined
+    if (flag === undefined) {
+      errors.push(`Unknown argument ${argument}; see weir agent --help.`)
+      continue
+    }
+    const value = equals >= 0 ? argument.slice(equals + 1) : args[++i]
+    const wrong = value === undefined ? 'needs a value' : flag.wrong(value)
+    if (wrong !== undefined) errors.push(`--${name}: ${wrong}.`)
+    else if (values.has(name)) errors.push(`--${name}: given twice.`)
+    values.set(name, value ?? '')
+  }
+  for (const [name, flag] of Object.entries(FLAGS)) {
+    if (values.has(name)) continue
+    if (flag.default === undefined) errors.push(`--${name}: missing.`)
+    else values.set(name, flag.default)
+  }
+  if (errors.length > 0) return { kind: 'errors', errors }
+  return { kind: 'config', config: toConfig((name) => values.get(name) ?? '', keepRules) }
+}
+
+function toConfig(value: (name: string) => string, keepRules: boolean): AgentConfig {
+  const accessLog = value('access-log')
+  const logLevel = value('log-level')
+  return {
+    node: value('node'),
+    manifests: resolve(value('manifests')),
+    stateDir: resolve(value('state-dir')),
+    trustDomain: value('trust-domain'),
+    proxies: Number(value('proxies')),
+    admin: value('admin') === 'none' ? undefined : value('admin'),
+    keepRules,
+    accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),
+    proxyUid: Number(value('proxy-uid')),
+    logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+  }
+}
+
+function isLogLevel(value: string): value is LogLevel {
+  return LOG_LEVELS.some((level) => level === value)
+}

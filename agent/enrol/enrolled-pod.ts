@@ -1,0 +1,174 @@
+/**
+ * A pod in the mesh: its namespace held open, its listeners, its rules. Making one, changing one and undoing
+ * one step by step; when, and one at a time, is the enroller's business.
+ */
+import { statSync } from 'node:fs'
+import { errorLine, WeirError } from '#base'
+import {
+  closeFd,
+  isListening,
+  legacyTableSize,
+  netnsIdentity,
+  nftablesGeneration,
+  openLegacyTablesSocket,
+  openNetfilterSocket,
+  openNetns,
+  withNetns,
+} from '#linux'
+import { closeListeners, type HeldListener, openListeners } from '../broker/listeners.ts'
+import {
+  applyRules,
+  type Exclusions,
+  inspectPod,
+  type RulesBefore,
+  type RulesContext,
+  removeRedirects,
+  removeTraces,
+  repairRules,
+} from '../iptables/pod-rules.ts'
+import type { EnrolmentWish } from './wish.ts'
+
+export interface EnrolledPod {
+  readonly wish: EnrolmentWish
+  readonly path: string
+  /** Device and inode of the namespace. */
+  readonly identity: string
+  readonly context: RulesContext
+  readonly before: RulesBefore
+  readonly probes: readonly ChangeProbe[]
+  listeners: readonly HeldListener[]
+  exclusions: Exclusions
+  closed: boolean
+}
+
+/** A cheap question whose answer changes whenever rules of the pod change. */
+interface ChangeProbe {
+  readonly fd: number
+  ask(): string
+}
+
+/**
+ * Opens namespace and listeners; no rule is in yet. @throws WeirError one line, with the remedy, nothing left open
+ * @param remembered what an earlier agent found before it changed this very namespace, if one did
+ */
+export async function preparePod(
+  wish: EnrolmentWish,
+  lockDir: string,
+  remembered: (identity: string) => RulesBefore | undefined,
+): Promise<EnrolledPod> {
+  if (wish.netns === undefined) {
+    throw new WeirError('WEIR_AGENT_NO_NETNS', 'No network namespace is named; set the annotation weir.dev/netns.')
+  }
+  const netnsFd = openNetns(wish.netns)
+  let listeners: readonly HeldListener[] = []
+  try {
+    const identity = netnsIdentity(netnsFd)
+    if (identity === ownIdentity()) {
+      throw new WeirError(
+        'WEIR_AGENT_NETNS_OWN',
+        `${wish.netns} is the node's own network namespace, which is never enrolled.`,
+      )
+    }
+    const context = { netnsFd, lockDir }
+    const inspected = await inspectPod(context)
+    const before = (inspected.hasRemains ? remembered(identity) : undefined) ?? inspected.before
+    listeners = openListeners(netnsFd, before.families)
+    const probes = openProbes(netnsFd, before)
+    return { wish, path: wish.netns, identity, context, before, probes, listeners, exclusions: wish, closed: false }
+  } catch (thrown) {
+    closeListeners(listeners)
+    closeFd(netnsFd)
+    throw thrown
+  }
+}
+
+export async function installRules(pod: EnrolledPod, exclusions: Exclusions): Promise<void> {
+  await applyRules(pod.context, pod.before, exclusions)
+  pod.exclusions = exclusions
+}
+
+export async function repairPodRules(pod: EnrolledPod): Promise<readonly string[]> {
+  return await repairRules(pod.context, pod.before, pod.exclusions)
+}
+
+export function stopRedirecting(pod: EnrolledPod): Promise<void> {
+  return removeRedirects(pod.context, pod.before)
+}
+
+export function clearTraces(pod: EnrolledPod): Promise<void> {
+  return removeTraces(pod.context, pod.before)
+}
+
+/** Opens the listeners again if one has stopped listening; returns what was wrong. The old ones are closed. */
+export function repairListeners(pod: EnrolledPod): readonly string[] {
+  const gone = pod.listeners.filter(({ fd }) => !isListening(fd))
+  if (gone.length === 0) return []
+  closeListeners(pod.listeners)
+  pod.listeners = []
+  pod.listeners = openListeners(pod.context.netnsFd, pod.before.families)
+  return gone.map(({ spec }) => `IPv${spec.family} ${spec.direction} listener`)
+}
+
+/** True when all held listeners listen (and there are any). */
+export function listenersAreUp(pod: EnrolledPod): boolean {
+  return pod.listeners.length > 0 && pod.listeners.every(({ fd }) => isListening(fd))
+}
+
+/** Text that differs after any change of the pod's rules. */
+export function rulesFingerprint(pod: EnrolledPod): string {
+  return pod.probes.map((probe) => probe.ask()).join(' ')
+}
+
+/** `same`, or what has become of the path the pod was enrolled by. */
+export function namespaceAtPath(pod: EnrolledPod): 'same' | 'other' | 'gone' {
+  try {
+    const stat = statSync(pod.path, { bigint: true })
+    return `${stat.dev}:${stat.ino}` === pod.identity ? 'same' : 'other'
+  } catch {
+    return 'gone'
+  }
+}
+
+/** The proxies keep their copies; the agent's end here. */
+export function releaseListeners(pod: EnrolledPod): void {
+  closeListeners(pod.listeners)
+  pod.listeners = []
+}
+
+export function closePod(pod: EnrolledPod): void {
+  if (pod.closed) return
+  pod.closed = true
+  releaseListeners(pod)
+  for (const { fd } of pod.probes) closeFd(fd)
+  closeFd(pod.context.netnsFd)
+}
+
+let own: string | undefined
+
+function ownIdentity(): string {
+  if (own === undefined) {
+    const fd = openNetns('/proc/self/ns/net')
+    own = netnsIdentity(fd)
+    closeFd(fd)
+  }
+  return own
+}
+
+function openProbes(netnsFd: number, before: RulesBefore): readonly ChangeProbe[] {
+  return withNetns(netnsFd, () => {
+    if (before.backend === 'nft') {
+      const fd = openNetfilterSocket()
+      return [{ fd, ask: () => String(nftablesGeneration(fd)) }]
+    }
+    return before.families.map((family) => {
+      const fd = openLegacyTablesSocket(family)
+      const ask = () => ['mangle', 'nat', 'filter'].map((table) => legacyTableSize(fd, family, table)).join()
+      return { fd, ask }
+    })
+  })
+}
+
+/** `shop/web: …`, one line. */
+export function podProblem(wish: EnrolmentWish, thrown: unknown): string {
+  return `Pod ${wish.namespace}/${wish.name}: ${errorLine(thrown)}`
+}

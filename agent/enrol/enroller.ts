@@ -1,0 +1,454 @@
+/**
+ * Brings what is in line with what should be, pod by pod: enrols, changes, verifies, repairs, un-enrols.
+ * Jobs of one namespace run one after the other; a pod that fails is tried again with back-off and
+ * holds up no other.
+ */
+import { join } from 'node:path'
+import { type BackoffOptions, backoffMs, KeyedQueue, Semaphore, startInterval } from '#base'
+import { closeFd, netnsIdentity, openNetns } from '#linux'
+import type { AgentCounters } from '../counters.ts'
+import { removeTraces } from '../iptables/pod-rules.ts'
+import type { AgentLog } from '../log.ts'
+import {
+  clearTraces,
+  closePod,
+  type EnrolledPod,
+  installRules,
+  listenersAreUp,
+  namespaceAtPath,
+  podProblem,
+  preparePod,
+  releaseListeners,
+  repairListeners,
+  repairPodRules,
+  rulesFingerprint,
+  stopRedirecting,
+} from './enrolled-pod.ts'
+import { PodRecords } from './pod-records.ts'
+import { type EnrolmentWish, sameExclusions } from './wish.ts'
+
+/** Those who serve the enrolled pods. */
+export interface PodHost {
+  addPod(pod: { uid: string; workload: string; netnsFd: number; listeners: EnrolledPod['listeners'] }): void
+  /** Resolves when the last connection of the pod has ended. */
+  removePod(uid: string, mode: 'drain' | 'now'): Promise<void>
+  forgetPod(uid: string): void
+}
+
+export interface EnrollerOptions {
+  readonly stateDir: string
+  readonly host: PodHost
+  readonly log: AgentLog
+  readonly counters: AgentCounters
+  /** Longest time that connections of an un-enrolled pod may go on through the proxy, ms. */
+  readonly drainLimitMs?: number
+}
+
+export type EnrolmentState = 'enrolling' | 'enrolled' | 'failed' | 'draining'
+
+export interface EnrolmentStatus {
+  readonly uid: string
+  readonly state: EnrolmentState
+  readonly detail: string
+  /** ms since the epoch; 0 for never. */
+  readonly verifiedAt: number
+  readonly repairs: number
+}
+
+interface Entry {
+  wish: EnrolmentWish | undefined
+  pod: EnrolledPod | undefined
+  state: EnrolmentState
+  detail: string
+  failures: number
+  retry: NodeJS.Timeout | undefined
+  fingerprint: string | undefined
+  checking: boolean
+  nextCheckAt: number
+  nextFullCheckAt: number
+  repairsInARow: number
+  repairs: number
+  verifiedAt: number
+  /** Ends the wait for the last connections. */
+  cutDrain: (() => void) | undefined
+}
+
+const RETRY: BackoffOptions = { baseMs: 250, maxMs: 30_000 }
+const REPAIR_AGAIN: BackoffOptions = { baseMs: 250, maxMs: 5_000 }
+const TICK_MS = 250
+/** Routes, and a rule replaced by one of equal size in the legacy back end, are seen only by a full look. */
+const FULL_CHECK_MS = 30_000
+/** A connection redirected in the last moment still finds its listener. */
+const LINGER_MS = 200
+const PARALLEL = 4
+
+export class Enroller {
+  readonly #options: EnrollerOptions
+  readonly #lockDir: string
+  readonly #records: PodRecords
+  readonly #entries = new Map<string, Entry>()
+  readonly #queue = new KeyedQueue()
+  readonly #slots = new Semaphore(PARALLEL)
+  readonly #ticker: Disposable
+  #stopped = false
+
+  constructor(options: EnrollerOptions) {
+    this.#options = options
+    this.#lockDir = join(options.stateDir, 'locks')
+    this.#records = new PodRecords(options.stateDir)
+    this.#ticker = startInterval(TICK_MS, () => this.#tick())
+  }
+
+  /** Says what should be, whole; resolves when each change was made or has failed once. */
+  async setWishes(wishes: readonly EnrolmentWish[]): Promise<void> {
+    const wanted = new Map(wishes.map((wish) => [wish.uid, wish]))
+    const jobs: Promise<void>[] = []
+    // Those that leave go first: a namespace or its ports may be wanted by a newcomer.
+    for (const [uid, entry] of this.#entries) {
+      if (wanted.has(uid) || entry.wish === undefined) continue
+      entry.wish = undefined
+      jobs.push(this.#schedule(uid))
+    }
+    for (const [uid, wish] of wanted) {
+      const entry = this.#entries.get(uid) ?? newEntry()
+      this.#entries.set(uid, entry)
+      const before = entry.wish
+      entry.wish = wish
+      if (before !== undefined && before.netns === wish.netns && sameExclusions(before, wish)) continue
+      jobs.push(this.#schedule(uid))
+    }
+    await Promise.all(jobs)
+  }
+
+  list(): readonly EnrolmentStatus[] {
+    return [...this.#entries].map(([uid, { state, detail, verifiedAt, repairs }]) => ({
+      uid,
+      state,
+      detail,
+      verifiedAt,
+      repairs,
+    }))
+  }
+
+  /** Clears up after an agent that crashed: pods it had enrolled and that are not wanted any more. */
+  async clearLeftovers(wanted: ReadonlySet<string>): Promise<void> {
+    await Promise.all(
+      this.#records.list().map(async (record) => {
+        if (wanted.has(record.uid)) return
+        try {
+          const netnsFd = openNetns(record.path)
+          try {
+            if (netnsIdentity(netnsFd) === record.identity) {
+              await this.#slots.run(() => removeTraces({ netnsFd, lockDir: this.#lockDir }, record.before))
+              this.#options.log.info({ pod: record.workload }, 'leftover rules removed')
+            }
+          } finally {
+            closeFd(netnsFd)
+          }
+        } catch (thrown) {
+          this.#options.log.debug({ pod: record.workload, err: String(thrown) }, 'leftover namespace is gone')
+        }
+        this.#records.remove(record.uid)
+      }),
+    )
+  }
+
+  /** First half of stopping: no pod is redirected any more (unless rules are to be kept), nothing is repaired. */
+  async stopRedirecting(keepRules: boolean): Promise<void> {
+    this.#stopped = true
+    this.#ticker[Symbol.dispose]()
+    for (const entry of this.#entries.values()) {
+      clearTimeout(entry.retry)
+      entry.cutDrain?.()
+    }
+    await this.#queue.idle()
+    if (keepRules) return
+    await this.#eachPod(async (pod) => stopRedirecting(pod))
+  }
+
+  /** Second half, after the proxies have ended: the rest is removed and everything closed. */
+  async close(keepRules: boolean): Promise<void> {
+    await this.#eachPod(async (pod, uid) => {
+      if (!keepRules) {
+        await clearTraces(pod)
+        this.#records.remove(uid)
+      }
+    })
+    for (const { pod } of this.#entries.values()) if (pod !== undefined) closePod(pod)
+  }
+
+  async #eachPod(job: (pod: EnrolledPod, uid: string) => Promise<void>): Promise<void> {
+    await Promise.all(
+      [...this.#entries].map(async ([uid, { pod }]) => {
+        if (pod === undefined || pod.closed) return
+        try {
+          await this.#slots.run(() => job(pod, uid))
+        } catch (thrown) {
+          if (namespaceAtPath(pod) === 'same')
+            this.#options.log.error(
+              { pod: workloadOf(pod.wish), reason: podProblem(pod.wish, thrown) },
+              'rules could not be removed',
+            )
+        }
+      }),
+    )
+  }
+
+  #schedule(uid: string): Promise<void> {
+    const entry = this.#entries.get(uid)
+    const key = entry?.wish?.netns ?? entry?.pod?.path ?? uid
+    return this.#queue.run(key, () => this.#slots.run(() => this.#reconcile(uid)))
+  }
+
+  async #reconcile(uid: string): Promise<void> {
+    const entry = this.#entries.get(uid)
+    if (entry === undefined || this.#stopped) return
+    clearTimeout(entry.retry)
+    try {
+      await this.#bringInLine(uid, entry)
+      entry.failures = 0
+    } catch (thrown) {
+      this.#failed(uid, entry, thrown)
+    }
+  }
+
+  async #bringInLine(uid: string, entry: Entry): Promise<void> {
+    const { wish, pod } = entry
+    if (pod !== undefined) {
+      const at = namespaceAtPath(pod)
+      if (at !== 'same' || (wish !== undefined && wish.netns !== pod.path)) {
+        await this.#drop(uid, entry, pod, at === 'same')
+      } else if (wish === undefined) {
+        if (entry.state !== 'draining') await this.#leave(uid, entry, pod)
+        return
+      } else if (entry.state === 'draining') {
+        // Wanted again while its last connections end: that wait is over, the rest is as for a new pod.
+        await this.#drop(uid, entry, pod, false)
+      } else if (!sameExclusions(pod.exclusions, wish)) {
+        await installRules(pod, wish)
+        entry.fingerprint = undefined
+        this.#enrolled(entry, wish, 'rules changed')
+        return
+      } else {
+        entry.state = 'enrolled'
+        return
+      }
+    }
+    if (wish === undefined) this.#entries.delete(uid)
+    else await this.#enrol(uid, entry, wish)
+  }
+
+  /**
+   * Listeners first, then the proxies are told, then the rules: whatever is redirected finds a listener,
+   * at worst waits in its backlog, and nothing that should be redirected passes once the pod counts as enrolled.
+   */
+  async #enrol(uid: string, entry: Entry, wish: EnrolmentWish): Promise<void> {
+    const startedAt = performance.now()
+    entry.state = 'enrolling'
+    await this.#evictOtherTenant(uid, wish)
+    const pod = await preparePod(wish, this.#lockDir, (identity) => this.#remembered(identity))
+    try {
+      const { path, identity, before } = pod
+      this.#records.write({ uid, workload: workloadOf(wish), path, identity, before })
+      this.#tellHost(pod)
+      await installRules(pod, wish)
+    } catch (thrown) {
+      void this.#options.host.removePod(uid, 'now')
+      await clearTraces(pod).catch(() => undefined)
+      closePod(pod)
+      this.#records.remove(uid)
+      throw thrown
+    }
+    entry.pod = pod
+    entry.fingerprint = undefined
+    entry.nextFullCheckAt = Date.now() + FULL_CHECK_MS * (0.5 + Math.random() / 2)
+    this.#enrolled(entry, wish, 'pod enrolled', {
+      backend: pod.before.backend,
+      tookMs: Math.round(performance.now() - startedAt),
+    })
+  }
+
+  #enrolled(entry: Entry, wish: EnrolmentWish, text: string, more: object = {}): void {
+    entry.state = 'enrolled'
+    entry.detail = ''
+    this.#options.log.info({ pod: workloadOf(wish), ...more }, text)
+  }
+
+  /** Another uid that still drains in this namespace: its wait is cut short, its connections with it. */
+  async #evictOtherTenant(uid: string, wish: EnrolmentWish): Promise<void> {
+    for (const [otherUid, other] of this.#entries) {
+      if (otherUid === uid || other.pod === undefined || other.pod.path !== wish.netns) continue
+      if (other.wish !== undefined) {
+        throw new Error(`Its network namespace ${wish.netns} belongs to pod ${workloadOf(other.wish)}; name its own.`)
+      }
+      await this.#drop(otherUid, other, other.pod, true)
+      this.#entries.delete(otherUid)
+    }
+  }
+
+  #remembered(identity: string) {
+    return this.#records.list().find((record) => record.identity === identity)?.before
+  }
+
+  #tellHost(pod: EnrolledPod): void {
+    const { wish, context, listeners } = pod
+    this.#options.host.addPod({ uid: wish.uid, workload: workloadOf(wish), netnsFd: context.netnsFd, listeners })
+  }
+
+  /** Opt-out: new connections are direct at once; what runs through the proxy may end by itself. */
+  async #leave(uid: string, entry: Entry, pod: EnrolledPod): Promise<void> {
+    entry.state = 'draining'
+    await stopRedirecting(pod)
+    await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
+    const drained = this.#options.host.removePod(uid, 'drain')
+    releaseListeners(pod)
+    this.#options.log.info({ pod: workloadOf(pod.wish) }, 'pod draining')
+    const cut = Promise.withResolvers<void>()
+    entry.cutDrain = cut.resolve
+    const limit = setTimeout(cut.resolve, this.#options.drainLimitMs ?? 3_600_000)
+    limit.unref()
+    void Promise.race([drained, cut.promise]).then(async () => {
+      clearTimeout(limit)
+      entry.cutDrain = undefined
+      if (this.#stopped || entry.pod !== pod || entry.state !== 'draining') return
+      await this.#queue.run(pod.path, () => this.#slots.run(() => this.#finishLeaving(uid, entry, pod)))
+    })
+  }
+
+  async #finishLeaving(uid: string, entry: Entry, pod: EnrolledPod): Promise<void> {
+    if (entry.pod !== pod || entry.state !== 'draining' || this.#stopped) return
+    if (entry.wish !== undefined) return
+    try {
+      await this.#drop(uid, entry, pod, true)
+      this.#entries.delete(uid)
+      this.#options.log.info({ pod: workloadOf(pod.wish) }, 'pod un-enrolled')
+    } catch (thrown) {
+      this.#failed(uid, entry, thrown)
+    }
+  }
+
+  /** Ends a pod's enrolment now, its connections included. */
+  async #drop(uid: string, entry: Entry, pod: EnrolledPod, clear: boolean): Promise<void> {
+    entry.cutDrain?.()
+    entry.pod = undefined
+    entry.fingerprint = undefined
+    void this.#options.host.removePod(uid, 'now')
+    try {
+      if (clear) await clearTraces(pod)
+    } catch (thrown) {
+      if (namespaceAtPath(pod) === 'same') throw thrown
+    } finally {
+      closePod(pod)
+      if (clear) this.#records.remove(uid)
+    }
+  }
+
+  #failed(uid: string, entry: Entry, thrown: unknown): void {
+    const { wish = entry.pod?.wish } = entry
+    entry.failures += 1
+    if (entry.pod === undefined || entry.state !== 'enrolled') entry.state = 'failed'
+    entry.detail = wish === undefined ? String(thrown) : podProblem(wish, thrown)
+    this.#options.counters.add('weir_enrolment_failures_total')
+    const delayMs = backoffMs(entry.failures, Math.random(), RETRY)
+    // Said once per reason, not once per try.
+    const level = entry.failures === 1 ? 'error' : 'debug'
+    this.#options.log[level](
+      { pod: wish && workloadOf(wish), reason: entry.detail, retryInMs: delayMs },
+      'pod not enrolled',
+    )
+    if (entry.wish === undefined && entry.pod === undefined) {
+      this.#entries.delete(uid)
+      return
+    }
+    if (this.#stopped) return
+    entry.retry = setTimeout(() => void this.#schedule(uid), delayMs)
+    entry.retry.unref()
+  }
+
+  #tick(): void {
+    const now = Date.now()
+    for (const [uid, entry] of this.#entries) {
+      const { pod } = entry
+      if (pod === undefined || entry.state !== 'enrolled' || entry.checking || now < entry.nextCheckAt) continue
+      const at = namespaceAtPath(pod)
+      if (at !== 'same') {
+        this.#options.log.warn(
+          { pod: workloadOf(pod.wish) },
+          at === 'gone' ? 'network namespace gone' : 'network namespace replaced',
+        )
+        entry.state = 'enrolling'
+        void this.#schedule(uid)
+        continue
+      }
+      const unchanged = entry.fingerprint !== undefined && entry.fingerprint === rulesFingerprint(pod)
+      if (unchanged && listenersAreUp(pod)) {
+        if (now < entry.nextFullCheckAt) {
+          entry.verifiedAt = now
+          continue
+        }
+      }
+      entry.checking = true
+      void this.#queue.run(pod.path, () => this.#slots.run(() => this.#verify(uid, entry, pod)))
+    }
+  }
+
+  async #verify(uid: string, entry: Entry, pod: EnrolledPod): Promise<void> {
+    try {
+      if (entry.pod !== pod || entry.state !== 'enrolled' || this.#stopped) return
+      entry.nextFullCheckAt = Date.now() + FULL_CHECK_MS
+      const fingerprint = rulesFingerprint(pod)
+      const listeners = listenersAreUp(pod) ? [] : repairListeners(pod)
+      if (listeners.length > 0) this.#tellHost(pod)
+      const rules = await repairPodRules(pod)
+      this.#repaired(entry, pod, 'listeners', listeners)
+      this.#repaired(entry, pod, 'rules', rules)
+      const sound = listeners.length + rules.length === 0
+      entry.fingerprint = sound ? fingerprint : undefined
+      entry.repairsInARow = sound ? 0 : entry.repairsInARow + 1
+      if (sound) {
+        entry.verifiedAt = Date.now()
+        entry.detail = ''
+        entry.failures = 0
+      }
+      // Someone who undoes each repair does not get us to work without a pause.
+      entry.nextCheckAt =
+        entry.repairsInARow > 2 ? Date.now() + backoffMs(entry.repairsInARow - 2, Math.random(), REPAIR_AGAIN) : 0
+    } catch (thrown) {
+      entry.fingerprint = undefined
+      this.#failed(uid, entry, thrown)
+      entry.nextCheckAt = Date.now() + backoffMs(entry.failures, Math.random(), RETRY)
+    } finally {
+      entry.checking = false
+    }
+  }
+
+  #repaired(entry: Entry, pod: EnrolledPod, what: 'rules' | 'listeners', missing: readonly string[]): void {
+    if (missing.length === 0) return
+    entry.repairs += 1
+    this.#options.counters.add('weir_enrolment_repairs_total', { what })
+    this.#options.log.warn({ pod: workloadOf(pod.wish), missing }, `${what} repaired`)
+  }
+}
+
+function workloadOf({ namespace, name }: EnrolmentWish): string {
+  return `${namespace}/${name}`
+}
+
+function newEntry(): Entry {
+  return {
+    wish: undefined,
+    pod: undefined,
+    state: 'enrolling',
+    detail: '',
+    failures: 0,
+    retry: undefined,
+    fingerprint: undefined,
+    checking: false,
+    nextCheckAt: 0,
+    nextFullCheckAt: 0,
+    repairsInARow: 0,
+    repairs: 0,
+    verifiedAt: 0,
+    cutDrain: undefined,
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * What was done to which namespace, on disk before it is done: an agent that crashed leaves the next one able
+ * to adopt its pods or to clear up after it. No secrets; a record that cannot be read is dropped.
+ */
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { RulesBefore } from '../iptables/pod-rules.ts'
+
+export interface PodRecord {
+  readonly uid: string
+  readonly workload: string
+  readonly path: string
+  readonly identity: string
+  readonly before: RulesBefore
+}
+
+export class PodRecords {
+  readonly #dir: string
+
+  constructor(stateDir: string) {
+    this.#dir = join(stateDir, 'pods')
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
+  }
+
+  list(): readonly PodRecord[] {
+    return readdirSync(this.#dir)
+      .filter((name) => name.endsWith('.json'))
+      .flatMap((name) => {
+        try {
+          const record: unknown = JSON.parse(readFileSync(join(this.#dir, name), 'utf8'))
+          if (isPodRecord(record)) return [record]
+        } catch {
+          // Cut off in the middle of nothing worth keeping: dropped below.
+        }
+        rmSync(join(this.#dir, name), { force: true })
+        return []
+      })
+  }
+
+  write(record: PodRecord): void {
+    const path = this.#pathOf(record.uid)
+    writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+
+  remove(uid: string): void {
+    rmSync(this.#pathOf(uid), { force: true })
+  }
+
+  /** A uid is text of a manifest: it may hold anything, a path separator included. */
+  #pathOf(uid: string): string {
+    return join(this.#dir, `${Buffer.from(uid).toString('base64url').slice(0, 200)}.json`)
+  }
+}
+
+function isPodRecord(value: unknown): value is PodRecord {
+  if (typeof value !== 'object' || value === null) return false
+  if (!('uid' in value && 'path' in value && 'identity' in value && 'before' in value)) return false
+  const { before } = value
+  return (
+    typeof value.uid === 'string' &&
+    typeof value.path === 'string' &&
+    typeof value.identity === 'string' &&
+    typeof before === 'object' &&
+    before !== null &&
+    'families' in before &&
+    Array.isArray(before.families) &&
+    'tables' in before &&
+    'backend' in before
+  )
+}

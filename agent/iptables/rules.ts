@@ -1,0 +1,134 @@
+/**
+ * What the kernel of an enrolled pod is told, as data: tables, chains and rules in the very words
+ * iptables-save prints them, so that what is there can be compared with what should be.
+ *
+ * Only a TCP SYN is ever redirected or dropped: a connection that existed before its pod was enrolled
+ * (and that conntrack may pick up in mid-stream) meets no rule that changes or ends it.
+ */
+import { CONNECTION_MARK, HBONE_PORT, INBOUND_PORT, MARK_MASK, OUTBOUND_PORT, PACKET_MARK } from '#contract'
+
+export interface RuleSpec {
+  readonly family: 4 | 6
+  readonly excludeOutboundPorts: readonly number[]
+  readonly excludeInboundPorts: readonly number[]
+  /** Canonical text (network address, prefix length); those of the other family are ignored. */
+  readonly excludeOutboundCidrs: readonly string[]
+}
+
+export type TableName = 'mangle' | 'nat' | 'filter'
+
+export interface ChainRules {
+  readonly name: string
+  /** Without the leading `-A CHAIN `. */
+  readonly rules: readonly string[]
+}
+
+export interface TableRules {
+  readonly table: TableName
+  /** Each is to be the first rule of a built-in chain. */
+  readonly jumps: readonly { readonly from: string; readonly rule: string }[]
+  readonly chains: readonly ChainRules[]
+}
+
+/** Every chain of ours begins with this; nobody else's may. */
+export const CHAIN_PREFIX = 'WEIR_'
+
+const hex = (value: number) => `0x${value.toString(16)}`
+const OUR_PACKET = `-m mark --mark ${hex(PACKET_MARK)}/${hex(MARK_MASK)}`
+const OUR_CONNECTION = `-m connmark --mark ${hex(CONNECTION_MARK)}/${hex(MARK_MASK)}`
+const SYN = '--tcp-flags FIN,SYN,RST,ACK SYN'
+const comment = (text: string) => `-m comment --comment "weir: ${text}"`
+
+/**
+ * The tables in the order in which they go in: mangle (harmless alone), nat (redirects), filter (the
+ * guard, which drops what nat should have redirected and did not). At no point between two of them
+ * does a new connection leak or get dropped; they go out in the opposite order.
+ */
+export function desiredTables(spec: RuleSpec): readonly TableRules[] {
+  return [mangle(), nat(spec), filter(spec)]
+}
+
+/** Connections we open towards the application in a foreign name: its answers must come back to us. */
+function mangle(): TableRules {
+  const mark = hex(CONNECTION_MARK)
+  const mask = hex(MARK_MASK)
+  return table('mangle', [
+    [
+      'PREROUTING',
+      'WEIR_PREROUTING',
+      [
+        `-i lo ${OUR_PACKET} ${comment('remember our connections to the application')} -j CONNMARK --set-xmark ${mark}/${mask}`,
+      ],
+    ],
+    [
+      'OUTPUT',
+      'WEIR_OUTPUT',
+      [
+        `${OUR_CONNECTION} ${comment('answers of the application stay in the pod')} -j CONNMARK --restore-mark --nfmask ${mask} --ctmask ${mask}`,
+      ],
+    ],
+  ])
+}
+
+function nat(spec: RuleSpec): TableRules {
+  return table('nat', [
+    [
+      'OUTPUT',
+      'WEIR_OUTPUT',
+      [
+        ...outboundExceptions(spec),
+        `-p tcp -m tcp ${SYN} ${comment('new connections go to the outbound listener')} -j REDIRECT --to-ports ${OUTBOUND_PORT}`,
+      ],
+    ],
+    [
+      'PREROUTING',
+      'WEIR_PREROUTING',
+      [
+        ...inboundExceptions(spec),
+        `-p tcp -m tcp ${SYN} -m addrtype --dst-type LOCAL ${comment('new connections go to the inbound listener')} -j REDIRECT --to-ports ${INBOUND_PORT}`,
+      ],
+    ],
+  ])
+}
+
+function filter(spec: RuleSpec): TableRules {
+  const drop = `-p tcp -m tcp ${SYN} -m conntrack ! --ctstate DNAT ${comment('nothing new passes unredirected')} -j DROP`
+  return table('filter', [
+    ['OUTPUT', 'WEIR_GUARD_OUTPUT', [...outboundExceptions(spec), drop]],
+    ['INPUT', 'WEIR_GUARD_INPUT', [...inboundExceptions(spec), drop]],
+  ])
+}
+
+function outboundExceptions(spec: RuleSpec): string[] {
+  return [
+    `${OUR_PACKET} ${comment('our own sockets')} -j RETURN`,
+    `${OUR_CONNECTION} ${comment('answers on our connections')} -j RETURN`,
+    `-o lo ${comment('the pod talking to itself')} -j RETURN`,
+    ...cidrsOf(spec).map((cidr) => `-d ${cidr} ${comment('excluded by annotation')} -j RETURN`),
+    ...spec.excludeOutboundPorts.map(
+      (port) => `-p tcp -m tcp --dport ${port} ${comment('excluded by annotation')} -j RETURN`,
+    ),
+  ]
+}
+
+function inboundExceptions(spec: RuleSpec): string[] {
+  return [
+    `-i lo ${comment('the pod talking to itself')} -j RETURN`,
+    `-p tcp -m tcp --dport ${HBONE_PORT} ${comment('tunnels are dialled directly')} -j RETURN`,
+    ...spec.excludeInboundPorts.map(
+      (port) => `-p tcp -m tcp --dport ${port} ${comment('excluded by annotation')} -j RETURN`,
+    ),
+  ]
+}
+
+function cidrsOf(spec: RuleSpec): string[] {
+  return spec.excludeOutboundCidrs.filter((cidr) => cidr.includes(':') === (spec.family === 6) && !cidr.endsWith('/0'))
+}
+
+function table(name: TableName, parts: readonly (readonly [string, string, readonly string[]])[]): TableRules {
+  return {
+    table: name,
+    jumps: parts.map(([from, chain]) => ({ from, rule: `${comment(`${name} rules of the mesh`)} -j ${chain}` })),
+    chains: parts.map(([, chain, rules]) => ({ name: chain, rules })),
+  }
+}

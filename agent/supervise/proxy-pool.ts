@@ -1,0 +1,295 @@
+/**
+ * The proxies of a node: started, told of world and pods, replaced with back-off when they end. A proxy that
+ * ends takes only its own connections along; the listeners are the agent's, so new ones wait in the backlog.
+ */
+import { backoffMs, errorLine, startInterval } from '#base'
+import type { MeshObject, MetricsAnswer, ProxySettings, ProxyStatusAnswer, ProxyToAgent } from '#contract'
+import type { HeldListener } from '../broker/listeners.ts'
+import { openUpstreamSockets, refuseSocketsRequest } from '../broker/upstream-sockets.ts'
+import type { AgentLog } from '../log.ts'
+import { dealHand } from './deal.ts'
+import { ProxyProcess } from './proxy-process.ts'
+
+/** An enrolled pod as the proxies are told of it. */
+export interface PooledPod {
+  readonly uid: string
+  /** `namespace/name`. */
+  readonly workload: string
+  readonly netnsFd: number
+  readonly listeners: readonly HeldListener[]
+}
+
+export interface WorldFeed {
+  readonly version: number
+  objects(): readonly MeshObject[]
+}
+
+export interface ProxyPoolOptions {
+  readonly count: number
+  readonly mainPath: string
+  readonly uid: number
+  readonly world: WorldFeed
+  readonly log: AgentLog
+  settings(proxyId: number): ProxySettings
+}
+
+export type SlotState = 'starting' | 'up' | 'restarting' | 'draining' | 'down'
+
+interface Slot {
+  readonly id: number
+  state: SlotState
+  process: ProxyProcess | undefined
+  failures: number
+  restarts: number
+  worldVersion: number
+  startedAt: number
+  missedPings: number
+  lastStatus: ProxyStatusAnswer | undefined
+  retry: NodeJS.Timeout | undefined
+}
+
+const BACKOFF = { baseMs: 100, maxMs: 10_000 }
+/** A proxy that lived this long starts over with the shortest back-off. */
+const STABLE_MS = 30_000
+const PING_MS = 5_000
+const MAX_MISSED_PINGS = 6
+
+export class ProxyPool {
+  readonly #options: ProxyPoolOptions
+  readonly #slots: Slot[]
+  readonly #pods = new Map<string, PooledPod>()
+  /** Per pod that is leaving: the proxies not heard from yet, and whom to tell. */
+  readonly #leaving = new Map<string, { readonly awaited: Set<number>; readonly done: () => void }>()
+  readonly #pinger: Disposable
+  #stopping = false
+  #allDown: (() => void) | undefined
+
+  constructor(options: ProxyPoolOptions) {
+    this.#options = options
+    this.#slots = Array.from({ length: options.count }, (_, id) => ({
+      id,
+      state: 'down',
+      process: undefined,
+      failures: 0,
+      restarts: 0,
+      worldVersion: 0,
+      startedAt: 0,
+      missedPings: 0,
+      lastStatus: undefined,
+      retry: undefined,
+    }))
+    this.#pinger = startInterval(PING_MS, () => this.#ping())
+  }
+
+  start(): void {
+    for (const slot of this.#slots) this.#startSlot(slot)
+  }
+
+  /** Tells all proxies of a change; `world.objects()` must already include it. */
+  updateWorld(change: { readonly upsert: readonly MeshObject[]; readonly remove: readonly string[] }): void {
+    const { version } = this.#options.world
+    for (const { process } of this.#slots) process?.send({ type: 'world', version, reset: false, ...change })
+  }
+
+  /** Deals the pod to its proxies. Again for the same uid: the listeners replace those handed over before. */
+  addPod(pod: PooledPod): void {
+    this.#pods.set(pod.uid, pod)
+    this.#leaving.get(pod.uid)?.done()
+    for (const id of dealHand(pod.uid, this.#slots.length)) this.#sendPod(this.#slots[id]?.process, pod)
+  }
+
+  /**
+   * Every proxy is told, also those the pod was not dealt to: they may hold connections into it. Resolves when
+   * the last has let go of it. Its sockets stay available to them until `forgetPod`.
+   */
+  removePod(uid: string, mode: 'drain' | 'now'): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const awaited = new Set<number>()
+    this.#leaving.get(uid)?.done()
+    this.#leaving.set(uid, {
+      awaited,
+      done: () => {
+        this.#leaving.delete(uid)
+        resolve()
+      },
+    })
+    for (const { id, process } of this.#slots) {
+      if (process === undefined) continue
+      awaited.add(id)
+      process.send({ type: 'pod-remove', uid, mode })
+    }
+    if (mode === 'now') this.forgetPod(uid)
+    if (awaited.size === 0) this.#leaving.get(uid)?.done()
+    return promise
+  }
+
+  /** No socket of this pod is made any more. */
+  forgetPod(uid: string): void {
+    this.#pods.delete(uid)
+  }
+
+  handOf(uid: string): readonly number[] {
+    return dealHand(uid, this.#slots.length)
+  }
+
+  /** Lets all proxies finish; resolves when all have ended, at the latest some seconds after `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true
+    this.#pinger[Symbol.dispose]()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#allDown = resolve
+    for (const slot of this.#slots) {
+      clearTimeout(slot.retry)
+      if (slot.process === undefined) continue
+      slot.state = 'draining'
+      slot.process.send({ type: 'drain', graceMs })
+    }
+    const killer = setTimeout(() => {
+      for (const { process } of this.#slots) process?.kill()
+    }, graceMs + 2_000)
+    this.#checkAllDown()
+    await promise
+    clearTimeout(killer)
+  }
+
+  async metrics(): Promise<readonly MetricsAnswer[]> {
+    const answers = await this.#queryAll('metrics')
+    return answers.map(({ data }) => data as MetricsAnswer)
+  }
+
+  /** Fresh status of those that answer; the state of all. */
+  async status(): Promise<readonly (Omit<Slot, 'process' | 'retry'> & { readonly pid: number })[]> {
+    for (const { slot, data } of await this.#queryAll('status')) slot.lastStatus = data as ProxyStatusAnswer
+    return this.#slots.map(({ process, retry: _, ...slot }) => ({ ...slot, pid: process?.pid ?? 0 }))
+  }
+
+  #queryAll(kind: 'metrics' | 'status'): Promise<{ readonly slot: Slot; readonly data: unknown }[]> {
+    const asked = this.#slots.map(async (slot) => {
+      if (slot.state !== 'up' || slot.process === undefined) return []
+      try {
+        return [{ slot, data: await slot.process.query({ kind }) }]
+      } catch {
+        return []
+      }
+    })
+    return Promise.all(asked).then((answers) => answers.flat())
+  }
+
+  #startSlot(slot: Slot): void {
+    const { world, log, mainPath, uid } = this.#options
+    slot.state = 'starting'
+    slot.startedAt = Date.now()
+    slot.missedPings = 0
+    slot.worldVersion = 0
+    slot.lastStatus = undefined
+    const process = new ProxyProcess({
+      mainPath,
+      uid,
+      onMessage: (message) => this.#onMessage(slot, message),
+      onExit: (reason) => this.#onExit(slot, reason),
+    })
+    slot.process = process
+    log.debug({ proxy: slot.id, pid: process.pid }, 'proxy started')
+    process.send({ type: 'settings', settings: this.#options.settings(slot.id) })
+    process.send({ type: 'world', version: world.version, reset: true, upsert: world.objects(), remove: [] })
+    for (const pod of this.#pods.values()) {
+      if (this.handOf(pod.uid).includes(slot.id) && !this.#leaving.has(pod.uid)) this.#sendPod(process, pod)
+    }
+  }
+
+  #sendPod(process: ProxyProcess | undefined, { uid, workload, listeners }: PooledPod): void {
+    process?.sendWithFds(
+      (ticket) => ({ type: 'pod-add', ticket, uid, workload, listeners: listeners.map(({ spec }) => spec) }),
+      listeners.map(({ fd }) => fd),
+      false,
+    )
+  }
+
+  #onMessage(slot: Slot, message: ProxyToAgent): void {
+    switch (message.type) {
+      case 'hello':
+        if (slot.state === 'starting') slot.state = 'up'
+        this.#options.log.info({ proxy: slot.id, pid: message.pid }, 'proxy up')
+        return
+      case 'world-applied':
+        slot.worldVersion = message.version
+        return
+      case 'pod-drained':
+        this.#letGo(message.uid, slot.id)
+        return
+      case 'sockets-wanted':
+        this.#giveSockets(slot, message)
+        return
+      default:
+        // pod-listening and drained need no action; an answer is settled where it was asked for.
+        return
+    }
+  }
+
+  #giveSockets(slot: Slot, message: Extract<ProxyToAgent, { type: 'sockets-wanted' }>): void {
+    const { process } = slot
+    const { id } = message
+    if (process === undefined) return
+    const pod = this.#pods.get(message.uid)
+    const refusal =
+      refuseSocketsRequest(message) ??
+      (pod === undefined ? 'the pod is not enrolled on this node' : undefined) ??
+      (process.isBehind ? 'the proxy is behind with taking its sockets' : undefined)
+    if (pod === undefined || refusal !== undefined) {
+      process.send({ type: 'sockets-refused', id, error: refusal ?? 'refused' })
+      return
+    }
+    try {
+      const fds = openUpstreamSockets(pod.netnsFd, message)
+      process.sendWithFds((ticket) => ({ type: 'sockets', id, ticket, count: fds.length }), fds, true)
+    } catch (thrown) {
+      process.send({ type: 'sockets-refused', id, error: errorLine(thrown) })
+    }
+  }
+
+  #letGo(uid: string, proxyId: number): void {
+    const leaving = this.#leaving.get(uid)
+    if (leaving === undefined) return
+    leaving.awaited.delete(proxyId)
+    if (leaving.awaited.size === 0) leaving.done()
+  }
+
+  #onExit(slot: Slot, reason: string): void {
+    slot.process = undefined
+    for (const uid of [...this.#leaving.keys()]) this.#letGo(uid, slot.id)
+    if (this.#stopping) {
+      slot.state = 'down'
+      this.#checkAllDown()
+      return
+    }
+    slot.failures = Date.now() - slot.startedAt >= STABLE_MS ? 1 : slot.failures + 1
+    slot.restarts += 1
+    slot.state = 'restarting'
+    const delayMs = backoffMs(slot.failures, Math.random(), BACKOFF)
+    this.#options.log.error({ proxy: slot.id, reason, restartInMs: delayMs }, 'proxy ended')
+    slot.retry = setTimeout(() => this.#startSlot(slot), delayMs)
+  }
+
+  #checkAllDown(): void {
+    if (this.#slots.every(({ process }) => process === undefined)) this.#allDown?.()
+  }
+
+  /** A proxy whose event loop is stuck for half a minute is replaced. */
+  #ping(): void {
+    for (const slot of this.#slots) {
+      const { process } = slot
+      if (slot.state !== 'up' || process === undefined) continue
+      process.query({ kind: 'status' }).then(
+        (data) => {
+          slot.missedPings = 0
+          slot.lastStatus = data as ProxyStatusAnswer
+        },
+        () => {
+          if (slot.process !== process) return
+          slot.missedPings += 1
+          if (slot.missedPings >= MAX_MISSED_PINGS) process.kill()
+        },
+      )
+    }
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Checks who imports whom: an explicit allow-list per folder, so that the privilege boundary is an import rule.
+ * `node scripts/check-layers.ts [DIR]` prints one line per violation and exits 1; also when it read no file.
+ */
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { dirname, join, posix, relative, resolve } from 'node:path'
+import { parseSync } from 'oxc-parser'
+
+/** What each folder may import of ours, besides itself. A folder that is not here may not exist. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  contract: [],
+  linux: ['base', 'contract'],
+  resources: ['base', 'contract'],
+  identity: ['base', 'contract'],
+  discovery: ['base', 'contract', 'resources'],
+  mesh: ['base', 'contract', 'resources', 'identity'],
+  routing: ['base', 'contract', 'mesh', 'identity'],
+  policy: ['base', 'contract', 'mesh', 'identity'],
+  http: ['base', 'contract'],
+  tunnel: ['base', 'contract', 'http', 'identity'],
+  telemetry: ['base', 'contract', 'mesh', 'identity'],
+  proxy: ['base', 'contract', 'linux', 'mesh', 'identity', 'routing', 'policy', 'http', 'tunnel', 'telemetry'],
+  observer: ['base', 'contract', 'mesh', 'telemetry'],
+  agent: ['base', 'contract', 'linux', 'resources', 'discovery', 'mesh', 'identity', 'telemetry'],
+  // The admin API explains decisions, so it asks the deciders themselves.
+  'agent/admin': ['agent', 'base', 'contract', 'mesh', 'identity', 'routing', 'policy', 'telemetry'],
+  cni: ['base', 'contract', 'linux'],
+  cli: ['base', 'contract'],
+}
+
+/** Folders that decide: nothing they reach may be a Node module or a package. Identity comes as types only. */
+const PURE = ['routing', 'policy']
+const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['identity'], policy: ['identity'] }
+/** Packages that only the named folders may import. */
+const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = { koffi: ['linux'] }
+/** Doors between processes: a file that starts another one in its own process. */
+const DOORS: ReadonlySet<string> = new Set(['src/cli/main.ts > agent/main.ts'])
+
+interface Import {
+  readonly specifier: string | undefined
+  readonly typeOnly: boolean
+  readonly line: number
+}
+
+interface SourceFile {
+  readonly path: string
+  readonly folder: string
+  readonly imports: readonly Import[]
+}
+
+/** `src/http/x.ts` → `http`; `agent/admin/x.ts` → `agent/admin`; `agent/x.ts` → `agent`. */
+function folderOf(path: string): string {
+  const [first = '', second = ''] = path.split('/')
+  if (first === 'src') return second
+  return `${first}/${second}` in ALLOWED ? `${first}/${second}` : first
+}
+
+function readSource(root: string, path: string): SourceFile {
+  const text = readFileSync(join(root, path), 'utf8')
+  const { module, errors } = parseSync(path, text)
+  if (errors[0]) throw new Error(`${path} does not parse: ${errors[0].message}`)
+  const lineAt = (offset: number) => text.slice(0, offset).split('\n').length
+  const imports: Import[] = []
+  for (const found of module.staticImports) {
+    const typeOnly = found.entries.length > 0 && found.entries.every((entry) => entry.isType)
+    imports.push({ specifier: found.moduleRequest.value, typeOnly, line: lineAt(found.start) })
+  }
+  for (const found of module.staticExports) {
+    const requests = found.entries.filter((entry) => entry.moduleRequest)
+    const specifier = requests[0]?.moduleRequest?.value
+    if (specifier === undefined) continue
+    imports.push({ specifier, typeOnly: requests.every((entry) => entry.isType), line: lineAt(found.start) })
+  }
+  for (const found of module.dynamicImports) {
+    const literal = /^(['"`])([^$]*)\1$/.exec(text.slice(found.moduleRequest.start, found.moduleRequest.end).trim())
+    imports.push({ specifier: literal?.[2], typeOnly: false, line: lineAt(found.start) })
+  }
+  return { path, folder: folderOf(path), imports }
+}
+
+/** Our own file that a specifier means, relative to the root; undefined for packages and Node's modules. */
+function targetOf(file: SourceFile, specifier: string): string | undefined {
+  if (specifier.startsWith('.')) return posix.join(posix.dirname(file.path), specifier)
+  if (specifier.startsWith('#')) return `src/${specifier.slice(1)}/index.ts`
+  return undefined
+}
+
+/** Why this import may not be, or undefined. */
+function refusal(root: string, file: SourceFile, found: Import): string | undefined {
+  const { specifier } = found
+  if (specifier === undefined) return 'a dynamic import must name its module as a plain string'
+  const target = targetOf(file, specifier)
+  if (target === undefined) {
+    const owners = PACKAGE_OWNERS[specifier]
+    return owners && !owners.includes(file.folder) ? `only ${owners.join(', ')} may import ${specifier}` : undefined
+  }
+  if (!existsSync(join(root, target))) return `${target} does not exist`
+  if (DOORS.has(`${file.path} > ${target}`)) return undefined
+  const to = folderOf(target)
+  if (to === file.folder) {
+    return specifier.startsWith('#') ? 'inside a folder, import by a relative path' : undefined
+  }
+  const insideAgent = to.split('/')[0] === file.folder.split('/')[0]
+  if (insideAgent) return undefined
+  if (!ALLOWED[file.folder]?.includes(to)) return `${file.folder} may not import ${to}`
+  if (!specifier.startsWith('#')) return `import '#${to}', not a file inside it`
+  if (TYPES_ONLY[file.folder]?.includes(to) && !found.typeOnly) return `${file.folder} may import types only from ${to}`
+  return undefined
+}
+
+/** The first way from a file to something impure, as text. Type imports are erased, so they do not count. */
+function impureWay(files: ReadonlyMap<string, SourceFile>, start: string): string | undefined {
+  const seen = new Set([start])
+  const queue: { readonly path: string; readonly way: string }[] = [{ path: start, way: start }]
+  for (let next = queue.shift(); next; next = queue.shift()) {
+    const file = files.get(next.path)
+    for (const found of file?.imports ?? []) {
+      if (!file || found.typeOnly || found.specifier === undefined) continue
+      const target = targetOf(file, found.specifier)
+      if (target === undefined) {
+        const kind = isBuiltin(found.specifier) ? 'Node module' : 'package'
+        return `reaches the ${kind} ${found.specifier}: ${next.way} > ${found.specifier}`
+      }
+      if (seen.has(target)) continue
+      seen.add(target)
+      queue.push({ path: target, way: `${next.way} > ${target}` })
+    }
+  }
+  return undefined
+}
+
+/** All violations below `root`, one line each, and how many files were read. */
+export function checkLayers(root: string): { readonly fileCount: number; readonly violations: readonly string[] } {
+  const paths = globSync('{agent,cni,src}/**/*.ts', { cwd: root }).sort()
+  const files = new Map(paths.map((path) => [path, readSource(root, path)]))
+  const violations: string[] = []
+  for (const file of files.values()) {
+    if (!(file.folder in ALLOWED)) violations.push(`${file.path}: folder ${file.folder} has no entry in the allow-list`)
+    for (const found of file.imports) {
+      const why = refusal(root, file, found)
+      if (why !== undefined) violations.push(`${file.path}:${found.line}: ${found.specifier ?? 'import(…)'}: ${why}`)
+    }
+    if (!PURE.includes(file.folder)) continue
+    const way = impureWay(files, file.path)
+    if (way !== undefined) violations.push(`${file.path}: ${file.folder} must stay pure, but ${way}`)
+  }
+  return { fileCount: files.size, violations }
+}
+
+if (import.meta.main) {
+  const root = resolve(process.argv[2] ?? dirname(import.meta.dirname))
+  const { fileCount, violations } = checkLayers(root)
+  for (const violation of violations) console.error(violation)
+  if (fileCount === 0) console.error(`No source file found below ${relative('.', root) || '.'}: nothing was checked`)
+  else console.log(`${fileCount} files read, ${violations.length} violations`)
+  process.exitCode = fileCount === 0 || violations.length > 0 ? 1 : 0
+}

@@ -1,0 +1,88 @@
+/** What the verbs read of the admin API's answers. Fields that no verb shows are not named here. */
+
+export interface StatusAnswer {
+  readonly node: string
+  readonly version: string
+  readonly pid: number
+  readonly source: string
+  readonly startedAt: number
+  readonly ready: boolean
+  readonly worldVersion: number
+  readonly optedInPods: number
+  readonly enrolledPods: number
+  readonly repairs: number
+  readonly proxies: readonly ProxyAnswer[]
+}
+
+export interface ProxyAnswer {
+  readonly id: number
+  readonly state: string
+  readonly pid: number
+  readonly restarts: number
+  readonly worldVersion: number
+  readonly rssBytes: number
+  readonly eventLoopLagMs: number
+  readonly pods: number
+  readonly connections: number
+  readonly requestsInFlight: number
+}
+
+export interface ProblemAnswer {
+  readonly severity: 'error' | 'warning'
+  readonly subject: string
+  readonly message: string
+  readonly remedy: string
+}
+
+export interface PodAnswer {
+  readonly namespace: string
+  readonly name: string
+  readonly serviceAccount: string
+  readonly addresses: readonly string[]
+  readonly optedIn: boolean
+  readonly state: string
+  readonly detail: string
+  readonly verifiedAt: number
+  readonly repairs: number
+  readonly proxies: readonly number[]
+  readonly connections: number
+  readonly requestsInFlight: number
+}
+
+export interface RouteAnswer {
+  readonly namespace: string
+  readonly name: string
+  readonly parents: readonly string[]
+  readonly rules: readonly {
+    readonly name?: string
+    readonly matches: readonly RouteMatchAnswer[]
+    readonly backends: readonly {
+      readonly weight: number
+      readonly service: { readonly namespace: string; readonly name: string; readonly port: number }
+      readonly invalid?: string
+    }[]
+  }[]
+  readonly invalid: string
+}
+
+export interface RouteMatchAnswer {
+  readonly path: { readonly type: string; readonly value: string }
+  readonly method?: string
+  readonly headers: readonly { readonly name: string; readonly match: { readonly value: string } }[]
+  readonly query: readonly { readonly name: string; readonly match: { readonly value: string } }[]
+}
+
+export interface PolicyAnswer {
+  readonly namespace: string
+  readonly name: string
+  readonly action: string
+  readonly scope: string
+  readonly selector: Readonly<Record<string, string>>
+  readonly services: readonly string[]
+  readonly rules: number
+  readonly invalid: string
+}
+
+export interface ExplainAnswer {
+  readonly steps: readonly string[]
+}

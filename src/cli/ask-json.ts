@@ -1,0 +1,42 @@
+/** Questions whose answer is JSON, and what a verb returns when the agent gives none. */
+import type { Ask, Asked } from './ask.ts'
+import { EXIT_UNREACHABLE, EXIT_WRONG } from './exit-code.ts'
+import type { VerbResult } from './verb.ts'
+
+export type JsonAsked<T> =
+  | { readonly kind: 'value'; readonly value: T }
+  | { readonly kind: 'failed'; readonly result: VerbResult }
+
+/** The agent and this command are of one version: the answer is taken to have the shape asked for. */
+export async function askJson<T>(ask: Ask, path: string): Promise<JsonAsked<T>> {
+  const asked = await ask(path)
+  if (asked.kind === 'unreachable' || asked.status !== 200) return { kind: 'failed', result: failed(path, asked) }
+  try {
+    return { kind: 'value', value: JSON.parse(asked.text) as T }
+  } catch {
+    return { kind: 'failed', result: wrong(`The agent's answer to ${path} is not JSON`) }
+  }
+}
+
+export function failed(path: string, asked: Asked): VerbResult {
+  if (asked.kind === 'unreachable') return { exitCode: EXIT_UNREACHABLE, output: '', error: asked.line }
+  return wrong(errorIn(asked.text) ?? `The agent answered ${asked.status} to ${path}`)
+}
+
+export function jsonOutput(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`
+}
+
+function wrong(error: string): VerbResult {
+  return { exitCode: EXIT_WRONG, output: '', error }
+}
+
+function errorIn(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && 'error' in value) return String(value.error)
+  } catch {
+    // Not JSON: the status says enough.
+  }
+  return undefined
+}

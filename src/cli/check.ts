@@ -1,0 +1,111 @@
+/** `weir check`: is this node's mesh as it should be; one line per check, with the remedy. Exit 1 on a failure. */
+import type { PodAnswer, ProblemAnswer, ProxyAnswer, StatusAnswer } from './answers.ts'
+import { askJson, jsonOutput } from './ask-json.ts'
+import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
+import { printable } from './table.ts'
+import type { Verb } from './verb.ts'
+
+export interface CheckLine {
+  readonly result: 'ok' | 'warning' | 'failure'
+  readonly what: string
+  /** Empty when all is well. */
+  readonly remedy: string
+}
+
+/** Rules that were not verified for this long are as good as not verified. */
+const STALE_MS = 60_000
+
+export const checkVerb: Verb = {
+  name: 'check',
+  summary: 'whether everything on this node is as it should be, with remedies',
+  usage: '',
+  options: {},
+  optionHelp: [],
+  async run({ ask, json, nowMs }) {
+    const status = await askJson<StatusAnswer>(ask, '/status')
+    if (status.kind === 'failed') {
+      const line: CheckLine = { result: 'failure', what: 'agent reachable', remedy: status.result.error ?? '' }
+      // As --json promises JSON, the reason goes to stdout; otherwise the one line on stderr says it all.
+      return json ? { ...status.result, output: jsonOutput([line]) } : status.result
+    }
+    const pods = await askJson<readonly PodAnswer[]>(ask, '/pods')
+    if (pods.kind === 'failed') return pods.result
+    const problems = await askJson<readonly ProblemAnswer[]>(ask, '/problems')
+    if (problems.kind === 'failed') return problems.result
+    const lines = decideChecks(status.value, pods.value, problems.value, nowMs)
+    const output = json ? jsonOutput(lines) : lines.map(renderLine).join('')
+    return { exitCode: lines.some(({ result }) => result === 'failure') ? EXIT_WRONG : EXIT_OK, output }
+  },
+}
+
+export function decideChecks(
+  status: StatusAnswer,
+  pods: readonly PodAnswer[],
+  problems: readonly ProblemAnswer[],
+  nowMs: number,
+): CheckLine[] {
+  return [
+    { result: 'ok', what: `agent reachable: node ${status.node}, pid ${status.pid}`, remedy: '' },
+    status.ready
+      ? { result: 'ok', what: 'agent ready', remedy: '' }
+      : { result: 'failure', what: 'agent not ready', remedy: 'see the pods and problems below, and the agent log' },
+    ...proxyChecks(status.proxies, status.worldVersion),
+    ...podChecks(pods, nowMs),
+    ...problemChecks(problems),
+  ]
+}
+
+function proxyChecks(proxies: readonly ProxyAnswer[], worldVersion: number): CheckLine[] {
+  if (proxies.length === 0) {
+    return [{ result: 'failure', what: 'no proxy runs', remedy: 'start the agent with --proxies 1 or more' }]
+  }
+  return proxies.map((proxy) => {
+    const what = `proxy ${proxy.id} ${proxy.state}`
+    if (proxy.state !== 'up') return { result: 'failure', what, remedy: 'see the agent log for why it stopped' }
+    if (proxy.worldVersion >= worldVersion) return { result: 'ok', what: `${what}, world ${proxy.worldVersion}`, remedy: '' }
+    const behind = `${what}, still at world ${proxy.worldVersion} of ${worldVersion}`
+    return { result: 'warning', what: behind, remedy: 'ask again; if it stays behind, see the agent log' }
+  })
+}
+
+function podChecks(pods: readonly PodAnswer[], nowMs: number): CheckLine[] {
+  const opted = pods.filter(({ optedIn, state }) => optedIn && state !== 'outside')
+  if (opted.length === 0) {
+    const remedy = 'annotate a Pod (or label its Namespace) with weir.dev/mesh: enabled'
+    return [{ result: 'warning', what: 'no pod of this node has opted in', remedy }]
+  }
+  return opted.map((pod) => podCheck(pod, nowMs))
+}
+
+function podCheck(pod: PodAnswer, nowMs: number): CheckLine {
+  const name = `pod ${pod.namespace}/${pod.name}`
+  if (pod.state === 'enrolling' || pod.state === 'draining') {
+    return { result: 'warning', what: `${name} is ${pod.state}`, remedy: 'ask again in a moment' }
+  }
+  if (pod.state !== 'enrolled') {
+    const remedy = pod.detail === '' ? 'see the agent log' : pod.detail
+    return { result: 'failure', what: `${name} is not enrolled (${pod.state})`, remedy }
+  }
+  if (pod.verifiedAt === 0 || nowMs - pod.verifiedAt > STALE_MS) {
+    const what = `${name} enrolled, but its rules were not verified within the last minute`
+    return { result: 'failure', what, remedy: 'see the agent log; restart the agent if it does not go on' }
+  }
+  if (pod.repairs > 0) {
+    const what = `${name} enrolled, rules verified, after ${pod.repairs} repairs`
+    return { result: 'warning', what, remedy: 'find what removes the rules WEIR_* in that pod' }
+  }
+  return { result: 'ok', what: `${name} enrolled, rules verified`, remedy: '' }
+}
+
+function problemChecks(problems: readonly ProblemAnswer[]): CheckLine[] {
+  if (problems.length === 0) return [{ result: 'ok', what: 'no problems', remedy: '' }]
+  return problems.map(({ severity, subject, message, remedy }) => ({
+    result: severity === 'error' ? 'failure' : 'warning',
+    what: `${subject}: ${message}`,
+    remedy,
+  }))
+}
+
+function renderLine({ result, what, remedy }: CheckLine): string {
+  return `${printable(`${result.padEnd(7)}  ${what}${remedy === '' ? '' : `: ${remedy}`}`)}\n`
+}

@@ -1,0 +1,111 @@
+/** The command line: verb → flags → ask → print. Everything it touches is handed in, so that tests run it whole. */
+import { readFileSync } from 'node:fs'
+import { STATE_DIR_DEFAULT } from '#contract'
+import { createAsk } from './ask.ts'
+import { readArguments, textValue } from './arguments.ts'
+import { checkVerb } from './check.ts'
+import { configVerb } from './config.ts'
+import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
+import { explainVerb } from './explain.ts'
+import { metricsVerb } from './metrics.ts'
+import { nearest } from './nearest.ts'
+import { podsVerb } from './pods.ts'
+import { policiesVerb } from './policies.ts'
+import { routesVerb } from './routes.ts'
+import { statusVerb } from './status.ts'
+import { AGENT_USAGE, renderUsage, renderVerbUsage } from './usage.ts'
+import type { Verb } from './verb.ts'
+
+export interface CliIo {
+  out(text: string): void
+  err(text: string): void
+  /** Runs the agent until it ends; its exit code, or undefined when it sets that itself. */
+  runAgent(argv: readonly string[]): Promise<number | undefined>
+  nowMs(): number
+}
+
+const VERBS: readonly Verb[] = [
+  statusVerb,
+  podsVerb,
+  routesVerb,
+  policiesVerb,
+  explainVerb,
+  metricsVerb,
+  configVerb,
+  checkVerb,
+]
+
+const SHARED_OPTIONS = {
+  json: { type: 'boolean' },
+  'state-dir': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const
+
+/** The exit code, or undefined when the agent has set it. `argv` without node and script. */
+export async function runCli(argv: readonly string[], io: CliIo): Promise<number | undefined> {
+  const [word = 'help', ...rest] = argv
+  switch (word) {
+    case 'agent':
+      if (!rest.includes('--help') && !rest.includes('-h')) return io.runAgent(rest)
+      io.out(AGENT_USAGE)
+      return EXIT_OK
+    case 'help':
+    case '--help':
+    case '-h':
+      return help(rest[0], io)
+    case 'version':
+    case '--version':
+      return version(rest.includes('--json'), io)
+    default:
+      return runVerb(word, rest, io)
+  }
+}
+
+async function runVerb(word: string, argv: readonly string[], io: CliIo): Promise<number> {
+  const verb = VERBS.find(({ name }) => name === word)
+  if (verb === undefined) return unknownVerb(word, io)
+  const options = { ...verb.options, ...SHARED_OPTIONS }
+  const read = readArguments(verb.name, argv, options)
+  if (read.kind === 'usage') return usageError(read.line, io)
+  const { values } = read
+  if (values['help'] === true) {
+    io.out(renderVerbUsage(verb))
+    return EXIT_OK
+  }
+  const ask = createAsk(textValue(values, 'state-dir') ?? STATE_DIR_DEFAULT)
+  const result = await verb.run({ values, json: values['json'] === true, ask, nowMs: io.nowMs() })
+  if (result.output !== '') io.out(result.output)
+  if (result.error !== undefined) io.err(`${result.error}\n`)
+  return result.exitCode
+}
+
+function help(word: string | undefined, io: CliIo): number {
+  if (word === undefined) io.out(renderUsage(VERBS))
+  else if (word === 'agent') io.out(AGENT_USAGE)
+  else {
+    const verb = VERBS.find(({ name }) => name === word)
+    if (verb === undefined) return unknownVerb(word, io)
+    io.out(renderVerbUsage(verb))
+  }
+  return EXIT_OK
+}
+
+function version(json: boolean, io: CliIo): number {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const { version: number } = JSON.parse(text) as { readonly version: string }
+  io.out(json ? `${JSON.stringify({ version: number })}\n` : `weir ${number}\n`)
+  return EXIT_OK
+}
+
+function unknownVerb(word: string, io: CliIo): number {
+  const near = nearest(word, ['agent', 'help', 'version', ...VERBS.map(({ name }) => name)])
+  return usageError(
+    `weir has no verb ${JSON.stringify(word)}${near === undefined ? '' : `; did you mean ${near}?`}. See weir help`,
+    io,
+  )
+}
+
+function usageError(line: string, io: CliIo): number {
+  io.err(`${line}\n`)
+  return EXIT_USAGE
+}

@@ -1,0 +1,39 @@
+/** `weir explain`: what would become of a request, in words: route, backends, policy. */
+import { textValue, textValues } from './arguments.ts'
+import type { ExplainAnswer } from './answers.ts'
+import { askJson, jsonOutput } from './ask-json.ts'
+import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
+import { printable } from './table.ts'
+import type { Verb } from './verb.ts'
+
+export const explainVerb: Verb = {
+  name: 'explain',
+  summary: 'what would become of a request: route, backends, policy',
+  usage: '--from NAMESPACE/POD --to URL [--method METHOD] [--header NAME:VALUE]...',
+  options: {
+    from: { type: 'string' },
+    to: { type: 'string' },
+    method: { type: 'string' },
+    header: { type: 'string', multiple: true },
+  },
+  optionHelp: [
+    '--from NAMESPACE/POD   the client',
+    '--to URL               as the client would write it, e.g. http://reviews:8080/v1',
+    '--method METHOD        GET unless given',
+    '--header NAME:VALUE    any number of times',
+  ],
+  async run({ ask, json, values }) {
+    const from = textValue(values, 'from')
+    const to = textValue(values, 'to')
+    if (from === undefined || to === undefined) {
+      const error = 'weir explain needs --from NAMESPACE/POD and --to URL. See weir explain --help'
+      return { exitCode: EXIT_USAGE, output: '', error }
+    }
+    const query = new URLSearchParams({ from, to, method: textValue(values, 'method') ?? 'GET' })
+    for (const header of textValues(values, 'header')) query.append('header', header)
+    const explained = await askJson<ExplainAnswer>(ask, `/explain?${query}`)
+    if (explained.kind === 'failed') return explained.result
+    const output = json ? jsonOutput(explained.value) : `${explained.value.steps.map(printable).join('\n')}\n`
+    return { exitCode: EXIT_OK, output }
+  },
+}

@@ -1,0 +1,23 @@
+/** The `weir` command. */
+import { errorLine } from '#base'
+import { runCli } from './cli.ts'
+
+// A reader that has enough (`weir metrics | head`) is no error.
+process.stdout.on('error', () => {})
+
+try {
+  const exitCode = await runCli(process.argv.slice(2), {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    runAgent: async (argv) => {
+      const { main } = await import('../../agent/main.ts')
+      const code: unknown = await main(argv)
+      return typeof code === 'number' ? code : undefined
+    },
+    nowMs: () => Date.now(),
+  })
+  if (exitCode !== undefined) process.exitCode = exitCode
+} catch (error) {
+  process.stderr.write(`weir: ${errorLine(error)}\n`)
+  process.exitCode = 70
+}

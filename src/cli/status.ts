@@ -1,0 +1,63 @@
+/** `weir status`: the agent, its proxies, its problems. Exit 1 when there is a problem or it is not ready. */
+import type { ProblemAnswer, StatusAnswer } from './answers.ts'
+import { askJson, jsonOutput } from './ask-json.ts'
+import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
+import { printable, renderAge, renderBytes, renderTable } from './table.ts'
+import type { Verb } from './verb.ts'
+
+export const statusVerb: Verb = {
+  name: 'status',
+  summary: 'the agent, its proxies and its problems',
+  usage: '',
+  options: {},
+  optionHelp: [],
+  async run({ ask, json, nowMs }) {
+    const status = await askJson<StatusAnswer>(ask, '/status')
+    if (status.kind === 'failed') return status.result
+    const problems = await askJson<readonly ProblemAnswer[]>(ask, '/problems')
+    if (problems.kind === 'failed') return problems.result
+    const good = status.value.ready && problems.value.length === 0
+    const output = json
+      ? jsonOutput({ ...status.value, problems: problems.value })
+      : renderStatus(status.value, problems.value, nowMs)
+    return { exitCode: good ? EXIT_OK : EXIT_WRONG, output }
+  },
+}
+
+function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], nowMs: number): string {
+  const up = renderAge(nowMs - status.startedAt)
+  const facts = [
+    ['Agent', `${status.node}, version ${status.version}, pid ${status.pid}, up ${up}`],
+    ['Source', `${status.source}, world version ${status.worldVersion}`],
+    ['Ready', status.ready ? 'yes' : 'no'],
+    ['Pods', `${status.enrolledPods} of ${status.optedInPods} opted in are enrolled`],
+    ['Repairs', String(status.repairs)],
+  ]
+  const [first = [], ...rest] = facts
+  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${renderProblems(problems)}`
+}
+
+function renderProxies(status: StatusAnswer): string {
+  const head = ['PROXY', 'STATE', 'PID', 'WORLD', 'PODS', 'CONNECTIONS', 'IN FLIGHT', 'MEMORY', 'LAG', 'RESTARTS']
+  const rows = status.proxies.map((proxy) => [
+    String(proxy.id),
+    proxy.state,
+    String(proxy.pid),
+    String(proxy.worldVersion),
+    String(proxy.pods),
+    String(proxy.connections),
+    String(proxy.requestsInFlight),
+    renderBytes(proxy.rssBytes),
+    `${proxy.eventLoopLagMs.toFixed(1)} ms`,
+    String(proxy.restarts),
+  ])
+  return renderTable(head, rows)
+}
+
+function renderProblems(problems: readonly ProblemAnswer[]): string {
+  if (problems.length === 0) return 'No problems\n'
+  const lines = problems.map(({ severity, subject, message, remedy }) =>
+    printable(`  ${severity}: ${subject}: ${message}${remedy === '' ? '' : ` (${remedy})`}`),
+  )
+  return `Problems\n${lines.join('\n')}\n`
+}

@@ -1,0 +1,4 @@
+export * from './body.ts'
+export * from './detect.ts'
+export * from './head.ts'
+export * from './latin1.ts'

@@ -1,0 +1,2 @@
+export type { SpiffeParts } from './spiffe.ts'
+export { parseSpiffeId, peerIdentity, spiffeId } from './spiffe.ts'

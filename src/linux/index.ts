@@ -1,0 +1,23 @@
+export { dropPrivileges, heldCapabilities, setNoNewPrivileges } from './drop-privileges.ts'
+export { MAX_FDS_PER_PACKET, openFdChannel, receiveFds, sendFds } from './fd-passing.ts'
+export { lockFile } from './file-lock.ts'
+export { legacyTableSize, openLegacyTablesSocket } from './legacy-tables.ts'
+export { LinuxError } from './libc.ts'
+export { nftablesGeneration, openNetfilterSocket } from './netlink.ts'
+export { netnsIdentity, netnsInode, openNetns, withNetns } from './netns.ts'
+export { originalDestination } from './original-destination.ts'
+export {
+  bindSocket,
+  closeFd,
+  connectSocket,
+  getMark,
+  isListening,
+  listenSocket,
+  openTcpSocket,
+  setIpv6Only,
+  setMark,
+  setReuseAddress,
+  setTransparent,
+  takeSocketError,
+} from './socket.ts'
+export { decodeSocketAddress, encodeSocketAddress, type SocketAddress } from './socket-address.ts'

@@ -1,0 +1,122 @@
+/** Sockets by file descriptor: what `node:net` has no words for (marks, transparency, family-only listeners). */
+import { closeSync } from 'node:fs'
+import { check, EINPROGRESS, LinuxError, lastErrno, libc } from './libc.ts'
+import { AF_INET, AF_INET6, encodeSocketAddress, type SocketAddress } from './socket-address.ts'
+
+const SOCK_STREAM = 1
+const SOCK_NONBLOCK = 0o4000
+const SOCK_CLOEXEC = 0o2000000
+
+const SOL_IP = 0
+const SOL_SOCKET = 1
+const SOL_IPV6 = 41
+const SO_REUSEADDR = 2
+const SO_ERROR = 4
+const SO_ACCEPTCONN = 30
+const SO_MARK = 36
+const IP_FREEBIND = 15
+const IP_TRANSPARENT = 19
+const IP_BIND_ADDRESS_NO_PORT = 24
+const IPV6_V6ONLY = 26
+const IPV6_TRANSPARENT = 75
+const IPV6_FREEBIND = 78
+
+const socketCall = libc('int socket(int, int, int)')
+const bindCall = libc('int bind(int, void *, uint32_t)')
+const connectCall = libc('int connect(int, void *, uint32_t)')
+const listenCall = libc('int listen(int, int)')
+const setsockoptCall = libc('int setsockopt(int, int, int, void *, uint32_t)')
+const getsockoptCall = libc('int getsockopt(int, int, int, void *, void *)')
+
+const optionValue = new Int32Array(1)
+const optionLength = new Uint32Array(1)
+
+/** A new TCP socket: non-blocking, close-on-exec. */
+export function openTcpSocket(family: 4 | 6): number {
+  const domain = family === 4 ? AF_INET : AF_INET6
+  return check('socket', socketCall(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))
+}
+
+function setOption(fd: number, level: number, name: number, value: number, label: string): void {
+  optionValue[0] = value
+  check(`setsockopt(${label})`, setsockoptCall(fd, level, name, optionValue, 4))
+}
+
+function getOption(fd: number, level: number, name: number, label: string): number {
+  optionLength[0] = 4
+  check(`getsockopt(${label})`, getsockoptCall(fd, level, name, optionValue, optionLength))
+  return optionValue[0] ?? 0
+}
+
+/** Needs CAP_NET_ADMIN in the user namespace that owns the netns. */
+export function setMark(fd: number, mark: number): void {
+  setOption(fd, SOL_SOCKET, SO_MARK, mark, 'SO_MARK')
+}
+
+export function setReuseAddress(fd: number): void {
+  setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, 'SO_REUSEADDR')
+}
+
+export function setIpv6Only(fd: number): void {
+  setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY')
+}
+
+/** Lets whoever holds the socket bind it to an address that is not local; needs CAP_NET_ADMIN now, not then. */
+export function setTransparent(fd: number, family: 4 | 6): void {
+  if (family === 4) {
+    setOption(fd, SOL_IP, IP_TRANSPARENT, 1, 'IP_TRANSPARENT')
+    setOption(fd, SOL_IP, IP_FREEBIND, 1, 'IP_FREEBIND')
+  } else {
+    setOption(fd, SOL_IPV6, IPV6_TRANSPARENT, 1, 'IPV6_TRANSPARENT')
+    setOption(fd, SOL_IPV6, IPV6_FREEBIND, 1, 'IPV6_FREEBIND')
+  }
+  setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, 'IP_BIND_ADDRESS_NO_PORT')
+}
+
+/** True while the socket listens (SO_ACCEPTCONN); false too when the descriptor is no socket any more. */
+export function isListening(fd: number): boolean {
+  try {
+    return getOption(fd, SOL_SOCKET, SO_ACCEPTCONN, 'SO_ACCEPTCONN') === 1
+  } catch (thrown) {
+    if (thrown instanceof LinuxError) return false
+    throw thrown
+  }
+}
+
+/** The mark of a socket (SO_MARK). */
+export function getMark(fd: number): number {
+  return getOption(fd, SOL_SOCKET, SO_MARK, 'SO_MARK')
+}
+
+/** Error of a finished non-blocking connect: undefined when it succeeded. Reading clears it. */
+export function takeSocketError(fd: number): LinuxError | undefined {
+  const errno = getOption(fd, SOL_SOCKET, SO_ERROR, 'SO_ERROR')
+  return errno === 0 ? undefined : new LinuxError('connect', errno)
+}
+
+export function bindSocket(fd: number, address: SocketAddress): void {
+  const encoded = encodeSocketAddress(address)
+  check(`bind to ${address.address} port ${address.port}`, bindCall(fd, encoded, encoded.length))
+}
+
+export function listenSocket(fd: number, backlog: number): void {
+  check('listen', listenCall(fd, backlog))
+}
+
+/** Starts a non-blocking connect; true when it is already done (loopback), false while it is in progress. */
+export function connectSocket(fd: number, address: SocketAddress): boolean {
+  const encoded = encodeSocketAddress(address)
+  if (connectCall(fd, encoded, encoded.length) === 0) return true
+  const errno = lastErrno()
+  if (errno === EINPROGRESS) return false
+  throw new LinuxError(`connect to ${address.address} port ${address.port}`, errno)
+}
+
+/** Closes a descriptor; one that is closed already is no error. */
+export function closeFd(fd: number): void {
+  try {
+    closeSync(fd)
+  } catch (thrown) {
+    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'EBADF')) throw thrown
+  }
+}

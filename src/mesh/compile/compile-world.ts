@@ -1,0 +1,62 @@
+/** Kubernetes objects → the world of the mesh: one pure pass, and everything that is wrong with them. */
+import { meshKey, type MeshObject } from '#contract'
+import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
+import { checkAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
+import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
+import { ProblemLog } from './problem-log.ts'
+import { compileGrant, compileInvalidRoute, compileRoute } from './routes.ts'
+import { compileServices, groupSlices } from './services.ts'
+
+export interface CompileOptions {
+  readonly trustDomain: string
+  /** Policies of this namespace that select nothing apply to the whole mesh; default `weir-system`. */
+  readonly rootNamespace?: string
+}
+
+/** Keys as made by `meshKey`. */
+export type WorldObjects = ReadonlyMap<string, MeshObject>
+
+export interface CompiledWorld {
+  readonly objects: WorldObjects
+  readonly problems: readonly Problem[]
+}
+
+export const ROOT_NAMESPACE_DEFAULT = 'weir-system'
+
+/** Gives equal worlds for equal objects, in whatever order they come. */
+export function compileWorld(objects: readonly KubernetesObject[], options: CompileOptions): CompiledWorld {
+  const problems = new ProblemLog()
+  const policyOptions = { trustDomain: options.trustDomain, rootNamespace: options.rootNamespace ?? ROOT_NAMESPACE_DEFAULT }
+  const world = new Map<string, MeshObject>()
+  const put = (object: MeshObject | undefined, group = ''): void => {
+    if (object === undefined) return
+    // The same kind and name in two API groups are two objects: a policy may not push another one out.
+    const taken = group !== '' && world.has(meshKey(object))
+    const named = taken ? { ...object, name: `${object.name}.${group}` } : object
+    world.set(meshKey(named), named)
+  }
+  const valid = objects.filter((object): object is ValidObject => !isInvalid(object))
+
+  const namespaces = valid.filter((object) => object.kind === 'Namespace')
+  for (const namespace of namespaces) put(compileNamespace(namespace))
+
+  const pods = valid.filter((object) => object.kind === 'Pod')
+  const index = indexPods(pods, problems)
+  const words = meshWords(namespaces, problems)
+  for (const pod of pods) put(compilePod(pod, index, isOptedIn(pod, words, problems)))
+
+  const byNamespace = Map.groupBy(pods, (pod) => pod.metadata.namespace)
+  const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
+  const services = valid.filter((object) => object.kind === 'Service')
+  for (const service of compileServices(services, { pods: byNamespace, index, slices, problems })) put(service)
+
+  for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
+    if (isInvalid(object)) {
+      put(object.kind === 'HTTPRoute' ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions), object.group)
+    } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
+    else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
+    else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
+    else if (object.kind === 'PeerAuthentication' || object.kind === 'RequestAuthentication') checkAuthentication(object, problems)
+  }
+  return { objects: world, problems: problems.list() }
+}

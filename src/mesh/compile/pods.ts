@@ -1,0 +1,161 @@
+/**
+ * Pods → workloads: who opted in, which address belongs to whom, what people call it. Of two pods that claim one
+ * address the living one, then the first by namespace and name, has it: one pod's traffic may never be another's.
+ */
+import { ANNOTATION, type NamespaceInfo, type Workload } from '#contract'
+import { canonicalAddress, type NamespaceObject, type PodObject } from '#resources'
+import type { ProblemLog } from './problem-log.ts'
+
+/** Its containers have ended for good: it has no network any more. */
+export function isFinished(pod: PodObject): boolean {
+  return pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed'
+}
+
+export function isTerminating(pod: PodObject): boolean {
+  return pod.metadata.deletionTimestamp !== undefined || isFinished(pod)
+}
+
+/** By the Ready condition; a Pod without any status.conditions is written by hand and counts as ready. */
+export function isReady(pod: PodObject): boolean {
+  const { conditions } = pod.status
+  if (isFinished(pod)) return false
+  return conditions === undefined || conditions.some(({ type, status }) => type === 'Ready' && status === 'True')
+}
+
+export function podName(pod: PodObject): string {
+  return `${pod.metadata.namespace}/${pod.metadata.name}`
+}
+
+/** Canonical, in the order of the status, each once. */
+export function statusAddresses(pod: PodObject): string[] {
+  const { podIP, podIPs } = pod.status
+  const texts = [...podIPs.map(({ ip }) => ip), ...(podIP === undefined ? [] : [podIP])]
+  return [...new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))]
+}
+
+export interface PodIndex {
+  /** The pod that an address belongs to; host-network pods share their node's and have none. */
+  readonly byAddress: ReadonlyMap<string, PodObject>
+  readonly addresses: ReadonlyMap<PodObject, readonly string[]>
+  /** Unique even where manifests repeat or leave out metadata.uid. */
+  readonly uids: ReadonlyMap<PodObject, string>
+}
+
+export function indexPods(pods: readonly PodObject[], problems: ProblemLog): PodIndex {
+  const byAddress = new Map<string, PodObject>()
+  const addresses = new Map<PodObject, readonly string[]>()
+  const uids = new Map<PodObject, string>()
+  const byUid = new Map<string, PodObject>()
+  const inOrder = [...pods].sort(
+    (a, b) => Number(isTerminating(a)) - Number(isTerminating(b)) || compareText(podName(a), podName(b)),
+  )
+  for (const pod of inOrder) {
+    addresses.set(pod, claim(pod, byAddress, problems))
+    const { uid } = pod.metadata
+    // A namespace has no dot in its name: the first one parts the two.
+    const own = `${pod.metadata.namespace}.${pod.metadata.name}`
+    const other = uid === undefined || uid === '' ? undefined : byUid.get(uid)
+    if (other !== undefined) {
+      problems.add(pod, 'metadata.uid', `${uid} is already the uid of Pod ${podName(other)}: remove one of them`)
+    }
+    const chosen = uid === undefined || uid === '' || other !== undefined ? own : uid
+    byUid.set(chosen, pod)
+    uids.set(pod, chosen)
+  }
+  return { byAddress, addresses, uids }
+}
+
+function claim(pod: PodObject, byAddress: Map<string, PodObject>, problems: ProblemLog): readonly string[] {
+  // The address of a finished pod is free again, whatever its status still says.
+  if (isFinished(pod)) return []
+  const all = statusAddresses(pod)
+  if (pod.spec.hostNetwork) return all
+  return all.filter((address) => {
+    const holder = byAddress.get(address)
+    if (holder === undefined) {
+      byAddress.set(address, pod)
+      return true
+    }
+    const message = `${address} is already the address of Pod ${podName(holder)}, which keeps it: give each pod its own`
+    problems.add(pod, 'status.podIPs', message)
+    return false
+  })
+}
+
+/** The namespaces' word on opting in. */
+export function meshWords(namespaces: readonly NamespaceObject[], problems: ProblemLog): ReadonlyMap<string, boolean> {
+  const words = new Map<string, boolean>()
+  for (const namespace of namespaces) {
+    const { labels, annotations, name } = namespace.metadata
+    const label = labels[ANNOTATION.mesh]
+    const text = label ?? annotations[ANNOTATION.mesh]
+    if (text === undefined) continue
+    if (text === 'enabled' || text === 'disabled') {
+      words.set(name, text === 'enabled')
+      continue
+    }
+    const field = `metadata.${label === undefined ? 'annotations' : 'labels'}[${ANNOTATION.mesh}]`
+    problems.add(namespace, field, `expected enabled or disabled, got ${JSON.stringify(text)}; the namespace is not opted in`)
+  }
+  return words
+}
+
+export function isOptedIn(pod: PodObject, words: ReadonlyMap<string, boolean>, problems: ProblemLog): boolean {
+  const own = pod.metadata.annotations[ANNOTATION.mesh]
+  const field = `metadata.annotations[${ANNOTATION.mesh}]`
+  const ofNamespace = words.get(pod.metadata.namespace) ?? false
+  const valid = own === 'enabled' || own === 'disabled'
+  if (own !== undefined && !valid) {
+    const effect = `the word of its namespace holds (${ofNamespace ? 'enabled' : 'disabled'})`
+    problems.add(pod, field, `expected enabled or disabled, got ${JSON.stringify(own)}; ${effect}`)
+  }
+  if (!pod.spec.hostNetwork) return valid ? own === 'enabled' : ofNamespace
+  if (own === 'enabled') {
+    problems.add(pod, field, 'a pod on the host network is never enrolled: remove the annotation or hostNetwork')
+  }
+  return false
+}
+
+export function compileNamespace(namespace: NamespaceObject): NamespaceInfo {
+  return { kind: 'namespace', namespace: '', name: namespace.metadata.name, labels: namespace.metadata.labels }
+}
+
+export function compilePod(pod: PodObject, index: PodIndex, optedIn: boolean): Workload {
+  const { labels } = pod.metadata
+  return {
+    kind: 'workload',
+    namespace: pod.metadata.namespace,
+    name: pod.metadata.name,
+    uid: index.uids.get(pod) ?? podName(pod),
+    serviceAccount: serviceAccountOf(pod),
+    labels,
+    addresses: index.addresses.get(pod) ?? [],
+    node: pod.spec.nodeName ?? '',
+    hostNetwork: pod.spec.hostNetwork,
+    optedIn,
+    ready: isReady(pod),
+    terminating: isTerminating(pod),
+    owner: ownerOf(pod),
+    app: labels['app'] ?? labels['app.kubernetes.io/name'] ?? 'unknown',
+    version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? 'unknown',
+  }
+}
+
+export function serviceAccountOf(pod: PodObject): string {
+  return pod.spec.serviceAccountName || 'default'
+}
+
+/** The Deployment behind a ReplicaSet and the CronJob behind a Job, by the names that their controllers give. */
+function ownerOf(pod: PodObject): string {
+  const owners = pod.metadata.ownerReferences
+  const owner = owners.find(({ controller }) => controller === true) ?? owners[0]
+  if (owner === undefined) return pod.metadata.name
+  const hash = pod.metadata.labels['pod-template-hash']
+  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`)) return owner.name.slice(0, -hash.length - 1)
+  if (owner.kind === 'Job') return owner.name.replace(/(?<=.)-\d{8,10}$/, '')
+  return owner.name
+}
+
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

@@ -1,0 +1,161 @@
+/** HTTPRoutes with Service parents and ReferenceGrants → what routing evaluates, all defaults filled in. */
+import type { HeaderEdit, HttpRoute, PathRewrite, ReferenceGrant, RouteBackend, RouteFilter, RouteMatch, RouteParent, RouteRule } from '#contract'
+import {
+  isCoreGroup,
+  parseDurationMs,
+  type BackendRefSpec,
+  type HttpRouteObject,
+  type InvalidRoute,
+  type ParentRefSpec,
+  type ReferenceGrantObject,
+  type RouteFilterSpec,
+  type RouteMatchSpec,
+  type RouteRuleBody,
+} from '#resources'
+import type { ProblemLog } from './problem-log.ts'
+
+const GATEWAY_GROUP = 'gateway.networking.k8s.io'
+
+/** Undefined when no parent is a Service: such a route is a gateway's business. */
+export function compileRoute(route: HttpRouteObject, problems: ProblemLog): HttpRoute | undefined {
+  const { namespace } = route.metadata
+  const parents = compileParents(route.spec.parentRefs, namespace)
+  if (parents.length === 0) return undefined
+  return {
+    kind: 'http-route',
+    namespace,
+    name: route.metadata.name,
+    createdAt: route.metadata.creationTimestamp ?? '',
+    parents,
+    hostnames: route.spec.hostnames,
+    rules: route.spec.rules.map((rule, index) => compileRule(rule, index, route, problems)),
+  }
+}
+
+/** All its requests are refused; what they are, its parents say. */
+export function compileInvalidRoute(route: InvalidRoute): HttpRoute | undefined {
+  const parents = compileParents(route.parentRefs, route.metadata.namespace)
+  if (parents.length === 0) return undefined
+  return {
+    kind: 'http-route',
+    namespace: route.metadata.namespace,
+    name: route.metadata.name,
+    createdAt: route.metadata.creationTimestamp ?? '',
+    parents,
+    hostnames: [],
+    rules: [{ matches: [{ path: { type: 'PathPrefix', value: '/' }, headers: [], query: [] }], filters: [], backends: [] }],
+    invalid: route.invalid,
+  }
+}
+
+function compileParents(refs: readonly ParentRefSpec[], routeNamespace: string): RouteParent[] {
+  return refs
+    .filter(({ group, kind }) => isCoreGroup(group) && kind === 'Service')
+    .map(({ namespace, name, port, sectionName }) => ({
+      service: { namespace: namespace ?? routeNamespace, name },
+      ...(port === undefined ? {} : { port }),
+      ...(sectionName === undefined ? {} : { sectionName }),
+    }))
+}
+
+function compileRule(rule: RouteRuleBody, index: number, route: HttpRouteObject, problems: ProblemLog): RouteRule {
+  const request = timeoutMs(rule.timeouts?.request)
+  const backendRequest = timeoutMs(rule.timeouts?.backendRequest)
+  return {
+    ...(rule.name === undefined ? {} : { name: rule.name }),
+    matches: rule.matches.map(compileMatch),
+    filters: rule.filters.map(compileFilter),
+    backends: rule.backendRefs.map((ref, at) => compileBackend(ref, `spec.rules[${index}].backendRefs[${at}]`, route, problems)),
+    ...(request === undefined ? {} : { requestTimeoutMs: request }),
+    ...(backendRequest === undefined ? {} : { backendRequestTimeoutMs: backendRequest }),
+  }
+}
+
+/** Zero means no limit of its own, which is what an absent one means here. */
+function timeoutMs(text: string | undefined): number | undefined {
+  return (text === undefined ? undefined : parseDurationMs(text)) || undefined
+}
+
+function compileMatch(match: RouteMatchSpec): RouteMatch {
+  return {
+    path: match.path,
+    ...(match.method === undefined ? {} : { method: match.method }),
+    // Of equivalent names the first counts (Gateway API); header names are equal without regard to case.
+    headers: firstOfEach(match.headers.map((entry) => ({ ...entry, name: entry.name.toLowerCase() }))).map(valueMatch),
+    query: firstOfEach(match.queryParams).map(valueMatch),
+  }
+}
+
+function valueMatch({ name, type, value }: RouteMatchSpec['headers'][number]): RouteMatch['headers'][number] {
+  return { name, match: { type, value } }
+}
+
+function firstOfEach<T extends { readonly name: string }>(entries: readonly T[]): readonly T[] {
+  return entries.filter((entry, index) => entries.findIndex(({ name }) => name === entry.name) === index)
+}
+
+function compileFilter(filter: RouteFilterSpec): RouteFilter {
+  switch (filter.type) {
+    case 'RequestHeaderModifier':
+      return { type: filter.type, edit: compileEdit(filter.requestHeaderModifier) }
+    case 'ResponseHeaderModifier':
+      return { type: filter.type, edit: compileEdit(filter.responseHeaderModifier) }
+    case 'URLRewrite': {
+      const { hostname, path } = filter.urlRewrite ?? {}
+      const rewrite = compilePath(path)
+      return { type: filter.type, ...(hostname === undefined ? {} : { hostname }), ...(rewrite === undefined ? {} : { path: rewrite }) }
+    }
+    case 'RequestRedirect': {
+      const { scheme, hostname, port, path, statusCode = 302 } = filter.requestRedirect ?? {}
+      const rewrite = compilePath(path)
+      return {
+        type: filter.type,
+        ...(scheme === undefined ? {} : { scheme }),
+        ...(hostname === undefined ? {} : { hostname }),
+        ...(port === undefined ? {} : { port }),
+        ...(rewrite === undefined ? {} : { path: rewrite }),
+        statusCode,
+      }
+    }
+  }
+}
+
+function compileEdit(modifier: RouteFilterSpec['requestHeaderModifier']): HeaderEdit {
+  return { set: modifier?.set ?? [], add: modifier?.add ?? [], remove: modifier?.remove ?? [] }
+}
+
+function compilePath(path: NonNullable<RouteFilterSpec['urlRewrite']>['path']): PathRewrite | undefined {
+  if (path === undefined) return undefined
+  return { type: path.type, value: (path.type === 'ReplaceFullPath' ? path.replaceFullPath : path.replacePrefixMatch) ?? '' }
+}
+
+function compileBackend(ref: BackendRefSpec, field: string, route: HttpRouteObject, problems: ProblemLog): RouteBackend {
+  const wrong =
+    !isCoreGroup(ref.group) || ref.kind !== 'Service'
+      ? `${ref.group === '' ? '' : `${ref.group}/`}${ref.kind} ${ref.name} is no backend: only Services are`
+      : ref.port === undefined
+        ? `needs a port: a Service backend is a name and a port`
+        : undefined
+  if (wrong !== undefined) problems.add(route, field, `${wrong}; its share of requests gets 500`)
+  return {
+    weight: ref.weight,
+    filters: ref.filters.map(compileFilter),
+    service: { namespace: ref.namespace ?? route.metadata.namespace, name: ref.name, port: ref.port ?? 0 },
+    ...(wrong === undefined ? {} : { invalid: `${field}: ${wrong}` }),
+  }
+}
+
+/** Only what concerns routes of this API to core kinds; the rest grants nothing here. */
+export function compileGrant(grant: ReferenceGrantObject): ReferenceGrant {
+  return {
+    kind: 'reference-grant',
+    namespace: grant.metadata.namespace,
+    name: grant.metadata.name,
+    from: grant.spec.from
+      .filter(({ group }) => group === GATEWAY_GROUP)
+      .map(({ kind, namespace }) => ({ kind, namespace })),
+    to: grant.spec.to
+      .filter(({ group }) => isCoreGroup(group))
+      .map(({ kind, name }) => ({ kind, ...(name === undefined || name === '' ? {} : { name }) })),
+  }
+}

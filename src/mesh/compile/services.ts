@@ -1,0 +1,194 @@
+/**
+ * Services → their ports and endpoints: from the EndpointSlices that name the Service, else from the pods that
+ * its selector finds, as Kubernetes' own endpoint controller would. TCP only: the mesh carries nothing else.
+ */
+import type { AppProtocol, Endpoint, MeshService, ServicePort } from '#contract'
+import { canonicalAddress, type EndpointSliceObject, type PodObject, type ServiceObject } from '#resources'
+import { compareText, isFinished, isReady, isTerminating, podName, statusAddresses, type PodIndex } from './pods.ts'
+import type { ProblemLog } from './problem-log.ts'
+
+type PortSpec = ServiceObject['spec']['ports'][number]
+
+export interface ServiceContext {
+  /** By namespace. */
+  readonly pods: ReadonlyMap<string, readonly PodObject[]>
+  readonly index: PodIndex
+  /** Slices by `namespace/name` of the Service that they carry the label of. */
+  readonly slices: ReadonlyMap<string, readonly EndpointSliceObject[]>
+  readonly problems: ProblemLog
+}
+
+export function groupSlices(slices: readonly EndpointSliceObject[]): ReadonlyMap<string, readonly EndpointSliceObject[]> {
+  const groups = new Map<string, EndpointSliceObject[]>()
+  for (const slice of slices) {
+    const service = slice.metadata.labels['kubernetes.io/service-name']
+    if (service === undefined) continue
+    const key = `${slice.metadata.namespace}/${service}`
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [slice])
+    else group.push(slice)
+  }
+  return groups
+}
+
+export function compileServices(services: readonly ServiceObject[], context: ServiceContext): MeshService[] {
+  const holders = new Map<string, string>()
+  const inOrder = [...services].sort((a, b) => compareText(keyOf(a), keyOf(b)))
+  return inOrder.map((service) => compileService(service, holders, context))
+}
+
+function compileService(service: ServiceObject, holders: Map<string, string>, context: ServiceContext): MeshService {
+  const { spec } = service
+  const ports = spec.ports.filter(({ protocol }) => protocol === 'TCP')
+  const slices = context.slices.get(keyOf(service))
+  const endpoints: Record<string, readonly Endpoint[]> = {}
+  const compiled: ServicePort[] = []
+  for (const port of ports) {
+    if (Object.hasOwn(endpoints, String(port.port))) {
+      context.problems.add(service, 'spec.ports', `port ${port.port} is given twice: the first one counts`)
+      continue
+    }
+    compiled.push({ name: port.name, port: port.port, protocol: protocolOf(port) })
+    endpoints[String(port.port)] =
+      slices === undefined ? selectedEndpoints(service, port, context) : slicedEndpoints(service, port, slices, context)
+  }
+  return {
+    kind: 'service',
+    namespace: service.metadata.namespace,
+    name: service.metadata.name,
+    addresses: claimAddresses(service, holders, context.problems),
+    ports: compiled,
+    endpoints,
+    sliced: slices !== undefined,
+  }
+}
+
+function claimAddresses(service: ServiceObject, holders: Map<string, string>, problems: ProblemLog): string[] {
+  const { clusterIP, clusterIPs, type } = service.spec
+  if (type === 'ExternalName') return []
+  const texts = [...(clusterIP === undefined ? [] : [clusterIP]), ...clusterIPs]
+  const addresses = new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))
+  return [...addresses].filter((address) => {
+    const holder = holders.get(address)
+    if (holder === undefined) {
+      holders.set(address, keyOf(service))
+      return true
+    }
+    const message = `${address} is already the address of Service ${holder}, which keeps it: give each Service its own`
+    problems.add(service, 'spec.clusterIPs', message)
+    return false
+  })
+}
+
+function slicedEndpoints(
+  service: ServiceObject,
+  port: PortSpec,
+  slices: readonly EndpointSliceObject[],
+  { index }: ServiceContext,
+): Endpoint[] {
+  const found = new Map<string, Endpoint>()
+  for (const slice of slices) {
+    if (slice.addressType === 'FQDN') continue
+    const target = slice.ports.find(({ name, protocol }) => name === port.name && protocol === 'TCP')?.port
+    if (target === undefined) continue
+    for (const { addresses, conditions, targetRef } of slice.endpoints) {
+      // Only the first address of an endpoint counts: the others are the same instance (EndpointSlice API).
+      const address = canonicalAddress(addresses[0] ?? '')
+      if (address === undefined || found.has(`${address} ${target}`)) continue
+      const named =
+        targetRef?.kind === 'Pod' && targetRef.name !== undefined
+          ? `${targetRef.namespace ?? service.metadata.namespace}/${targetRef.name}`
+          : undefined
+      const holder = index.byAddress.get(address)
+      const workload = named ?? (holder === undefined ? undefined : podName(holder))
+      found.set(`${address} ${target}`, {
+        address,
+        port: target,
+        // An absent condition means ready (EndpointSlice API).
+        ready: conditions.ready ?? true,
+        terminating: conditions.terminating ?? false,
+        ...(workload === undefined ? {} : { workload }),
+      })
+    }
+  }
+  return sorted([...found.values()])
+}
+
+function selectedEndpoints(service: ServiceObject, port: PortSpec, { pods, index }: ServiceContext): Endpoint[] {
+  const { selector, type, publishNotReadyAddresses } = service.spec
+  const wanted = Object.entries(selector)
+  if (wanted.length === 0 || type === 'ExternalName') return []
+  const families = familiesOf(service)
+  const endpoints: Endpoint[] = []
+  for (const pod of pods.get(service.metadata.namespace) ?? []) {
+    if (isFinished(pod)) continue
+    if (!wanted.every(([key, value]) => pod.metadata.labels[key] === value)) continue
+    const target = targetPortOf(port, pod)
+    if (target === undefined) continue
+    const terminating = isTerminating(pod)
+    const ready = (isReady(pod) && !terminating) || publishNotReadyAddresses
+    const addresses = pod.spec.hostNetwork ? statusAddresses(pod) : (index.addresses.get(pod) ?? [])
+    for (const family of families) {
+      const address = addresses.find((one) => one.includes(':') === (family === 'IPv6'))
+      if (address !== undefined) endpoints.push({ address, port: target, ready, terminating, workload: podName(pod) })
+    }
+  }
+  return sorted(endpoints)
+}
+
+function familiesOf(service: ServiceObject): readonly ('IPv4' | 'IPv6')[] {
+  const { ipFamilies, clusterIP, clusterIPs } = service.spec
+  if (ipFamilies.length > 0) return ipFamilies
+  const texts = [...clusterIPs, clusterIP ?? ''].filter((text) => text !== '' && text !== 'None')
+  if (texts.length === 0) return ['IPv4', 'IPv6']
+  return [...new Set(texts.map((text) => (text.includes(':') ? 'IPv6' : 'IPv4')))]
+}
+
+/** The number itself, the port's own number when there is none, or the container port of that name. */
+function targetPortOf(port: PortSpec, pod: PodObject): number | undefined {
+  const { targetPort } = port
+  if (targetPort === undefined || targetPort === 0 || targetPort === '') return port.port
+  if (typeof targetPort === 'number') return targetPort
+  const sidecars = pod.spec.initContainers.filter(({ restartPolicy }) => restartPolicy === 'Always')
+  for (const container of [...pod.spec.containers, ...sidecars]) {
+    const found = container.ports.find(({ name, protocol }) => name === targetPort && protocol === 'TCP')
+    if (found !== undefined) return found.containerPort
+  }
+  return undefined
+}
+
+/** `kubernetes.io/h2c` and `kubernetes.io/ws` are Kubernetes' own; the plain words are those of Istio and IANA. */
+const APP_PROTOCOLS: Readonly<Record<string, AppProtocol>> = {
+  http: 'http',
+  'http-web': 'http',
+  http2: 'http2',
+  h2c: 'http2',
+  'kubernetes.io/h2c': 'http2',
+  'kubernetes.io/ws': 'http',
+  'kubernetes.io/wss': 'tls',
+  grpc: 'grpc',
+  'grpc-web': 'http',
+  https: 'tls',
+  tls: 'tls',
+  tcp: 'tcp',
+  mongo: 'tcp',
+  mysql: 'tcp',
+  redis: 'tcp',
+}
+
+function protocolOf({ name, appProtocol }: PortSpec): AppProtocol {
+  const declared = appProtocol?.toLowerCase()
+  if (declared !== undefined && Object.hasOwn(APP_PROTOCOLS, declared)) return APP_PROTOCOLS[declared] ?? 'unknown'
+  if (declared !== undefined) return 'unknown'
+  const lower = name.toLowerCase()
+  const prefix = lower.startsWith('grpc-web') ? 'grpc-web' : (lower.split('-', 1)[0] ?? '')
+  return Object.hasOwn(APP_PROTOCOLS, prefix) ? (APP_PROTOCOLS[prefix] ?? 'unknown') : 'unknown'
+}
+
+function sorted(endpoints: Endpoint[]): Endpoint[] {
+  return endpoints.sort((a, b) => compareText(a.address, b.address) || a.port - b.port)
+}
+
+function keyOf(service: ServiceObject): string {
+  return `${service.metadata.namespace}/${service.metadata.name}`
+}

@@ -1,0 +1,162 @@
+/**
+ * The mesh at one moment: immutable, indexed for the questions that routing and policy ask on the
+ * hot path. A request keeps the snapshot it began with; the next one shares every index that the
+ * change between them did not touch.
+ */
+import type {
+  AuthorizationPolicy,
+  HttpRoute,
+  MeshService,
+  NamespaceInfo,
+  ReferenceGrant,
+  ServicePort,
+  Workload,
+} from '#contract'
+
+/** What an original destination address is. */
+export type Destination =
+  | { readonly kind: 'service'; readonly service: MeshService; readonly port: ServicePort }
+  /** The address is a Service's, but the Service has no such port. */
+  | { readonly kind: 'service-port-unknown'; readonly service: MeshService }
+  | { readonly kind: 'workload'; readonly workload: Workload; readonly port: number }
+  | { readonly kind: 'unknown' }
+
+/** The indexes behind a snapshot; keys are `namespace/name` unless their name says otherwise. */
+export interface SnapshotIndexes {
+  readonly namespaces: ReadonlyMap<string, NamespaceInfo>
+  readonly workloads: ReadonlyMap<string, Workload>
+  readonly workloadsByAddress: ReadonlyMap<string, readonly Workload[]>
+  readonly workloadsByUid: ReadonlyMap<string, readonly Workload[]>
+  readonly services: ReadonlyMap<string, MeshService>
+  readonly servicesByAddress: ReadonlyMap<string, readonly MeshService[]>
+  readonly routes: ReadonlyMap<string, HttpRoute>
+  readonly routesByService: ReadonlyMap<string, readonly HttpRoute[]>
+  readonly grantsByNamespace: ReadonlyMap<string, readonly ReferenceGrant[]>
+  readonly policiesByNamespace: ReadonlyMap<string, readonly AuthorizationPolicy[]>
+  /** One entry, under the empty key. */
+  readonly meshPolicies: ReadonlyMap<string, readonly AuthorizationPolicy[]>
+}
+
+type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>
+
+const UNKNOWN: Destination = Object.freeze({ kind: 'unknown' })
+const NO_ROUTES: readonly HttpRoute[] = Object.freeze([])
+const NO_GRANTS: readonly ReferenceGrant[] = Object.freeze([])
+const NO_POLICIES: readonly AuthorizationPolicy[] = Object.freeze([])
+
+export class Snapshot {
+  readonly version: number
+  readonly #indexes: SnapshotIndexes
+  readonly #memo: Map<symbol, Map<string, unknown>>
+  readonly #inherited: Memo
+
+  /** Made by `World`. `before` hands on what was derived from it, to be reused where still true. */
+  constructor(version: number, indexes: SnapshotIndexes, before: Snapshot | undefined) {
+    this.version = version
+    this.#indexes = indexes
+    this.#memo = new Map()
+    // One generation only, so that what belongs to deleted objects is not carried for ever.
+    this.#inherited = before === undefined ? new Map() : before.#memo.size > 0 ? before.#memo : before.#inherited
+  }
+
+  namespace(name: string): NamespaceInfo | undefined {
+    return this.#indexes.namespaces.get(name)
+  }
+
+  /** By `namespace/name`. */
+  workload(nsName: string): Workload | undefined {
+    return this.#indexes.workloads.get(nsName)
+  }
+
+  workloads(): Iterable<Workload> {
+    return this.#indexes.workloads.values()
+  }
+
+  /**
+   * The pod that holds an address (canonical text). Where several objects claim it (a pod that is
+   * going and its successor), one that is not terminating wins, then a ready one, then the one
+   * heard of last. Pods on the host network share their node's address and are never answered.
+   */
+  workloadByAddress(ip: string): Workload | undefined {
+    return this.#indexes.workloadsByAddress.get(ip)?.[0]
+  }
+
+  workloadByUid(uid: string): Workload | undefined {
+    return this.#indexes.workloadsByUid.get(uid)?.[0]
+  }
+
+  /** By `namespace/name`. */
+  service(nsName: string): MeshService | undefined {
+    return this.#indexes.services.get(nsName)
+  }
+
+  services(): Iterable<MeshService> {
+    return this.#indexes.services.values()
+  }
+
+  /** What `ip:port` is: a Service by ClusterIP, else a pod by its address. `ip` in canonical text. */
+  destination(ip: string, port: number): Destination {
+    const service = this.#indexes.servicesByAddress.get(ip)?.[0]
+    if (service !== undefined) {
+      for (const candidate of service.ports) {
+        if (candidate.port === port) return { kind: 'service', service, port: candidate }
+      }
+      return { kind: 'service-port-unknown', service }
+    }
+    const workload = this.workloadByAddress(ip)
+    return workload === undefined ? UNKNOWN : { kind: 'workload', workload, port }
+  }
+
+  /** Every HTTPRoute, whatever its parents. */
+  httpRoutes(): Iterable<HttpRoute> {
+    return this.#indexes.routes.values()
+  }
+
+  /**
+   * HTTPRoutes of any namespace with this Service (`namespace/name`) as a parent, whatever the port:
+   * oldest first, then by `namespace/name`, as the Gateway API breaks ties. The same array as long as
+   * none of them changes.
+   */
+  routesOf(serviceNsName: string): readonly HttpRoute[] {
+    return this.#indexes.routesByService.get(serviceNsName) ?? NO_ROUTES
+  }
+
+  /** ReferenceGrants in a namespace; the same array as long as none of them changes. */
+  grants(namespace: string): readonly ReferenceGrant[] {
+    return this.#indexes.grantsByNamespace.get(namespace) ?? NO_GRANTS
+  }
+
+  /** Policies in a namespace, by name, without those of mesh scope; the same array while none changes. */
+  authorizationPolicies(namespace: string): readonly AuthorizationPolicy[] {
+    return this.#indexes.policiesByNamespace.get(namespace) ?? NO_POLICIES
+  }
+
+  /** Policies of mesh scope, by name; the same array while none changes. */
+  meshPolicies(): readonly AuthorizationPolicy[] {
+    return this.#indexes.meshPolicies.get('') ?? NO_POLICIES
+  }
+
+  /**
+   * A value computed from this snapshot, once. `make` is given what the snapshot before had under the
+   * same slot and key, if anything: it may return that only if it still holds for this snapshot. The
+   * value must not hold on to its predecessor. One slot always has one type.
+   */
+  derived<T>(slot: symbol, key: string, make: (previous: T | undefined) => T): T {
+    let table = this.#memo.get(slot)
+    if (table === undefined) {
+      table = new Map()
+      this.#memo.set(slot, table)
+    }
+    // A memo table holds values of any type; slot and type belong together by contract.
+    const known = table.get(key) as T | undefined
+    if (known !== undefined) return known
+    const made = make(this.#inherited.get(slot)?.get(key) as T | undefined)
+    table.set(key, made)
+    return made
+  }
+
+  /** For `World` only: the indexes that the next snapshot begins with. */
+  indexes(): SnapshotIndexes {
+    return this.#indexes
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * Applies changes to the mesh and makes a snapshot of each state. The cost of a change is the
+ * objects in it, plus a shallow copy of each index that it touches.
+ */
+import type { AuthorizationPolicy, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
+import { meshKey } from '#contract'
+import { insertInto, MapDraft, removeFrom } from './map-draft.ts'
+import type { SnapshotIndexes } from './snapshot.ts'
+import { Snapshot } from './snapshot.ts'
+
+/** A change as the agent sends it. */
+export interface WorldChange {
+  readonly version: number
+  /** Forget everything first. */
+  readonly reset: boolean
+  readonly upsert: readonly MeshObject[]
+  /** Keys as made by `meshKey`; unknown ones are ignored. */
+  readonly remove: readonly string[]
+}
+
+const EMPTY: SnapshotIndexes = {
+  namespaces: new Map(),
+  workloads: new Map(),
+  workloadsByAddress: new Map(),
+  workloadsByUid: new Map(),
+  services: new Map(),
+  servicesByAddress: new Map(),
+  routes: new Map(),
+  routesByService: new Map(),
+  grantsByNamespace: new Map(),
+  policiesByNamespace: new Map(),
+  meshPolicies: new Map(),
+}
+
+export class World {
+  #objects: Map<string, MeshObject>
+  #snapshot: Snapshot
+
+  constructor() {
+    this.#objects = new Map()
+    this.#snapshot = new Snapshot(0, EMPTY, undefined)
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot
+  }
+
+  /** Removals come before upserts; a later upsert of the same object wins. */
+  apply(change: WorldChange): Snapshot {
+    const draft = new IndexDraft(change.reset ? EMPTY : this.#snapshot.indexes())
+    if (change.reset) this.#objects = new Map()
+    for (const key of change.remove) {
+      const old = this.#objects.get(key)
+      if (old === undefined) continue
+      this.#objects.delete(key)
+      draft.remove(old)
+    }
+    for (const object of change.upsert) {
+      const key = meshKey(object)
+      const old = this.#objects.get(key)
+      if (old !== undefined) draft.remove(old)
+      this.#objects.set(key, object)
+      draft.add(object)
+    }
+    this.#snapshot = new Snapshot(change.version, draft.done(), this.#snapshot)
+    return this.#snapshot
+  }
+}
+
+class IndexDraft {
+  readonly #namespaces
+  readonly #workloads
+  readonly #workloadsByAddress
+  readonly #workloadsByUid
+  readonly #services
+  readonly #servicesByAddress
+  readonly #routes
+  readonly #routesByService
+  readonly #grants
+  readonly #policies
+  readonly #meshPolicies
+
+  constructor(base: SnapshotIndexes) {
+    this.#namespaces = new MapDraft(base.namespaces)
+    this.#workloads = new MapDraft(base.workloads)
+    this.#workloadsByAddress = new MapDraft(base.workloadsByAddress)
+    this.#workloadsByUid = new MapDraft(base.workloadsByUid)
+    this.#services = new MapDraft(base.services)
+    this.#servicesByAddress = new MapDraft(base.servicesByAddress)
+    this.#routes = new MapDraft(base.routes)
+    this.#routesByService = new MapDraft(base.routesByService)
+    this.#grants = new MapDraft(base.grantsByNamespace)
+    this.#policies = new MapDraft(base.policiesByNamespace)
+    this.#meshPolicies = new MapDraft(base.meshPolicies)
+  }
+
+  add(object: MeshObject): void {
+    const nsName = `${object.namespace}/${object.name}`
+    switch (object.kind) {
+      case 'namespace':
+        this.#namespaces.set(object.name, object)
+        return
+      case 'workload':
+        this.#workloads.set(nsName, object)
+        insertInto(this.#workloadsByUid, object.uid, object, isBetterHolder)
+        for (const ip of heldAddresses(object)) insertInto(this.#workloadsByAddress, ip, object, isBetterHolder)
+        return
+      case 'service':
+        this.#services.set(nsName, object)
+        for (const ip of new Set(object.addresses)) insertInto(this.#servicesByAddress, ip, object, never)
+        return
+      case 'http-route':
+        this.#routes.set(nsName, object)
+        for (const parent of parentKeys(object)) insertInto(this.#routesByService, parent, object, isOlderRoute)
+        return
+      case 'reference-grant':
+        insertInto(this.#grants, object.namespace, object, isNamedBefore)
+        return
+      case 'authorization-policy':
+        if (object.scope === 'mesh') insertInto(this.#meshPolicies, '', object, isPolicyBefore)
+        else insertInto(this.#policies, object.namespace, object, isPolicyBefore)
+        return
+    }
+  }
+
+  remove(object: MeshObject): void {
+    const nsName = `${object.namespace}/${object.name}`
+    switch (object.kind) {
+      case 'namespace':
+        this.#namespaces.delete(object.name)
+        return
+      case 'workload':
+        this.#workloads.delete(nsName)
+        removeFrom(this.#workloadsByUid, object.uid, object)
+        for (const ip of heldAddresses(object)) removeFrom(this.#workloadsByAddress, ip, object)
+        return
+      case 'service':
+        this.#services.delete(nsName)
+        for (const ip of object.addresses) removeFrom(this.#servicesByAddress, ip, object)
+        return
+      case 'http-route':
+        this.#routes.delete(nsName)
+        for (const parent of parentKeys(object)) removeFrom(this.#routesByService, parent, object)
+        return
+      case 'reference-grant':
+        removeFrom(this.#grants, object.namespace, object)
+        return
+      case 'authorization-policy':
+        if (object.scope === 'mesh') removeFrom(this.#meshPolicies, '', object)
+        else removeFrom(this.#policies, object.namespace, object)
+        return
+    }
+  }
+
+  done(): SnapshotIndexes {
+    return {
+      namespaces: this.#namespaces.done(),
+      workloads: this.#workloads.done(),
+      workloadsByAddress: this.#workloadsByAddress.done(),
+      workloadsByUid: this.#workloadsByUid.done(),
+      services: this.#services.done(),
+      servicesByAddress: this.#servicesByAddress.done(),
+      routes: this.#routes.done(),
+      routesByService: this.#routesByService.done(),
+      grantsByNamespace: this.#grants.done(),
+      policiesByNamespace: this.#policies.done(),
+      meshPolicies: this.#meshPolicies.done(),
+    }
+  }
+}
+
+function heldAddresses(workload: Workload): Iterable<string> {
+  return workload.hostNetwork ? [] : new Set(workload.addresses)
+}
+
+function parentKeys(route: HttpRoute): Set<string> {
+  const keys = new Set<string>()
+  for (const parent of route.parents) keys.add(`${parent.service.namespace}/${parent.service.name}`)
+  return keys
+}
+
+/** Not terminating before terminating, ready before not ready; among equals the newcomer goes first. */
+function isBetterHolder(other: Workload, newcomer: Workload): boolean {
+  if (other.terminating !== newcomer.terminating) return newcomer.terminating
+  return other.ready && !newcomer.ready
+}
+
+function never(_other: MeshService, _newcomer: MeshService): boolean {
+  return false
+}
+
+function isOlderRoute(other: HttpRoute, newcomer: HttpRoute): boolean {
+  return compareRouteAge(other, newcomer) < 0
+}
+
+function isNamedBefore(other: { readonly name: string }, newcomer: { readonly name: string }): boolean {
+  return other.name < newcomer.name
+}
+
+/** Mesh-scope policies share the root namespace, so names order both lists. */
+function isPolicyBefore(other: AuthorizationPolicy, newcomer: AuthorizationPolicy): boolean {
+  return other.name < newcomer.name
+}
+
+/**
+ * The Gateway API's tie-break between routes: oldest creation timestamp, then `namespace/name`
+ * alphabetically. An unknown age (empty or unreadable) sorts last.
+ */
+export function compareRouteAge(a: HttpRoute, b: HttpRoute): number {
+  if (a.createdAt !== b.createdAt) {
+    // As the Kubernetes API server writes them, whole seconds in UTC, timestamps compare as text.
+    if (
+      a.createdAt.length === 20 &&
+      b.createdAt.length === 20 &&
+      a.createdAt.endsWith('Z') &&
+      b.createdAt.endsWith('Z')
+    ) {
+      return a.createdAt < b.createdAt ? -1 : 1
+    }
+    const ageA = ageOf(a)
+    const ageB = ageOf(b)
+    if (ageA !== ageB) return ageA < ageB ? -1 : 1
+  }
+  const nameA = `${a.namespace}/${a.name}`
+  const nameB = `${b.namespace}/${b.name}`
+  if (nameA === nameB) return 0
+  return nameA < nameB ? -1 : 1
+}
+
+function ageOf(route: HttpRoute): number {
+  const atMs = Date.parse(route.createdAt)
+  return Number.isNaN(atMs) ? Number.POSITIVE_INFINITY : atMs
+}

@@ -1,0 +1,8 @@
+export { authorize } from './authorize.ts'
+export { explainPolicy } from './explain-policy.ts'
+export type { IpBlock } from './ip-block.ts'
+export { blockContains, IpAddress, parseIpBlock, readIp } from './ip-block.ts'
+export type { NormalizedPath } from './normalize-path.ts'
+export { normalizePath } from './normalize-path.ts'
+export type { PolicyDecision, PolicySet, PolicySource } from './policy-set.ts'
+export { policySetFor } from './policy-set.ts'

@@ -1,0 +1,236 @@
+/**
+ * A connection just accepted, until it is known what it speaks. Incremental: a request line in many
+ * packets is HTTP. A client that stays silent gets its upstream dialled meanwhile, so that a server
+ * that speaks first is relayed at once, on any port, without declaration.
+ */
+import { detect } from '#http'
+import type { ExchangeTarget } from './exchange-target.ts'
+import { HttpConnection } from './http-connection.ts'
+import type { Pipeline } from './pipeline.ts'
+import type { HeldConnection, Pod } from './pod.ts'
+import { Relay } from './relay.ts'
+import type { Services } from './services.ts'
+import { type StreamOwner, TcpStream } from './tcp.ts'
+
+/** A silent client's upstream is dialled after this: clients that speak first do so sooner. */
+const SILENCE_MS = 15
+/** Likewise where HTTP was spoken before, or is declared. */
+const SILENCE_KNOWN_HTTP_MS = 60
+/** An undecided beginning that no HTTP method begins with is opaque after this. */
+const UNDECIDED_MS = 150
+const MAX_UNDECIDED_BYTES = 16384
+const METHOD_PREFIXES = ['GET ', 'HEAD ', 'POST ', 'PUT ', 'DELETE ', 'CONNECT ', 'OPTIONS ', 'TRACE ', 'PATCH ', 'PRI * HTTP/2.0']
+
+export interface SpokenProtocols {
+  /** Has HTTP been seen on this destination? */
+  isHttp(key: string): boolean
+  sawHttp(key: string): void
+}
+
+export class Accepted implements StreamOwner, HeldConnection {
+  readonly #services: Services
+  readonly #pod: Pod
+  readonly #pipeline: Pipeline
+  readonly #clientAddress: string
+  readonly #spoken: SpokenProtocols
+  readonly #key: string
+  readonly #stream: TcpStream
+  #bytes: Buffer | undefined
+  #timer: NodeJS.Timeout | undefined
+  #server: TcpStream | undefined
+  #target: ExchangeTarget | undefined
+  #over = false
+
+  constructor(services: Services, pod: Pod, pipeline: Pipeline, handle: object, clientAddress: string, spoken: SpokenProtocols) {
+    this.#services = services
+    this.#pod = pod
+    this.#pipeline = pipeline
+    this.#clientAddress = clientAddress
+    this.#spoken = spoken
+    this.#key = `${pipeline.original.address} ${pipeline.original.port}`
+    this.#stream = new TcpStream(handle, this)
+    pod.connections.add(this)
+    const declared = pipeline.declared()
+    if (declared === 'opaque') this.#relay(undefined, false)
+    else {
+      const known = declared === 'http' || spoken.isHttp(this.#key)
+      this.#timer = setTimeout(() => this.#silent(), known ? SILENCE_KNOWN_HTTP_MS : SILENCE_MS)
+      this.#stream.resume()
+    }
+  }
+
+  onData(bytes: Buffer, length: number): void {
+    const all =
+      this.#bytes === undefined ? bytes.subarray(0, length) : Buffer.concat([this.#bytes, bytes.subarray(0, length)])
+    switch (detect(all, 0, all.length)) {
+      case 'http1':
+        this.#http(this.#bytes === undefined ? Buffer.from(all) : all)
+        return
+      case 'more':
+        this.#bytes = this.#bytes === undefined ? Buffer.from(all) : all
+        if (all.length > MAX_UNDECIDED_BYTES) this.#relay(all, false)
+        else if (this.#timer === undefined) this.#awaitMore()
+        return
+      default:
+        this.#relay(this.#bytes === undefined ? Buffer.from(all) : all, false)
+    }
+  }
+
+  #awaitMore(): void {
+    this.#timer = setTimeout(() => this.#undecided(), UNDECIDED_MS)
+  }
+
+  #undecided(): void {
+    this.#timer = undefined
+    const begun = this.#bytes?.toString('latin1') ?? ''
+    // What may still become a request is waited for as long as any request head is.
+    if (METHOD_PREFIXES.some((method) => method.startsWith(begun))) {
+      this.#timer = setTimeout(() => this.#relay(this.#bytes, false), this.#services.limits.headTimeoutMs)
+    } else this.#relay(this.#bytes, false)
+  }
+
+  /** No byte yet: dial, and see whether the server speaks first. */
+  #silent(): void {
+    this.#timer = undefined
+    if (this.#bytes !== undefined) {
+      this.#undecided()
+      return
+    }
+    const choice = this.#pipeline.chooseTcp()
+    // Denied as opaque bytes, but perhaps not as a request: wait for the client's first word.
+    if (choice.kind !== 'forward') {
+      this.#timer = setTimeout(() => this.#relay(undefined, false), this.#services.limits.headTimeoutMs)
+      return
+    }
+    this.#target = choice
+    choice.pool.dial((status, handle, error) => {
+      if (handle === undefined) {
+        if (this.#over) return
+        this.#finish()
+        this.#services.recordTcp(this.#pod, this.#clientAddress, choice, this.#pipeline.verdict, {
+          flag: 'UF',
+          why: error === '' ? this.#services.errorText(status) : error,
+          durationMs: 0,
+          bytesIn: 0,
+          bytesOut: 0,
+        })
+        this.#stream.reset()
+        return
+      }
+      const server = new TcpStream(handle, new Probe(this))
+      if (this.#over) server.close()
+      else {
+        this.#server = server
+        server.resume()
+      }
+    })
+  }
+
+  /** The server spoke first (or closed): it is not HTTP. */
+  serverSpoke(bytes: Buffer | undefined, length: number): void {
+    const server = this.#server
+    const target = this.#target
+    if (this.#over || server === undefined || target === undefined) return
+    this.#server = undefined
+    this.#finish()
+    const relay = this.#makeRelay(target, this.#bytes, false)
+    relay.adopt(server)
+    if (bytes !== undefined) relay.moved(false, bytes, length)
+    else relay.ended(false)
+  }
+
+  serverClosed(): void {
+    this.#server = undefined
+    // The upstream gave up on a silent connection: pass that on as it is.
+    if (this.#over || this.#bytes !== undefined) return
+    this.#finish()
+    this.#stream.close()
+  }
+
+  #makeRelay(target: ExchangeTarget, early: Buffer | undefined, clientEnded: boolean): Relay {
+    return new Relay(this.#services, this.#pod, this.#pipeline, this.#clientAddress, this.#stream, target, early, clientEnded)
+  }
+
+  #http(bytes: Buffer): void {
+    this.#finish()
+    this.#spoken.sawHttp(this.#key)
+    new HttpConnection(this.#services, this.#pod, this.#stream, this.#pipeline, this.#clientAddress).adopt(bytes)
+  }
+
+  #relay(early: Buffer | undefined, clientEnded: boolean): void {
+    const server = this.#server
+    this.#server = undefined
+    const dialled = this.#target
+    this.#finish()
+    if (this.#stream.closed) return
+    if (server !== undefined && dialled !== undefined) {
+      this.#makeRelay(dialled, early, clientEnded).adopt(server)
+      return
+    }
+    const choice = this.#pipeline.chooseTcp()
+    if (choice.kind === 'forward') this.#makeRelay(choice, early, clientEnded).dial()
+    else {
+      this.#services.recordTcp(this.#pod, this.#clientAddress, choice.target, this.#pipeline.verdict, {
+        flag: choice.flag,
+        why: choice.why,
+        durationMs: 0,
+        bytesIn: early?.length ?? 0,
+        bytesOut: 0,
+      })
+      this.#stream.reset()
+    }
+  }
+
+  /** Detection is over, whatever follows. */
+  #finish(): void {
+    this.#over = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#pod.connections.delete(this)
+    this.#server?.close()
+    this.#server = undefined
+  }
+
+  onEnd(): void {
+    this.#relay(this.#bytes, true)
+  }
+
+  onDrain(): void {}
+
+  onClose(): void {
+    if (this.#over) return
+    this.#finish()
+    this.#services.connectionClosed(this.#pod)
+  }
+
+  sweep(): void {}
+
+  rejudge(): void {
+    if (this.#target === undefined || this.#pipeline.tcpStillAllowed(this.#target)) return
+    this.#server?.close()
+  }
+
+  drain(): void {}
+
+  abort(): void {
+    this.#stream.reset()
+  }
+}
+
+/** Listens to a server while its client is still silent. */
+class Probe implements StreamOwner {
+  readonly #accepted: Accepted
+  constructor(accepted: Accepted) {
+    this.#accepted = accepted
+  }
+  onData(bytes: Buffer, length: number): void {
+    this.#accepted.serverSpoke(bytes, length)
+  }
+  onEnd(): void {
+    this.#accepted.serverSpoke(undefined, 0)
+  }
+  onDrain(): void {}
+  onClose(): void {
+    this.#accepted.serverClosed()
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Everything about "this pod's traffic to that endpoint" that does not depend on the single request,
+ * worked out once per snapshot: pool, policy, identity header, metric handles, fixed log fields.
+ */
+import type { ConnectionFacts, Workload } from '#contract'
+import type { PolicySet } from '#policy'
+import type { ForwardDecision } from '#routing'
+import type { AccessEdge, Reporters, RequestEdge, TcpEdge } from '#telemetry'
+import type { UpstreamPool } from './upstream.ts'
+
+/** Requests (or connections) in progress at one endpoint, from all pods of this proxy. */
+export interface EndpointLoad {
+  active: number
+}
+
+export interface ExchangeTargetParts {
+  readonly pool: UpstreamPool
+  readonly load: EndpointLoad
+  readonly clientAddress: string
+  /** The destination pod, when it is one we know. */
+  readonly workload: Workload | undefined
+  /** Policies judged here, because the destination is an opted-in pod of this node; undefined: not here. */
+  readonly policies: PolicySet | undefined
+  readonly connection: ConnectionFacts
+  /** Header lines (with CRLF) that tell the application the verified peer; empty when not ours to say. */
+  readonly identityLines: string
+  readonly decision: ForwardDecision | undefined
+  readonly edge: RequestEdge
+  readonly tcpEdge: TcpEdge
+  readonly access: AccessEdge
+  readonly tcpAccess: AccessEdge
+  readonly reporters: Reporters
+  /** `ip:port`, for the log. */
+  readonly upstream: string
+}
+
+export class ExchangeTarget implements ExchangeTargetParts {
+  readonly kind = 'forward'
+  readonly pool: UpstreamPool
+  readonly load: EndpointLoad
+  readonly clientAddress: string
+  readonly workload: Workload | undefined
+  readonly policies: PolicySet | undefined
+  readonly connection: ConnectionFacts
+  readonly identityLines: string
+  readonly decision: ForwardDecision | undefined
+  readonly edge: RequestEdge
+  readonly tcpEdge: TcpEdge
+  readonly access: AccessEdge
+  readonly tcpAccess: AccessEdge
+  readonly reporters: Reporters
+  readonly upstream: string
+
+  constructor(parts: ExchangeTargetParts) {
+    this.pool = parts.pool
+    this.load = parts.load
+    this.clientAddress = parts.clientAddress
+    this.workload = parts.workload
+    this.policies = parts.policies
+    this.connection = parts.connection
+    this.identityLines = parts.identityLines
+    this.decision = parts.decision
+    this.edge = parts.edge
+    this.tcpEdge = parts.tcpEdge
+    this.access = parts.access
+    this.tcpAccess = parts.tcpAccess
+    this.reporters = parts.reporters
+    this.upstream = parts.upstream
+  }
+}

@@ -1,0 +1,910 @@
+/**
+ * One client connection that speaks HTTP/1.1: requests read one after another, each sent to the target
+ * that the pipeline chooses, bodies streamed with back-pressure both ways, answers in order. One state
+ * machine, one way in (`onData`) and one way out (`finish` or `refuse`) per request.
+ */
+import { type HeaderEdit, type HttpFacts, REFUSAL, type Refusal, type ResponseFlag, type Verdict } from '#contract'
+import { BodyReader, type BodySink, Head, latin1, PARSE_BAD, PARSE_DONE } from '#http'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { HeldConnection, Pod } from './pod.ts'
+import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
+import type { Services } from './services.ts'
+import { isReadBuffer, type StreamOwner, type TcpStream } from './tcp.ts'
+import { newTraceparent, traceIdOf } from './trace-context.ts'
+import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
+
+/** What the pipeline decides for a request. */
+export type HttpChoice =
+  | ExchangeTarget
+  | {
+      readonly kind: 'refuse'
+      readonly refusal: Refusal
+      /** For the log only. */
+      readonly why: string
+      /** Where it would have gone; undefined when that was never decided. */
+      readonly target: ExchangeTarget | undefined
+      readonly route: RouteName | undefined
+    }
+  | {
+      readonly kind: 'redirect'
+      readonly status: number
+      readonly location: string
+      /** Header lines, each with its CRLF. */
+      readonly extra: string
+      readonly route: RouteName
+    }
+
+/** The rule that decided, for the log. */
+export interface RouteName {
+  readonly route: string | undefined
+  readonly rule: string | undefined
+}
+
+/** Chooses targets for one connection's requests. */
+export interface HttpPipeline {
+  choose(exchange: HttpConnection): HttpChoice
+  /** Judges the exchange in progress again; false: it is now denied. */
+  stillAllowed(exchange: HttpConnection): boolean
+}
+
+/** Waiting for a head, or in the middle of one. */
+const READY = 0
+/** A request is being served. */
+const BUSY = 1
+/** Bytes both ways after an upgrade or CONNECT. */
+const TUNNEL = 2
+/** Our last answer is sent; what still arrives is thrown away until the client closes. */
+const LINGER = 3
+
+/** Bodies up to this are sent as text together with their head: one write. */
+const COMBINE_BYTES = 8192
+/** Attempts on fresh connections, the first included, while nothing of the request was processed. */
+const MAX_ATTEMPTS = 3
+const LINGER_MS = 2_000
+/** How long a draining proxy keeps an idle client connection. */
+const DRAIN_IDLE_MS = 1_000
+const NO_EDITS: readonly HeaderEdit[] = Object.freeze([])
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+class RequestSink implements BodySink {
+  readonly #connection: HttpConnection
+  constructor(connection: HttpConnection) {
+    this.#connection = connection
+  }
+  bodyData(bytes: Buffer, start: number, end: number): void {
+    this.#connection.requestData(bytes, start, end)
+  }
+}
+class ResponseSink implements BodySink {
+  readonly #connection: HttpConnection
+  constructor(connection: HttpConnection) {
+    this.#connection = connection
+  }
+  bodyData(bytes: Buffer, start: number, end: number): void {
+    this.#connection.responseData(bytes, start, end)
+  }
+}
+
+export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, HeldConnection {
+  readonly services: Services
+  readonly pod: Pod
+  readonly stream: TcpStream
+  readonly pipeline: HttpPipeline
+  /** Address of the peer that opened this connection. */
+  readonly clientAddress: string
+
+  // The request's facts, as policy and routing see them.
+  method = ''
+  path = ''
+  query = ''
+  authority = ''
+
+  readonly head: Head
+  readonly #body: BodyReader
+  readonly #requestSink: RequestSink
+  readonly #responseSink: ResponseSink
+  #state = READY
+  /** Bytes of an unfinished head, or of requests that wait for their turn. */
+  #pending: Buffer | undefined
+  #headSince = 0
+  #deadline = 0
+  #draining = false
+  #clientEnded = false
+
+  // The exchange.
+  target: ExchangeTarget | undefined
+  verdict: Verdict | undefined
+  /** Set when a rule answered without a target. */
+  routeName: RouteName | undefined
+  #upstream: UpstreamConnection | undefined
+  #attempts = 0
+  /** Not yet written upstream: head, and body bytes that came with it. */
+  #unsent = ''
+  #collecting = false
+  #requestChunked = false
+  #requestDone = true
+  /** The request as sent, while it can be sent again as a whole. */
+  #replay = ''
+  #responseStarted = false
+  #responseFraming: 'none' | 'length' | 'chunked' | 'close' = 'none'
+  #responseText = ''
+  #combining = false
+  #closeAfter = false
+  #upgrading = false
+  #counted = false
+  #started = 0
+  #upstreamMs = -1
+  #bytesIn = 0
+  #bytesOut = 0
+  #status = 0
+  #trace = ''
+  #timer: NodeJS.Timeout | undefined
+  #epoch = 0
+  #pumping = false
+
+  constructor(services: Services, pod: Pod, stream: TcpStream, pipeline: HttpPipeline, clientAddress: string) {
+    this.services = services
+    this.pod = pod
+    this.stream = stream
+    this.pipeline = pipeline
+    this.clientAddress = clientAddress
+    const { maxHeadBytes, maxHeaders } = services.limits
+    this.head = new Head(maxHeadBytes, maxHeaders)
+    this.#body = new BodyReader(maxHeadBytes, maxHeaders)
+    this.#requestSink = new RequestSink(this)
+    this.#responseSink = new ResponseSink(this)
+    this.#deadline = services.now() + services.limits.headTimeoutMs
+    pod.connections.add(this)
+  }
+
+  header(lowerCaseName: string): string | undefined {
+    return this.head.get(lowerCaseName)
+  }
+
+  // ── Client side ───────────────────────────────────────────────────────────────────────────────
+
+  onData(bytes: Buffer, length: number): void {
+    switch (this.#state) {
+      case READY:
+        this.#readHead(bytes, 0, length)
+        break
+      case BUSY:
+        if (this.#requestDone) this.#hold(bytes, 0, length)
+        else if (this.#upstream === undefined) this.#hold(bytes, 0, length)
+        else this.#readBody(bytes, 0, length)
+        break
+      case TUNNEL:
+        this.#bytesIn += length
+        if (this.#upstream?.stream.writeSlice(bytes, 0, length) === false) this.stream.pause()
+        break
+      default:
+        break
+    }
+  }
+
+  /** Keeps bytes for later and stops reading: what a client sends ahead is bounded by one read. */
+  #hold(bytes: Buffer, start: number, end: number): void {
+    const slice = bytes.subarray(start, end)
+    if (this.#pending !== undefined) this.#pending = Buffer.concat([this.#pending, slice])
+    else this.#pending = isReadBuffer(bytes) ? Buffer.from(slice) : slice
+    this.stream.pause()
+  }
+
+  #readHead(bytes: Buffer, start: number, end: number): void {
+    let source = bytes
+    let from = start
+    let to = end
+    if (this.#pending !== undefined) {
+      // Parse again only when the head may be complete: bytes that drip in must not cost a pass each.
+      const joined = Buffer.concat([this.#pending, bytes.subarray(start, end)])
+      if (
+        joined.length <= this.services.limits.maxHeadBytes &&
+        joined.indexOf('\r\n\r\n', Math.max(0, this.#pending.length - 3), 'latin1') < 0 &&
+        joined.indexOf('\n\n', Math.max(0, this.#pending.length - 1), 'latin1') < 0
+      ) {
+        this.#pending = joined
+        return
+      }
+      this.#pending = undefined
+      source = joined
+      from = 0
+      to = joined.length
+    }
+    // RFC 9112 section 2.2: empty lines before a request line are ignored.
+    while (to - from >= 2 && source[from] === 13 && source[from + 1] === 10) from += 2
+    if (from === to) return
+    if (this.#headSince === 0) {
+      this.#headSince = this.services.now()
+      this.#deadline = this.#headSince + this.services.limits.headTimeoutMs
+    }
+    const result = this.head.parseRequest(source, from, to)
+    if (result === PARSE_DONE) this.#beginRequest(source, from + this.head.length, to)
+    else if (result === PARSE_BAD) this.#malformed(this.head.problem, this.head.tooLarge)
+    else this.#pending = Buffer.from(source.subarray(from, to))
+  }
+
+  #malformed(problem: string, tooLarge: boolean): void {
+    this.#started = this.services.now()
+    this.#state = BUSY
+    this.#requestDone = false
+    this.target = undefined
+    this.verdict = undefined
+    this.routeName = undefined
+    this.method = ''
+    this.path = ''
+    this.authority = ''
+    this.#trace = ''
+    this.#upstreamMs = -1
+    this.#bytesIn = 0
+    this.#bytesOut = 0
+    this.refuse(tooLarge ? REFUSAL.tooLarge : REFUSAL.malformed, problem)
+  }
+
+  #beginRequest(bytes: Buffer, bodyStart: number, end: number): void {
+    const head = this.head
+    const now = this.services.now()
+    this.#state = BUSY
+    this.#epoch++
+    this.#started = now
+    this.#headSince = 0
+    this.#deadline = 0
+    this.target = undefined
+    this.verdict = undefined
+    this.routeName = undefined
+    this.#attempts = 0
+    this.#replay = ''
+    this.#responseStarted = false
+    this.#responseText = ''
+    this.#upstreamMs = -1
+    this.#bytesIn = head.length
+    this.#bytesOut = 0
+    this.#status = 0
+    this.#upgrading = false
+    this.method = head.method
+    this.#splitTarget()
+    this.#closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || this.#draining
+    this.#requestChunked = head.chunked
+    this.#body.begin(head.chunked ? 'chunked' : 'length', Math.max(0, head.contentLength))
+    this.#requestDone = this.#body.done
+
+    if (this.pod.requestsInFlight >= this.services.limits.maxRequestsPerPod) {
+      this.#hold(bytes, bodyStart, end)
+      this.refuse(REFUSAL.overload, 'too many requests in flight for this pod')
+      return
+    }
+    this.pod.requestsInFlight++
+    this.#counted = true
+
+    const choice = this.pipeline.choose(this)
+    if (choice.kind !== 'forward') {
+      this.target = choice.kind === 'refuse' ? choice.target : undefined
+      this.routeName = choice.route
+      if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+      if (choice.kind === 'refuse') this.refuse(choice.refusal, choice.why)
+      else this.#redirect(choice.status, choice.location, choice.extra)
+      return
+    }
+    this.target = choice
+    this.#unsent = this.#renderRequest(choice)
+    const timeoutMs = choice.decision?.requestTimeoutMs
+    if (timeoutMs !== undefined && timeoutMs > 0) this.#startTimer(timeoutMs)
+
+    if (!this.#requestDone) {
+      // Body bytes that came with the head travel with it.
+      this.#deadline = now + this.services.limits.bodyIdleTimeoutMs
+      this.#collecting = true
+      if (!this.#consumeBody(bytes, bodyStart, end)) return
+      this.#collecting = false
+    } else if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+    if (this.#requestDone && this.#unsent.length <= 65536) this.#replay = this.#unsent
+    this.#send(choice)
+  }
+
+  #splitTarget(): void {
+    const head = this.head
+    let target = head.target
+    this.authority = head.hostIndex >= 0 ? head.value(head.hostIndex) : ''
+    if (target.charCodeAt(0) !== 47 && target !== '*') {
+      if (head.method === 'CONNECT') {
+        this.authority = target
+        this.path = '/'
+        this.query = ''
+        return
+      }
+      // Absolute form: its authority replaces the Host header (RFC 9112 section 3.2.2).
+      const authorityStart = target.indexOf('//') + 2
+      const pathStart = target.slice(authorityStart).search(/[/?]/)
+      this.authority = pathStart < 0 ? target.slice(authorityStart) : target.slice(authorityStart, authorityStart + pathStart)
+      target = pathStart < 0 ? '/' : target.slice(authorityStart + pathStart)
+      if (target.charCodeAt(0) === 63) target = `/${target}`
+    }
+    const question = target.indexOf('?')
+    if (question < 0) {
+      this.path = target
+      this.query = ''
+    } else {
+      this.path = target.slice(0, question)
+      this.query = target.slice(question + 1)
+    }
+  }
+
+  #renderRequest(target: ExchangeTarget): string {
+    const head = this.head
+    const decision = target.decision
+    let extra = target.identityLines
+    if (head.traceparentIndex < 0) {
+      const traceparent = newTraceparent()
+      this.#trace = traceIdOf(traceparent)
+      extra += `traceparent: ${traceparent}\r\n`
+    } else this.#trace = traceIdOf(head.value(head.traceparentIndex))
+    let host: string | undefined
+    let requestTarget = head.target
+    const first = requestTarget.charCodeAt(0)
+    if (first !== 47 || head.hostIndex < 0) {
+      host = head.method === 'CONNECT' && head.hostIndex >= 0 ? undefined : this.authority || this.services.originalAuthority(this)
+    }
+    if (decision !== undefined) {
+      if (decision.rewrites) requestTarget = this.services.rewriteTarget(decision, this)
+      if (decision.hostname !== undefined) host = decision.hostname
+    }
+    this.#upgrading =
+      head.method === 'CONNECT' ||
+      (head.connectionUpgrade && head.upgradeIndex >= 0 && head.minor === 1 && head.value(head.upgradeIndex).toLowerCase() !== 'h2c')
+    return renderRequest(head, {
+      target: requestTarget,
+      host,
+      extra,
+      edits: decision?.requestEdits ?? NO_EDITS,
+      upgrade: this.#upgrading && head.method !== 'CONNECT',
+    })
+  }
+
+  /** Reads body bytes out of [start, end); false when that ended the exchange. */
+  #consumeBody(bytes: Buffer, start: number, end: number): boolean {
+    const body = this.#body
+    const stop = body.read(bytes, start, end, this.#requestSink)
+    if (body.problem !== '') {
+      this.#abandonUpstream()
+      this.refuse(REFUSAL.malformed, `request body: ${body.problem}`)
+      return false
+    }
+    if (body.done) {
+      this.#requestDone = true
+      this.#deadline = 0
+      this.#bytesIn += body.received
+      if (this.#requestChunked) {
+        const trailers = body.trailers === undefined ? '' : renderTrailers(body.trailers)
+        this.#writeRequest(`0\r\n${trailers}\r\n`)
+      }
+      if (stop < end) this.#hold(bytes, stop, end)
+    }
+    return true
+  }
+
+  #readBody(bytes: Buffer, start: number, end: number): void {
+    this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
+    if (!this.#consumeBody(bytes, start, end)) return
+    if ((this.#upstream?.stream.pendingWrites ?? 0) > 0) this.stream.pause()
+    if (this.#requestDone && this.#responseStarted && this.#upstream?.body.done === true) this.#finish()
+  }
+
+  /** A piece of the request's body. */
+  requestData(bytes: Buffer, start: number, end: number): void {
+    if (this.#collecting || (this.#requestChunked && end - start <= COMBINE_BYTES)) {
+      const data = latin1(bytes, start, end)
+      this.#writeRequest(this.#requestChunked ? `${(end - start).toString(16)}\r\n${data}\r\n` : data)
+      return
+    }
+    const stream = this.#upstream?.stream
+    if (stream === undefined) return
+    if (this.#requestChunked) stream.writeText(`${(end - start).toString(16)}\r\n`)
+    stream.writeSlice(bytes, start, end)
+    if (this.#requestChunked) stream.writeText('\r\n')
+  }
+
+  #writeRequest(text: string): void {
+    if (this.#collecting) this.#unsent += text
+    else this.#upstream?.stream.writeText(text)
+  }
+
+  // ── Upstream side ─────────────────────────────────────────────────────────────────────────────
+
+  #send(target: ExchangeTarget): void {
+    target.load.active++
+    this.#attempts++
+    const idle = target.pool.idle()
+    if (idle !== undefined) {
+      this.#attach(idle)
+      return
+    }
+    if (!this.#requestDone) this.stream.pause()
+    const epoch = this.#epoch
+    target.pool.connect((connection, status, error) => {
+      if (this.#epoch !== epoch || this.stream.closed || this.target !== target) {
+        // The exchange ended meanwhile: the connection is good for another.
+        target.load.active--
+        connection?.release(this.services.now())
+        return
+      }
+      if (connection === undefined) this.#connectFailed(target, status, error)
+      else this.#attach(connection)
+    })
+  }
+
+  #connectFailed(target: ExchangeTarget, status: number, error: string): void {
+    target.load.active--
+    // Nothing was sent: another endpoint may serve it.
+    const next = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
+    if (next !== undefined && next.kind === 'forward') {
+      this.target = next
+      this.#send(next)
+      return
+    }
+    this.refuse(REFUSAL.connectFailed, error === '' ? `connect: ${this.services.errorText(status)}` : error)
+  }
+
+  #attach(upstream: UpstreamConnection): void {
+    this.#upstream = upstream
+    upstream.begin(this)
+    const text = this.#unsent
+    this.#unsent = ''
+    upstream.stream.writeText(text)
+    if (this.#requestDone || upstream.stream.closed) return
+    const pending = this.#pending
+    if (pending !== undefined) {
+      this.#pending = undefined
+      this.#readBody(pending, 0, pending.length)
+    }
+    if (this.#pending === undefined && upstream.stream.pendingWrites === 0) this.stream.resume()
+  }
+
+  responseHead(upstream: UpstreamConnection, bytes: Buffer, bodyStart: number, end: number): void {
+    const head = upstream.head
+    const status = head.status
+    if (status < 200 && status !== 101) {
+      // Interim answers pass through (RFC 9110 section 15.2), but not to HTTP/1.0.
+      if (this.head.minor === 1) {
+        this.stream.writeText(
+          renderResponse(head, { framing: 'none', close: false, keepAlive10: false, edits: NO_EDITS, upgrade: false }),
+        )
+      }
+      upstream.awaitFinalHead()
+      if (bodyStart < end) upstream.readHead(bytes, bodyStart, end)
+      return
+    }
+    this.#upstreamMs = this.services.now() - this.#started
+    this.#status = status
+    this.#responseStarted = true
+    this.#replay = ''
+    this.#clearTimer()
+    if (status === 101 || (this.head.method === 'CONNECT' && status < 300)) {
+      if (!this.#upgrading) {
+        this.upstreamMalformed(upstream, 'switched protocols without being asked')
+        return
+      }
+      this.#beginTunnel(upstream, bytes, bodyStart, end)
+      return
+    }
+    const bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
+    const mode = bodyless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'close'
+    const framing =
+      mode === 'none' || mode === 'length' ? mode : this.head.minor === 1 ? 'chunked' : 'close'
+    this.#responseFraming = framing
+    if (framing === 'close') this.#closeAfter = true
+    if (this.#draining) this.#closeAfter = true
+    // A request whose body is still coming when its answer is complete ends the connection (section 9.3).
+    upstream.body.begin(mode, Math.max(0, head.contentLength))
+    const text = renderResponse(head, {
+      framing,
+      close: this.#closeAfter,
+      keepAlive10: this.head.minor === 0 && !this.#closeAfter,
+      edits: this.target?.decision?.responseEdits ?? NO_EDITS,
+      upgrade: false,
+    })
+    this.#bytesOut += text.length
+    if (upstream.body.done) {
+      this.#writeResponse(text)
+      this.#responseComplete(upstream, bodyStart < end)
+      return
+    }
+    upstream.beginBody()
+    if (bodyStart === end) {
+      this.#writeResponse(text)
+      return
+    }
+    this.#responseText = text
+    this.#combining = end - bodyStart <= COMBINE_BYTES
+    if (!this.#combining) {
+      this.#writeResponse(text)
+      this.#responseText = ''
+    }
+    this.responseBytes(upstream, bytes, bodyStart, end)
+  }
+
+  responseBytes(upstream: UpstreamConnection, bytes: Buffer, start: number, end: number): void {
+    const body = upstream.body
+    if (!this.#combining && this.#responseFraming === 'chunked' && end - start <= COMBINE_BYTES) {
+      this.#combining = true
+      this.#responseText = ''
+    }
+    const stop = body.read(bytes, start, end, this.#responseSink)
+    if (body.problem !== '') {
+      this.upstreamMalformed(upstream, `response body: ${body.problem}`)
+      return
+    }
+    if (body.done && this.#responseFraming === 'chunked') this.#endChunks(upstream)
+    this.#flushResponse()
+    if (body.done) this.#responseComplete(upstream, stop < end)
+    else if (this.stream.pendingWrites > 0) {
+      upstream.stream.pause()
+      this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
+    }
+  }
+
+  #endChunks(upstream: UpstreamConnection): void {
+    const trailers = upstream.body.trailers === undefined ? '' : renderTrailers(upstream.body.trailers)
+    const text = `0\r\n${trailers}\r\n`
+    if (this.#combining) this.#responseText += text
+    else this.#writeResponse(text)
+  }
+
+  #flushResponse(): void {
+    if (!this.#combining) return
+    const text = this.#responseText
+    this.#combining = false
+    this.#responseText = ''
+    if (text !== '') this.#writeResponse(text)
+  }
+
+  /** A piece of the response's body. */
+  responseData(bytes: Buffer, start: number, end: number): void {
+    this.#bytesOut += end - start
+    const chunked = this.#responseFraming === 'chunked'
+    if (this.#combining) {
+      const data = latin1(bytes, start, end)
+      this.#responseText += chunked ? `${(end - start).toString(16)}\r\n${data}\r\n` : data
+      return
+    }
+    if (chunked) this.stream.writeText(`${(end - start).toString(16)}\r\n`)
+    this.stream.writeSlice(bytes, start, end)
+    if (chunked) this.stream.writeText('\r\n')
+  }
+
+  #writeResponse(text: string): void {
+    this.stream.writeText(text)
+  }
+
+  #responseComplete(upstream: UpstreamConnection, surplus: boolean): void {
+    if (!this.#requestDone) {
+      // The answer came before the request was complete: neither connection can be used again.
+      this.#closeAfter = true
+      this.#record('-', '')
+      this.#detach(false)
+      this.#beginLinger()
+      return
+    }
+    const reusable =
+      !surplus &&
+      upstream.body.mode !== 'close' &&
+      !upstream.head.connectionClose &&
+      (upstream.head.minor === 1 || upstream.head.connectionKeepAlive) &&
+      !upstream.stream.readEnded
+    this.#record('-', '')
+    this.#detach(reusable)
+    this.#next()
+  }
+
+  /** Both directions are complete (the request's last byte came after the response's). */
+  #finish(): void {
+    const upstream = this.#upstream
+    if (upstream !== undefined) this.#responseComplete(upstream, false)
+  }
+
+  #detach(reusable: boolean): void {
+    const upstream = this.#upstream
+    if (upstream === undefined) return
+    this.#upstream = undefined
+    if (this.target !== undefined) this.target.load.active--
+    if (reusable) upstream.release(this.services.now())
+    else upstream.discard()
+  }
+
+  #abandonUpstream(): void {
+    this.#detach(false)
+  }
+
+  /** The exchange is over: read the next request, or close. */
+  #next(): void {
+    this.#endExchange()
+    if (this.stream.closed) return
+    if (this.#closeAfter || this.#draining) {
+      this.#beginLinger()
+      return
+    }
+    this.#state = READY
+    this.#headSince = 0
+    this.#deadline = this.services.now() + this.services.limits.clientIdleTimeoutMs
+    if (this.stream.pendingWrites > 0) {
+      // The client does not take its answers: no further request is read before it does.
+      this.stream.pause()
+      return
+    }
+    this.#takePending()
+  }
+
+  /** Serves what was sent ahead. A loop, not a recursion: thousands of refused requests fit in one read. */
+  #takePending(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    while (this.#state === READY && this.#pending !== undefined && this.stream.pendingWrites === 0) {
+      const pending: Buffer = this.#pending
+      const epoch = this.#epoch
+      this.#pending = undefined
+      this.#readHead(pending, 0, pending.length)
+      if (this.#epoch === epoch || this.stream.closed) break
+    }
+    this.#pumping = false
+    if (this.stream.closed) return
+    if (this.#state === READY) {
+      if (this.#clientEnded) this.stream.end()
+      else this.stream.resume()
+    } else if (this.#state === BUSY && this.#requestDone && this.#pending === undefined) this.stream.resume()
+  }
+
+  #endExchange(): void {
+    this.#clearTimer()
+    this.#epoch++
+    if (this.#counted) {
+      this.#counted = false
+      this.pod.requestsInFlight--
+    }
+    this.#replay = ''
+    this.#unsent = ''
+  }
+
+  #beginLinger(): void {
+    this.#endExchange()
+    this.#state = LINGER
+    this.#pending = undefined
+    this.#deadline = this.services.now() + LINGER_MS
+    this.stream.end()
+    // Reading on lets the client see our answer instead of a reset (RFC 9112 section 9.6).
+    if (this.#clientEnded) return
+    this.stream.resume()
+  }
+
+  upstreamClosed(upstream: UpstreamConnection, status: number): void {
+    if (upstream !== this.#upstream) return
+    if (this.#state === TUNNEL) {
+      this.#record(status === 0 ? '-' : 'UC', '')
+      this.#upstream = undefined
+      if (this.target !== undefined) this.target.load.active--
+      if (status === 0) this.stream.end()
+      else this.stream.reset()
+      return
+    }
+    if (this.#responseStarted) {
+      if (status === 0 && upstream.body.end()) {
+        this.#combining = false
+        if (this.#responseFraming === 'chunked') this.#endChunks(upstream)
+        this.#responseComplete(upstream, false)
+        return
+      }
+      this.#flushResponse()
+      this.#record('UC', 'the upstream closed in the middle of its response')
+      this.#detach(false)
+      this.#endExchange()
+      // The client must not take the part for the whole.
+      this.stream.reset()
+      return
+    }
+    // The keep-alive race: an idle connection closed as we wrote. Nothing came back, so send it again.
+    const replay = this.#replay
+    const target = this.target
+    const again =
+      target !== undefined && replay !== '' && upstream.reused && !upstream.answered && IDEMPOTENT.has(this.method)
+    this.#detach(false)
+    if (again && this.#attempts < MAX_ATTEMPTS) {
+      this.#unsent = replay
+      this.#send(target)
+      return
+    }
+    this.refuse(REFUSAL.upstreamReset, status === 0 ? 'closed before a response' : this.services.errorText(status))
+  }
+
+  upstreamMalformed(_upstream: UpstreamConnection, problem: string): void {
+    if (this.#responseStarted) {
+      this.#record('UPE', problem)
+      this.#detach(false)
+      this.#endExchange()
+      this.stream.reset()
+      return
+    }
+    this.#detach(false)
+    this.refuse(REFUSAL.upstreamMalformed, problem)
+  }
+
+  upstreamDrained(): void {
+    if (this.#state === TUNNEL || (this.#state === BUSY && !this.#requestDone)) this.stream.resume()
+  }
+
+  onDrain(): void {
+    if (this.#state === BUSY || this.#state === TUNNEL) {
+      if (this.#requestDone) this.#deadline = 0
+      this.#upstream?.stream.resume()
+    } else if (this.#state === READY) this.#takePending()
+  }
+
+  // ── Tunnels ───────────────────────────────────────────────────────────────────────────────────
+
+  #beginTunnel(upstream: UpstreamConnection, bytes: Buffer, bodyStart: number, end: number): void {
+    this.#state = TUNNEL
+    upstream.beginTunnel()
+    this.stream.writeText(
+      renderResponse(upstream.head, {
+        framing: 'none',
+        close: false,
+        keepAlive10: false,
+        edits: this.target?.decision?.responseEdits ?? NO_EDITS,
+        upgrade: upstream.head.status === 101,
+      }),
+    )
+    if (bodyStart < end) this.stream.writeSlice(bytes, bodyStart, end)
+    const pending = this.#pending
+    this.#pending = undefined
+    if (pending !== undefined) upstream.stream.writeBytes(pending)
+    this.stream.resume()
+  }
+
+  tunnelBytes(bytes: Buffer, end: number): void {
+    this.#bytesOut += end
+    if (!this.stream.writeSlice(bytes, 0, end)) this.#upstream?.stream.pause()
+  }
+
+  tunnelEnded(): void {
+    this.stream.end()
+  }
+
+  // ── Own answers, ends ─────────────────────────────────────────────────────────────────────────
+
+  /** Answers in the mesh's name. The one place where a refusal becomes bytes. */
+  refuse(refusal: Refusal, why: string): void {
+    this.#clearTimer()
+    const malformed = refusal.flag === 'DPE' || refusal.flag === 'SI'
+    if (malformed || !this.#requestDone) this.#closeAfter = true
+    this.#status = refusal.status
+    const text = renderRefusal(refusal, this.#closeAfter, this.method === 'HEAD')
+    this.#bytesOut += text.length
+    this.stream.writeText(text)
+    this.#record(refusal.flag, why)
+    if (this.#closeAfter) this.#beginLinger()
+    else this.#next()
+  }
+
+  #redirect(status: number, location: string, extra: string): void {
+    this.#status = status
+    if (!this.#requestDone) this.#closeAfter = true
+    const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', `location: ${location}\r\n${extra}`)
+    this.#bytesOut += text.length
+    this.stream.writeText(text)
+    this.#record('DI', '')
+    if (this.#closeAfter) this.#beginLinger()
+    else this.#next()
+  }
+
+  onEnd(): void {
+    this.#clientEnded = true
+    switch (this.#state) {
+      case READY:
+        if (this.#pending !== undefined && this.#pending.length > 0) this.#malformed('the client ended in the middle of a head', false)
+        else this.stream.end()
+        break
+      case BUSY:
+        if (!this.#requestDone) {
+          this.#abandonUpstream()
+          this.refuse(REFUSAL.malformed, 'the client ended in the middle of its request')
+        } else this.#closeAfter = true
+        break
+      case TUNNEL:
+        this.#upstream?.stream.end()
+        break
+      default:
+        break
+    }
+  }
+
+  onClose(_status: number): void {
+    this.pod.connections.delete(this)
+    if (this.#state === BUSY || this.#state === TUNNEL) {
+      if (this.#upstream !== undefined || !this.#responseStarted) {
+        this.#record(this.#state === TUNNEL ? '-' : 'DC', 'the client closed the connection')
+      }
+      this.#abandonUpstream()
+      this.#endExchange()
+    }
+    this.#clearTimer()
+    this.#state = LINGER
+    this.services.connectionClosed(this.pod)
+  }
+
+  #startTimer(timeoutMs: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      if (this.#state !== BUSY || this.#responseStarted) return
+      this.#abandonUpstream()
+      this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)
+    }, timeoutMs)
+  }
+
+  #clearTimer(): void {
+    if (this.#timer === undefined) return
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  #record(flag: ResponseFlag, why: string): void {
+    this.services.recordRequest(this, {
+      status: this.#status,
+      flag,
+      why,
+      trace: this.#trace,
+      durationMs: this.services.now() - this.#started,
+      upstreamMs: this.#upstreamMs,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+    })
+  }
+
+  sweep(now: number): void {
+    if (this.#deadline === 0 || now < this.#deadline) return
+    this.#deadline = 0
+    if (this.#state === READY && this.#headSince !== 0) {
+      this.#started = this.#headSince
+      this.#state = BUSY
+      this.#requestDone = false
+      this.refuse(REFUSAL.clientTimeout, 'the request head did not arrive in time')
+    } else if (this.#state === BUSY && !this.#responseStarted && !this.#requestDone) {
+      this.#abandonUpstream()
+      this.refuse(REFUSAL.clientTimeout, 'the request body did not arrive in time')
+    } else if (this.#state === BUSY) {
+      this.#record('DC', 'the client did not take its response in time')
+      this.#detach(false)
+      this.#endExchange()
+      this.#state = LINGER
+      this.stream.reset()
+    } else this.stream.close()
+  }
+
+  rejudge(): void {
+    if (this.#state !== TUNNEL && this.#state !== BUSY) return
+    if (this.target === undefined || this.pipeline.stillAllowed(this)) return
+    if (this.#responseStarted) {
+      this.#status = this.#status || REFUSAL.denied.status
+      this.#record('RBAC', 'cut: a policy now denies it')
+      this.#detach(false)
+      this.#endExchange()
+      this.#state = LINGER
+      this.stream.reset()
+    } else {
+      this.#abandonUpstream()
+      this.refuse(REFUSAL.denied, 'a policy now denies it')
+    }
+  }
+
+  drain(): void {
+    this.#draining = true
+    // A request may be on its way: an idle client gets a moment to send it and hear `connection: close`.
+    if (this.#state === READY && this.#headSince === 0) this.#deadline = this.services.now() + DRAIN_IDLE_MS
+  }
+
+  abort(): void {
+    this.stream.reset()
+  }
+
+  /** Takes over a connection whose first bytes were read by detection. */
+  adopt(bytes: Buffer): void {
+    this.stream.owner = this
+    this.onData(bytes, bytes.length)
+    if (!this.stream.closed && this.#state !== LINGER && this.#pending === undefined) this.stream.resume()
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The proxy process. Loads its code, gives up every privilege, then takes settings, world, listeners and
+ * sockets from the agent over two channels: IPC for messages, a SOCK_SEQPACKET pair for descriptors.
+ */
+import { closeSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import type { AgentToProxy, ProxyToAgent } from '#contract'
+import { dropPrivileges, receiveFds } from '#linux'
+import { Engine } from './engine.ts'
+
+/** Where the agent puts our end of the descriptor channel. */
+const FD_CHANNEL = 4
+
+const { values } = parseArgs({ options: { uid: { type: 'string' }, gid: { type: 'string' } } })
+dropPrivileges(Number(values.uid ?? 1337), Number(values.gid ?? values.uid ?? 1337))
+
+function send(message: ProxyToAgent): void {
+  if (process.connected) process.send?.(message)
+}
+
+let engine: Engine | undefined
+/** Packets read ahead of the message that names them. */
+const packets = new Map<number, readonly number[]>()
+
+function takeFds(ticket: number): readonly number[] {
+  for (;;) {
+    const fds = packets.get(ticket)
+    if (fds !== undefined) {
+      packets.delete(ticket)
+      return fds
+    }
+    const packet = receiveFds(FD_CHANNEL)
+    if (packet === 'empty' || packet === 'closed') return []
+    packets.set(packet.ticket, packet.fds)
+  }
+}
+
+function requireEngine(): Engine {
+  if (engine === undefined) throw new Error('A message came before the settings')
+  return engine
+}
+
+function handle(message: AgentToProxy): void {
+  switch (message.type) {
+    case 'settings':
+      engine = new Engine(message.settings, (id, uid, kind, family, count) =>
+        send({ type: 'sockets-wanted', id, uid, kind, family, count }),
+      )
+      engine.onDrained = (uid) => send({ type: 'pod-drained', uid })
+      break
+    case 'world':
+      requireEngine().applyWorld(message)
+      send({ type: 'world-applied', version: message.version })
+      break
+    case 'pod-add': {
+      const fds = takeFds(message.ticket)
+      requireEngine().addPod(message.uid, message.workload, message.listeners, fds)
+      send({ type: 'pod-listening', uid: message.uid })
+      break
+    }
+    case 'pod-remove':
+      requireEngine().removePod(message.uid, message.mode)
+      break
+    case 'sockets':
+      requireEngine().socketsArrived(message.id, takeFds(message.ticket), 'the broker sent no socket')
+      break
+    case 'sockets-refused':
+      requireEngine().socketsArrived(message.id, [], message.error)
+      break
+    case 'drain':
+      void drain(message.graceMs)
+      break
+    case 'query':
+      send({
+        type: 'answer',
+        id: message.id,
+        data: message.what.kind === 'metrics' ? requireEngine().metricsAnswer() : requireEngine().statusAnswer(),
+      })
+      break
+    default:
+      message satisfies never
+  }
+}
+
+async function drain(graceMs: number): Promise<void> {
+  await engine?.drain(graceMs)
+  await engine?.close()
+  send({ type: 'drained' })
+  process.disconnect?.()
+  closeSync(FD_CHANNEL)
+  process.exit(0)
+}
+
+process.on('message', handle)
+// Without an agent there are no sockets and no policy changes: serving on would fail open.
+process.on('disconnect', () => process.exit(0))
+// The agent decides when a proxy ends: a terminal's Ctrl-C reaches both.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
+send({ type: 'hello', pid: process.pid })

@@ -1,0 +1,181 @@
+/**
+ * Opaque TCP: bytes both ways, half-close kept, back-pressure at both ends: a reader that stalls pauses
+ * the writer, so that at most one read is held in between.
+ */
+import type { Verdict } from '#contract'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { Pipeline } from './pipeline.ts'
+import type { HeldConnection, Pod } from './pod.ts'
+import type { Services } from './services.ts'
+import { type StreamOwner, TcpStream } from './tcp.ts'
+
+class Side implements StreamOwner {
+  readonly #relay: Relay
+  readonly #client: boolean
+  constructor(relay: Relay, client: boolean) {
+    this.#relay = relay
+    this.#client = client
+  }
+  onData(bytes: Buffer, length: number): void {
+    this.#relay.moved(this.#client, bytes, length)
+  }
+  onEnd(): void {
+    this.#relay.ended(this.#client)
+  }
+  onDrain(): void {
+    this.#relay.drained(this.#client)
+  }
+  onClose(status: number): void {
+    this.#relay.closed(this.#client, status)
+  }
+}
+
+export class Relay implements HeldConnection {
+  readonly #services: Services
+  readonly #pod: Pod
+  readonly #pipeline: Pipeline
+  readonly #clientAddress: string
+  readonly #client: TcpStream
+  readonly #target: ExchangeTarget
+  readonly #verdict: Verdict | undefined
+  readonly #started: number
+  #server: TcpStream | undefined
+  #early: Buffer | undefined
+  #clientEnded = false
+  #lastMoved: number
+  #bytesIn = 0
+  #bytesOut = 0
+  #over = false
+
+  /** Takes over the client's stream; `early` was read by detection. */
+  constructor(
+    services: Services,
+    pod: Pod,
+    pipeline: Pipeline,
+    clientAddress: string,
+    client: TcpStream,
+    target: ExchangeTarget,
+    early: Buffer | undefined,
+    clientEnded: boolean,
+  ) {
+    this.#services = services
+    this.#pod = pod
+    this.#pipeline = pipeline
+    this.#clientAddress = clientAddress
+    this.#client = client
+    this.#target = target
+    this.#verdict = pipeline.verdict
+    this.#early = early
+    this.#clientEnded = clientEnded
+    this.#started = services.now()
+    this.#lastMoved = this.#started
+    client.owner = new Side(this, true)
+    client.pause()
+    target.load.active++
+    pod.connections.add(this)
+  }
+
+  /** Connects upstream, then moves bytes. */
+  dial(): void {
+    this.#target.pool.dial((status, handle, error) => {
+      if (handle === undefined) {
+        this.#end('UF', error === '' ? this.#services.errorText(status) : error)
+        this.#client.reset()
+      } else if (this.#over) new TcpStream(handle, new Side(this, false)).close()
+      else this.serve(new TcpStream(handle, new Side(this, false)))
+    })
+  }
+
+  /** Goes on with a connection made already; `first` was read from it. */
+  adopt(server: TcpStream): void {
+    server.owner = new Side(this, false)
+    this.serve(server)
+  }
+
+  serve(server: TcpStream): void {
+    this.#server = server
+    const early = this.#early
+    this.#early = undefined
+    if (early !== undefined) {
+      this.#bytesIn += early.length
+      server.writeBytes(early)
+    }
+    if (this.#clientEnded) server.end()
+    server.resume()
+    if (server.pendingWrites === 0) this.#client.resume()
+  }
+
+  moved(fromClient: boolean, bytes: Buffer, length: number): void {
+    this.#lastMoved = this.#services.now()
+    const server = this.#server
+    if (server === undefined) return
+    if (fromClient) {
+      this.#bytesIn += length
+      if (!server.writeSlice(bytes, 0, length)) this.#client.pause()
+    } else {
+      this.#bytesOut += length
+      if (!this.#client.writeSlice(bytes, 0, length)) server.pause()
+    }
+  }
+
+  ended(client: boolean): void {
+    if (client) {
+      this.#clientEnded = true
+      this.#server?.end()
+    } else this.#client.end()
+  }
+
+  drained(client: boolean): void {
+    if (client) this.#server?.resume()
+    else this.#client.resume()
+  }
+
+  closed(client: boolean, status: number): void {
+    const other = client ? this.#server : this.#client
+    if (status === 0) {
+      // Closed in order: both directions of this side are done; the other side finishes by itself.
+      if (other !== undefined && !other.closed && !other.writeEnded) other.end()
+      if (other === undefined || other.closed) this.#end('-', '')
+      return
+    }
+    this.#end(client ? 'DC' : 'UC', this.#services.errorText(status))
+    other?.reset()
+  }
+
+  #end(flag: 'UF' | 'UC' | 'DC' | '-' | 'RBAC' | 'SI', why: string): void {
+    if (this.#over) return
+    this.#over = true
+    this.#target.load.active--
+    this.#pod.connections.delete(this)
+    this.#services.recordTcp(this.#pod, this.#clientAddress, this.#target, this.#verdict, {
+      flag,
+      why,
+      durationMs: this.#services.now() - this.#started,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+    })
+    this.#services.connectionClosed(this.#pod)
+  }
+
+  sweep(now: number): void {
+    const idleMs = this.#services.limits.tcpIdleTimeoutMs
+    if (idleMs > 0 && now - this.#lastMoved > idleMs) this.#cut('SI', 'idle for too long')
+  }
+
+  rejudge(): void {
+    if (!this.#pipeline.tcpStillAllowed(this.#target)) this.#cut('RBAC', 'cut: a policy now denies it')
+  }
+
+  #cut(flag: 'RBAC' | 'SI' | 'DC', why: string): void {
+    this.#end(flag, why)
+    this.#client.reset()
+    this.#server?.reset()
+  }
+
+  /** Opaque connections cannot be told to end: they last until the drain's own limit. */
+  drain(): void {}
+
+  abort(): void {
+    this.#cut('DC', 'the pod is gone')
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * Heads as they leave the proxy. Hop-by-hop fields end here (RFC 9110 section 7.6.1), as does whatever
+ * a client might say about identity; the rest is copied in runs, not line by line.
+ */
+import type { HeaderEdit, Refusal } from '#contract'
+import {
+  type Head,
+  HEADER_CONNECTION,
+  HEADER_CONTENT_LENGTH,
+  HEADER_HOST,
+  HEADER_HTTP2_SETTINGS,
+  HEADER_KEEP_ALIVE,
+  HEADER_OTHER,
+  HEADER_PROXY_CONNECTION,
+  HEADER_TE,
+  HEADER_TRANSFER_ENCODING,
+  HEADER_UPGRADE,
+  HEADER_WEIR,
+  HEADER_XFCC,
+} from '#http'
+
+/** What a Connection header may not take away (what policy, tracing and identity rest on). */
+const PROTECTED = new Set([
+  'host',
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'content-length',
+  'content-type',
+  'transfer-encoding',
+  'traceparent',
+  'tracestate',
+  'b3',
+  'baggage',
+  'forwarded',
+  'x-request-id',
+  'origin',
+])
+function isProtected(name: string): boolean {
+  return PROTECTED.has(name) || /^x-(?:weir|b3|forwarded)-/.test(name)
+}
+
+/** Names the Connection header lists for removal, lower case; only when it names any. */
+function listedNames(head: Head): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (let i = 0; i < head.headerCount; i++) {
+    if (head.ids[i] !== HEADER_CONNECTION) continue
+    for (const part of head.value(i).split(',')) {
+      const name = part.trim().toLowerCase()
+      if (name !== '' && !isProtected(name)) names.add(name)
+    }
+  }
+  return names
+}
+
+/** Hop-by-hop in either direction. Content-Length and Transfer-Encoding are kept or replaced by the caller. */
+function isHopByHop(id: number): boolean {
+  switch (id) {
+    case HEADER_CONNECTION:
+    case HEADER_KEEP_ALIVE:
+    case HEADER_PROXY_CONNECTION:
+    case HEADER_TE:
+    case HEADER_UPGRADE:
+    case HEADER_HTTP2_SETTINGS:
+    case HEADER_TRANSFER_ENCODING:
+      return true
+    default:
+      return false
+  }
+}
+
+/**
+ * Header lines of `head` that pass on, `\r\n` after each. `dropIdentity` also drops what only the mesh
+ * may say; `dropLength` Content-Length; `host` replaces the Host line's value when not undefined.
+ */
+function copyHeaders(
+  head: Head,
+  dropIdentity: boolean,
+  dropLength: boolean,
+  host: string | undefined,
+  edits: readonly HeaderEdit[],
+): string {
+  if (edits.length > 0) return copyEdited(head, dropIdentity, dropLength, host, edits)
+  const listed = head.connectionNamesOthers ? listedNames(head) : undefined
+  const { text, offsets, headerCount } = head
+  let out = ''
+  let runStart = -1
+  let runEnd = 0
+  for (let i = 0; i < headerCount; i++) {
+    if (passes(head, i, dropIdentity, dropLength, host, listed)) {
+      if (runStart < 0) runStart = offsets[i * 4] as number
+      // The next line begins right behind this one's CRLF: a run is cut out as a whole.
+      runEnd = i + 1 < headerCount ? (offsets[(i + 1) * 4] as number) : text.length - 2
+    } else if (runStart >= 0) {
+      out += text.slice(runStart, runEnd)
+      runStart = -1
+    }
+  }
+  if (runStart >= 0) out += text.slice(runStart, runEnd)
+  return host === undefined ? out : `host: ${host}\r\n${out}`
+}
+
+function passes(
+  head: Head,
+  index: number,
+  dropIdentity: boolean,
+  dropLength: boolean,
+  host: string | undefined,
+  listed: ReadonlySet<string> | undefined,
+): boolean {
+  const id = head.ids[index] as number
+  if (id !== HEADER_OTHER) {
+    if (isHopByHop(id)) return false
+    if (dropIdentity && (id === HEADER_XFCC || id === HEADER_WEIR)) return false
+    if (dropLength && id === HEADER_CONTENT_LENGTH) return false
+    if (id === HEADER_HOST && host !== undefined) return false
+  }
+  return listed === undefined || !listed.has(head.name(index))
+}
+
+/** What a route's filters may not touch: framing, hop-by-hop fields, identity. */
+const UNEDITABLE = new Set(['connection', 'content-length', 'transfer-encoding', 'upgrade', 'te', 'x-forwarded-client-cert'])
+
+function copyEdited(
+  head: Head,
+  dropIdentity: boolean,
+  dropLength: boolean,
+  host: string | undefined,
+  edits: readonly HeaderEdit[],
+): string {
+  const listed = head.connectionNamesOthers ? listedNames(head) : undefined
+  const lines: { name: string; value: string }[] = []
+  if (host !== undefined) lines.push({ name: 'host', value: host })
+  for (let i = 0; i < head.headerCount; i++) {
+    if (!passes(head, i, dropIdentity, dropLength, host, listed)) continue
+    const start = head.offsets[i * 4]
+    lines.push({ name: head.text.slice(start, head.offsets[i * 4 + 1]), value: head.value(i) })
+  }
+  return editLines(lines, edits)
+}
+
+/** Gateway API HTTPHeaderFilter: `set` overwrites, `add` appends with a comma, `remove` takes away. */
+export function editLines(lines: { name: string; value: string }[], edits: readonly HeaderEdit[]): string {
+  let left = lines
+  const drop = (lower: string): void => {
+    left = left.filter((line) => line.name.toLowerCase() !== lower)
+  }
+  for (const edit of edits) {
+    for (const { name, value } of edit.set) {
+      const lower = name.toLowerCase()
+      if (UNEDITABLE.has(lower)) continue
+      drop(lower)
+      left.push({ name, value })
+    }
+    for (const { name, value } of edit.add) {
+      const lower = name.toLowerCase()
+      if (UNEDITABLE.has(lower)) continue
+      const before = left.filter((line) => line.name.toLowerCase() === lower)
+      // Set-Cookie cannot be joined (RFC 9110 section 5.3).
+      if (before.length > 0 && lower !== 'set-cookie') {
+        drop(lower)
+        left.push({ name, value: [...before.map((line) => line.value), value].join(',') })
+      } else left.push({ name, value })
+    }
+    for (const name of edit.remove) if (!UNEDITABLE.has(name.toLowerCase())) drop(name.toLowerCase())
+  }
+  let out = ''
+  for (const { name, value } of left) out += `${name}: ${value}\r\n`
+  return out
+}
+
+export interface RequestRendering {
+  /** Path and query (or absolute form) as it goes upstream. */
+  readonly target: string
+  /** Replaces the Host header; undefined leaves it. */
+  readonly host: string | undefined
+  /** Header lines to add, each with its CRLF. */
+  readonly extra: string
+  /** In this order. */
+  readonly edits: readonly HeaderEdit[]
+  readonly upgrade: boolean
+}
+
+export function renderRequest(head: Head, rendering: RequestRendering): string {
+  let out = `${head.method} ${rendering.target} HTTP/1.1\r\n`
+  out += copyHeaders(head, true, head.chunked, rendering.host, rendering.edits)
+  if (head.chunked) out += 'transfer-encoding: chunked\r\n'
+  if (head.teTrailers) out += 'te: trailers\r\n'
+  if (rendering.upgrade && head.upgradeIndex >= 0) {
+    out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`
+  } else if (head.teTrailers) out += 'connection: te\r\n'
+  return `${out}${rendering.extra}\r\n`
+}
+
+export interface ResponseRendering {
+  /** Framing of the body on the client's side. */
+  readonly framing: 'none' | 'length' | 'chunked' | 'close'
+  /** Say `connection: close`. */
+  readonly close: boolean
+  /** The client speaks HTTP/1.0 and asked to keep the connection. */
+  readonly keepAlive10: boolean
+  /** In this order. */
+  readonly edits: readonly HeaderEdit[]
+  /** 101: pass Upgrade on. */
+  readonly upgrade: boolean
+}
+
+export function renderResponse(head: Head, rendering: ResponseRendering): string {
+  const reframed = rendering.framing === 'chunked' || rendering.framing === 'close'
+  let out = `HTTP/1.1 ${head.status}${head.reason === '' ? ' ' : head.reason}\r\n`
+  out += copyHeaders(head, false, reframed && head.contentLength >= 0, undefined, rendering.edits)
+  if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'
+  if (rendering.upgrade && head.upgradeIndex >= 0) {
+    out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`
+  } else if (rendering.close) out += 'connection: close\r\n'
+  else if (rendering.keepAlive10) out += 'connection: keep-alive\r\n'
+  return `${out}\r\n`
+}
+
+/** Fields that may not come in a trailer section (RFC 9110 section 6.5.1): framing, routing, identity. */
+export function renderTrailers(head: Head): string {
+  let out = ''
+  for (let i = 0; i < head.headerCount; i++) {
+    if (head.ids[i] !== HEADER_OTHER) continue
+    const name = head.name(i)
+    if (isProtected(name) || name === 'set-cookie' || name.startsWith('content-')) continue
+    out += `${name}: ${head.value(i)}\r\n`
+  }
+  return out
+}
+
+const REASONS: Readonly<Record<number, string>> = {
+  301: 'Moved Permanently',
+  302: 'Found',
+  303: 'See Other',
+  307: 'Temporary Redirect',
+  308: 'Permanent Redirect',
+  400: 'Bad Request',
+  403: 'Forbidden',
+  404: 'Not Found',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+}
+
+/** An answer of the mesh's own. `extra`: further header lines, each with its CRLF. */
+export function renderOwn(status: number, body: string, close: boolean, headOnly: boolean, extra: string): string {
+  return (
+    `HTTP/1.1 ${status} ${REASONS[status] ?? ''}\r\ncontent-type: text/plain; charset=utf-8\r\n` +
+    `content-length: ${body.length}\r\n${extra}${close ? 'connection: close\r\n' : ''}\r\n${headOnly ? '' : body}`
+  )
+}
+
+export function renderRefusal(refusal: Refusal, close: boolean, headOnly: boolean): string {
+  return renderOwn(refusal.status, refusal.body, close, headOnly, '')
+}

@@ -1,0 +1,49 @@
+/** What connections need of the proxy process; implemented by `engine.ts`, and by tests. */
+import type { HttpFacts, ProxyLimits, ResponseFlag, Verdict } from '#contract'
+import type { Snapshot } from '#mesh'
+import type { ForwardDecision } from '#routing'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { HttpConnection } from './http-connection.ts'
+import type { Pod } from './pod.ts'
+
+export interface RequestOutcome {
+  readonly status: number
+  readonly flag: ResponseFlag
+  /** For the log only. */
+  readonly why: string
+  readonly trace: string
+  readonly durationMs: number
+  readonly upstreamMs: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+export interface TcpOutcome {
+  readonly flag: ResponseFlag
+  readonly why: string
+  readonly durationMs: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+export interface Services {
+  readonly limits: ProxyLimits
+  readonly snapshot: Snapshot
+  /** Monotonic milliseconds. */
+  now(): number
+  /** Text of a negative libuv error. */
+  errorText(status: number): string
+  rewriteTarget(decision: ForwardDecision, facts: HttpFacts): string
+  /** Host for a request that names none: where its connection was going. */
+  originalAuthority(exchange: HttpConnection): string
+  recordRequest(exchange: HttpConnection, outcome: RequestOutcome): void
+  recordTcp(
+    pod: Pod,
+    clientAddress: string,
+    target: ExchangeTarget | undefined,
+    verdict: Verdict | undefined,
+    outcome: TcpOutcome,
+  ): void
+  /** A pod's connection is gone (it may have been the last of a draining pod). */
+  connectionClosed(pod: Pod): void
+}

@@ -1,0 +1,308 @@
+/**
+ * TCP streams of the data path, straight on libuv's handles: one write is one system call, reads land
+ * in one buffer shared by all streams, and nothing is allocated per read or write. `net.Socket` costs
+ * about as much per request as everything Weir does with it (docs/decisions/0002-tcp-handles.md), so
+ * this one file uses what `net.Socket` itself is made of. The bias: a closed stream is silent.
+ */
+
+interface WriteRequest {
+  oncomplete: ((status: number) => void) | null
+  stream: TcpStream | null
+  /** Keeps an asynchronous write's bytes alive. */
+  bytes: Buffer | null
+}
+interface ShutdownRequest {
+  oncomplete: ((status: number) => void) | null
+  stream: TcpStream | null
+}
+interface TcpHandle {
+  readonly fd: number
+  onread: () => void
+  onconnection: ((status: number, handle: TcpHandle | undefined) => void) | null
+  stream: TcpStream | null
+  open(fd: number): number
+  listen(backlog: number): number
+  bind(address: string, port: number): number
+  bind6(address: string, port: number, flags: number): number
+  connect(request: object, address: string, port: number): number
+  connect6(request: object, address: string, port: number): number
+  readStart(): number
+  readStop(): number
+  useUserBuffer(buffer: Uint8Array): void
+  writeLatin1String(request: WriteRequest, text: string): number
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number
+  shutdown(request: object): number
+  close(callback?: () => void): void
+  reset(callback?: () => void): number
+  setNoDelay(on: boolean): number
+  setKeepAlive(on: boolean, seconds: number): number
+  getpeername(out: Record<string, unknown>): number
+  getsockname(out: Record<string, unknown>): number
+}
+interface Bindings {
+  readonly tcp_wrap: {
+    readonly TCP: new (type: number) => TcpHandle
+    readonly TCPConnectWrap: new () => { oncomplete: ((status: number) => void) | null }
+    readonly constants: { readonly SOCKET: number; readonly SERVER: number }
+  }
+  readonly stream_wrap: {
+    readonly WriteWrap: new () => WriteRequest
+    readonly ShutdownWrap: new () => ShutdownRequest
+    readonly kReadBytesOrError: number
+    readonly kLastWriteWasAsync: number
+    readonly streamBaseState: Int32Array
+  }
+}
+
+const binding = (process as unknown as { binding<K extends keyof Bindings>(name: K): Bindings[K] }).binding
+const { TCP, TCPConnectWrap, constants } = binding.call(process, 'tcp_wrap') as Bindings['tcp_wrap']
+const { WriteWrap, ShutdownWrap, kReadBytesOrError, kLastWriteWasAsync, streamBaseState } = binding.call(
+  process,
+  'stream_wrap',
+) as Bindings['stream_wrap']
+
+const UV_EOF = -4095
+const READ_BUFFER_BYTES = 65536
+/** Where every read of every stream lands; read synchronously by `onData`, then reused. */
+const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+
+/** Bytes of the shared buffer must be copied before they are kept. */
+export function isReadBuffer(bytes: Buffer): boolean {
+  return bytes === readBuffer
+}
+
+/** What a stream tells its owner. After `onClose` nothing follows. */
+export interface StreamOwner {
+  /** `bytes[0..length)` is valid only during the call. */
+  onData(bytes: Buffer, length: number): void
+  /** The peer has sent everything it will (FIN). */
+  onEnd(): void
+  /** Everything written is with the kernel again. */
+  onDrain(): void
+  /** Closed; `status` is a negative libuv error, or 0 when closed in order. */
+  onClose(status: number): void
+}
+
+function onRead(this: TcpHandle): void {
+  const stream = this.stream
+  if (stream === null || stream.closed) return
+  const read = streamBaseState[kReadBytesOrError] as number
+  if (read > 0) {
+    stream.owner.onData(readBuffer, read)
+    return
+  }
+  if (read === 0) return
+  if (read === UV_EOF) {
+    stream.readEnded = true
+    stream.owner.onEnd()
+    if (stream.writeDone) stream.close()
+  } else stream.fail(read)
+}
+
+function onWritten(this: WriteRequest, status: number): void {
+  const stream = this.stream
+  this.bytes = null
+  if (stream === null) return
+  stream.pendingWrites--
+  if (stream.closed) return
+  if (status < 0) stream.fail(status)
+  else if (stream.pendingWrites === 0) stream.drained()
+}
+
+function onShutdown(this: ShutdownRequest, status: number): void {
+  const stream = this.stream
+  if (stream === null || stream.closed) return
+  stream.writeDone = true
+  if (status < 0) stream.fail(status)
+  else if (stream.readEnded) stream.close()
+}
+
+/** A request object is consumed only by a write that could not finish at once. */
+let spareWrite = new WriteWrap()
+spareWrite.oncomplete = onWritten
+
+export class TcpStream {
+  owner: StreamOwner
+  closed = false
+  /** The peer's FIN has arrived. */
+  readEnded = false
+  /** We have sent (or will send, after what is queued) our FIN. */
+  writeEnded = false
+  /** Our FIN, and everything before it, is with the kernel. */
+  writeDone = false
+  /** Writes not yet taken by the kernel: back-pressure while above zero. */
+  pendingWrites = 0
+  reading = false
+  readonly #handle: TcpHandle
+
+  constructor(handle: object, owner: StreamOwner) {
+    this.#handle = handle as TcpHandle
+    this.owner = owner
+    this.#handle.stream = this
+    this.#handle.onread = onRead
+    this.#handle.setNoDelay(true)
+    this.#handle.useUserBuffer(readBuffer)
+  }
+
+  get fd(): number {
+    return this.#handle.fd
+  }
+
+  /** Peer address in canonical text (IPv4-mapped IPv6 unwrapped). */
+  peer(): { address: string; port: number } {
+    const out: Record<string, unknown> = {}
+    this.#handle.getpeername(out)
+    return { address: String(out['address'] ?? ''), port: Number(out['port'] ?? 0) }
+  }
+
+  resume(): void {
+    if (this.reading || this.closed || this.readEnded) return
+    this.reading = true
+    const error = this.#handle.readStart()
+    if (error !== 0) this.fail(error)
+  }
+
+  pause(): void {
+    if (!this.reading || this.closed) return
+    this.reading = false
+    this.#handle.readStop()
+  }
+
+  /** Writes latin1 text; false: wait for `onDrain` before writing much more. */
+  writeText(text: string): boolean {
+    if (this.closed || this.writeEnded) return true
+    const request = spareWrite
+    const error = this.#handle.writeLatin1String(request, text)
+    return this.#written(request, error, null)
+  }
+
+  /** Writes bytes the caller will not change any more; false: wait for `onDrain`. */
+  writeBytes(bytes: Buffer): boolean {
+    if (this.closed || this.writeEnded) return true
+    const request = spareWrite
+    const error = this.#handle.writeBuffer(request, bytes)
+    return this.#written(request, error, bytes)
+  }
+
+  /** Writes part of a buffer that will be reused: copied only when the kernel does not take it at once. */
+  writeSlice(bytes: Buffer, start: number, end: number): boolean {
+    return this.writeBytes(Buffer.from(bytes.subarray(start, end)))
+  }
+
+  #written(request: WriteRequest, error: number, bytes: Buffer | null): boolean {
+    if (error !== 0) {
+      this.fail(error)
+      return true
+    }
+    if (streamBaseState[kLastWriteWasAsync] === 0) return this.pendingWrites === 0
+    request.stream = this
+    request.bytes = bytes
+    this.pendingWrites++
+    spareWrite = new WriteWrap()
+    spareWrite.oncomplete = onWritten
+    return false
+  }
+
+  drained(): void {
+    this.owner.onDrain()
+  }
+
+  /** Sends FIN after everything queued; reading goes on. Closes by itself once both sides have ended. */
+  end(): void {
+    if (this.closed || this.writeEnded) return
+    this.writeEnded = true
+    const request = new ShutdownWrap()
+    request.stream = this
+    request.oncomplete = onShutdown
+    const error = this.#handle.shutdown(request)
+    if (error !== 0) this.fail(error)
+  }
+
+  /** Closes at once; queued writes are lost. */
+  close(): void {
+    this.#close(0, false)
+  }
+
+  /** Closes with RST: the peer sees an error, not an end. */
+  reset(): void {
+    this.#close(0, true)
+  }
+
+  fail(status: number): void {
+    this.#close(status, false)
+  }
+
+  #close(status: number, reset: boolean): void {
+    if (this.closed) return
+    this.closed = true
+    this.reading = false
+    this.#handle.stream = null
+    // Resetting is not possible while a shutdown is under way.
+    if (!reset || this.writeEnded || this.#handle.reset() !== 0) this.#handle.close()
+    this.owner.onClose(status)
+  }
+}
+
+/** A listening socket made by the broker, served here. */
+export class TcpListener {
+  readonly #handle: TcpHandle
+
+  constructor(fd: number, backlog: number, accept: (handle: object) => void) {
+    this.#handle = new TCP(constants.SERVER)
+    const opened = this.#handle.open(fd)
+    if (opened !== 0) throw new Error(`Cannot open listening socket: error ${opened}`)
+    this.#handle.onconnection = (status, handle) => {
+      if (status === 0 && handle !== undefined) accept(handle)
+    }
+    const listening = this.#handle.listen(backlog)
+    if (listening !== 0) throw new Error(`Cannot listen: error ${listening}`)
+  }
+
+  close(): void {
+    this.#handle.close()
+  }
+}
+
+/** Listens on an address of this process's own namespace (benchmarks and tests). */
+export function listenTcp(address: string, port: number, backlog: number, accept: (handle: object) => void): () => void {
+  const handle = new TCP(constants.SERVER)
+  const bound = address.includes(':') ? handle.bind6(address, port, 0) : handle.bind(address, port)
+  if (bound !== 0) throw new Error(`Cannot bind ${address}:${port}: error ${bound}`)
+  handle.onconnection = (status, client) => {
+    if (status === 0 && client !== undefined) accept(client)
+  }
+  const listening = handle.listen(backlog)
+  if (listening !== 0) throw new Error(`Cannot listen on ${address}:${port}: error ${listening}`)
+  return () => handle.close()
+}
+
+/**
+ * Connects a socket made by the broker. `localAddress` binds it first (transparent sockets).
+ * `done` gets 0 or a negative libuv error, never synchronously on success.
+ */
+export function connectTcp(
+  fd: number,
+  target: { readonly address: string; readonly port: number; readonly localAddress: string | undefined },
+  done: (status: number, handle: object | undefined) => void,
+): void {
+  const handle = new TCP(constants.SOCKET)
+  const six = target.address.includes(':')
+  let error = fd >= 0 ? handle.open(fd) : 0
+  if (error === 0 && target.localAddress !== undefined) {
+    error = six ? handle.bind6(target.localAddress, 0, 0) : handle.bind(target.localAddress, 0)
+  }
+  const request = new TCPConnectWrap()
+  request.oncomplete = (status: number) => {
+    if (status < 0) {
+      handle.close()
+      done(status, undefined)
+    } else done(0, handle)
+  }
+  if (error === 0) {
+    error = six ? handle.connect6(request, target.address, target.port) : handle.connect(request, target.address, target.port)
+  }
+  if (error !== 0) {
+    handle.close()
+    queueMicrotask(() => done(error, undefined))
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * Upstream HTTP/1.1 connections and their pools. A pool belongs to one (pod whose traffic it is, network
+ * namespace it leaves from, source address, destination): nothing is shared between identities, and it
+ * dies with either pod. A connection serves one exchange at a time and tells its client what it reads.
+ */
+import type { SocketKind } from '#contract'
+import { BodyReader, Head, PARSE_BAD, PARSE_DONE } from '#http'
+import type { SocketStock } from './sockets.ts'
+import { connectTcp, type StreamOwner, TcpStream } from './tcp.ts'
+
+/** The exchange an upstream connection works for. */
+export interface UpstreamClient {
+  /** A response head is in `upstream.head`; its body, if any, begins at `bytes[bodyStart]`. */
+  responseHead(upstream: UpstreamConnection, bytes: Buffer, bodyStart: number, end: number): void
+  /** More of the response's body. */
+  responseBytes(upstream: UpstreamConnection, bytes: Buffer, start: number, end: number): void
+  /** Upstream ended or failed before the exchange was complete. `status`: 0 for an orderly end. */
+  upstreamClosed(upstream: UpstreamConnection, status: number): void
+  upstreamMalformed(upstream: UpstreamConnection, problem: string): void
+  /** What was written upstream has been taken. */
+  upstreamDrained(): void
+  /** Bytes after an upgrade. */
+  tunnelBytes(bytes: Buffer, end: number): void
+  tunnelEnded(): void
+}
+
+const IDLE = 0
+const AWAIT_HEAD = 1
+const BODY = 2
+const TUNNEL = 3
+
+export class UpstreamConnection implements StreamOwner {
+  readonly stream: TcpStream
+  readonly pool: UpstreamPool
+  readonly head: Head
+  readonly body: BodyReader
+  client: UpstreamClient | undefined
+  /** Has already served an exchange: an early close may be the keep-alive race. */
+  reused = false
+  /** Bytes of the present exchange's response have arrived. */
+  answered = false
+  idleSince = 0
+  #state = IDLE
+  #partial: Buffer | undefined
+
+  constructor(handle: object, pool: UpstreamPool) {
+    this.pool = pool
+    this.head = new Head(pool.limits.maxHeadBytes, pool.limits.maxHeaders)
+    this.body = new BodyReader(pool.limits.maxHeadBytes, pool.limits.maxHeaders)
+    this.stream = new TcpStream(handle, this)
+    this.stream.resume()
+  }
+
+  /** Begins an exchange: the response read next is for this client. */
+  begin(client: UpstreamClient): void {
+    this.client = client
+    this.answered = false
+    this.#state = AWAIT_HEAD
+  }
+
+  /** The head just read was interim (1xx): the next one follows. */
+  awaitFinalHead(): void {
+    this.#state = AWAIT_HEAD
+  }
+
+  beginBody(): void {
+    this.#state = BODY
+  }
+
+  beginTunnel(): void {
+    this.#state = TUNNEL
+  }
+
+  /** The exchange is over and the connection may serve another. */
+  release(now: number): void {
+    this.client = undefined
+    this.#state = IDLE
+    this.reused = true
+    this.idleSince = now
+    this.pool.release(this)
+  }
+
+  /** The exchange is over and the connection with it. */
+  discard(): void {
+    this.client = undefined
+    this.stream.close()
+  }
+
+  onData(bytes: Buffer, length: number): void {
+    const client = this.client
+    if (client === undefined) {
+      // Bytes nobody asked for: the connection cannot be trusted any more.
+      this.stream.close()
+      return
+    }
+    this.answered = true
+    if (this.#state === BODY) client.responseBytes(this, bytes, 0, length)
+    else if (this.#state === TUNNEL) client.tunnelBytes(bytes, length)
+    else this.readHead(bytes, 0, length)
+  }
+
+  readHead(bytes: Buffer, start: number, end: number): void {
+    const client = this.client
+    if (client === undefined) return
+    let source = bytes
+    let from = start
+    let to = end
+    if (this.#partial !== undefined) {
+      source = Buffer.concat([this.#partial, bytes.subarray(start, end)])
+      this.#partial = undefined
+      from = 0
+      to = source.length
+    }
+    const result = this.head.parseResponse(source, from, to)
+    if (result === PARSE_DONE) client.responseHead(this, source, from + this.head.length, to)
+    else if (result === PARSE_BAD) client.upstreamMalformed(this, this.head.problem)
+    else if (to - from > this.pool.limits.maxHeadBytes) client.upstreamMalformed(this, 'response head too large')
+    else this.#partial = Buffer.from(source.subarray(from, to))
+  }
+
+  onEnd(): void {
+    const client = this.client
+    if (client === undefined) this.stream.close()
+    else if (this.#state === TUNNEL) client.tunnelEnded()
+    else client.upstreamClosed(this, 0)
+  }
+
+  onDrain(): void {
+    this.client?.upstreamDrained()
+  }
+
+  onClose(status: number): void {
+    this.pool.forget(this)
+    const client = this.client
+    this.client = undefined
+    client?.upstreamClosed(this, status)
+  }
+}
+
+export interface UpstreamLimits {
+  readonly maxHeadBytes: number
+  readonly maxHeaders: number
+  readonly connectTimeoutMs: number
+}
+
+/** Called with a connection, or undefined and why. */
+export type Connected = (connection: UpstreamConnection | undefined, status: number, error: string) => void
+
+export class UpstreamPool {
+  readonly address: string
+  readonly port: number
+  readonly limits: UpstreamLimits
+  readonly #stock: SocketStock
+  readonly #kind: SocketKind
+  /** Bound before connecting: the client's own address, for transparent sockets. */
+  readonly #localAddress: string | undefined
+  readonly #idle: UpstreamConnection[] = []
+  readonly #all = new Set<UpstreamConnection>()
+  closed = false
+
+  constructor(
+    target: { readonly address: string; readonly port: number },
+    source: { readonly stock: SocketStock; readonly kind: SocketKind; readonly localAddress: string | undefined },
+    limits: UpstreamLimits,
+  ) {
+    this.address = target.address
+    this.port = target.port
+    this.limits = limits
+    this.#stock = source.stock
+    this.#kind = source.kind
+    this.#localAddress = source.localAddress
+  }
+
+  /** An idle connection, most recently used first; undefined if there is none. */
+  idle(): UpstreamConnection | undefined {
+    return this.#idle.pop()
+  }
+
+  get idleCount(): number {
+    return this.#idle.length
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  /** Opens a new connection to the pool's destination, as a bare handle. */
+  dial(done: (status: number, handle: object | undefined, error: string) => void): void {
+    const family = this.address.includes(':') ? 6 : 4
+    let settled = false
+    const timer = setTimeout(() => {
+      settled = true
+      done(UV_ETIMEDOUT, undefined, 'connect timed out')
+    }, this.limits.connectTimeoutMs)
+    this.#stock.take(this.#kind, family, (fd, error) => {
+      if (fd < 0) {
+        if (settled) return
+        clearTimeout(timer)
+        done(UV_ECONNREFUSED, undefined, error)
+        return
+      }
+      connectTcp(fd, { address: this.address, port: this.port, localAddress: this.#localAddress }, (status, handle) => {
+        if (settled) {
+          // The timeout won: nobody waits for this connection any more.
+          if (handle !== undefined) new TcpStream(handle, NOBODY).close()
+          return
+        }
+        clearTimeout(timer)
+        done(status, handle, '')
+      })
+    })
+  }
+
+  connect(done: Connected): void {
+    this.dial((status, handle, error) => {
+      if (handle === undefined) done(undefined, status, error)
+      else {
+        const connection = new UpstreamConnection(handle, this)
+        this.#all.add(connection)
+        done(connection, 0, '')
+      }
+    })
+  }
+
+  release(connection: UpstreamConnection): void {
+    if (connection.stream.closed) return
+    if (this.closed || connection.stream.readEnded) connection.stream.close()
+    else this.#idle.push(connection)
+  }
+
+  forget(connection: UpstreamConnection): void {
+    this.#all.delete(connection)
+    const index = this.#idle.indexOf(connection)
+    if (index >= 0) this.#idle.splice(index, 1)
+  }
+
+  /** Closes connections idle since before `since`. */
+  closeIdle(since: number): void {
+    while (this.#idle.length > 0 && (this.#idle[0] as UpstreamConnection).idleSince < since) {
+      ;(this.#idle[0] as UpstreamConnection).stream.close()
+    }
+  }
+
+  /** No new exchanges; idle connections close, busy ones finish. */
+  close(): void {
+    this.closed = true
+    for (const connection of this.#idle.slice()) connection.stream.close()
+  }
+}
+
+const UV_ETIMEDOUT = -110
+const UV_ECONNREFUSED = -111
+
+const NOBODY: StreamOwner = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }

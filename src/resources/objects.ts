@@ -1,0 +1,62 @@
+/** The Kubernetes objects that the mesh knows, parsed: a union on `kind`, and the invalid ones that still count. */
+import type { AuthorizationPolicyBody } from './authorization-policy.ts'
+import type { PeerAuthenticationBody, RequestAuthenticationBody } from './authentication.ts'
+import type { EndpointSliceBody, NodeBody, PodBody, ServiceBody } from './core.ts'
+import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
+import type { ObjectBase } from './metadata.ts'
+import type { TargetSpec } from './policy-target.ts'
+
+export type NamespaceObject = ObjectBase & { readonly kind: 'Namespace' }
+export type NodeObject = ObjectBase & NodeBody & { readonly kind: 'Node' }
+export type PodObject = ObjectBase & PodBody & { readonly kind: 'Pod' }
+export type ServiceObject = ObjectBase & ServiceBody & { readonly kind: 'Service' }
+export type ServiceAccountObject = ObjectBase & { readonly kind: 'ServiceAccount' }
+export type EndpointSliceObject = ObjectBase & EndpointSliceBody & { readonly kind: 'EndpointSlice' }
+export type HttpRouteObject = ObjectBase & HttpRouteBody & { readonly kind: 'HTTPRoute' }
+export type ReferenceGrantObject = ObjectBase & ReferenceGrantBody & { readonly kind: 'ReferenceGrant' }
+export type AuthorizationPolicyObject = ObjectBase & AuthorizationPolicyBody & { readonly kind: 'AuthorizationPolicy' }
+export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { readonly kind: 'PeerAuthentication' }
+export type RequestAuthenticationObject = ObjectBase & RequestAuthenticationBody & { readonly kind: 'RequestAuthentication' }
+
+export type ValidObject =
+  | NamespaceObject
+  | NodeObject
+  | PodObject
+  | ServiceObject
+  | ServiceAccountObject
+  | EndpointSliceObject
+  | HttpRouteObject
+  | ReferenceGrantObject
+  | AuthorizationPolicyObject
+  | PeerAuthenticationObject
+  | RequestAuthenticationObject
+
+/** A security policy that does not validate: it must refuse what it selects. */
+export type InvalidPolicy = ObjectBase & {
+  readonly kind: 'AuthorizationPolicy' | 'PeerAuthentication' | 'RequestAuthentication'
+  /** One line, with the field. */
+  readonly invalid: string
+  /** Absent: not even what it applies to can be read, so it stands for its whole namespace. */
+  readonly target?: TargetSpec
+}
+
+/** A route that does not validate: requests to its parents must be refused. */
+export type InvalidRoute = ObjectBase & {
+  readonly kind: 'HTTPRoute'
+  /** One line, with the field. */
+  readonly invalid: string
+  /** Those that can be read. */
+  readonly parentRefs: readonly ParentRefSpec[]
+}
+
+export type InvalidObject = InvalidPolicy | InvalidRoute
+export type KubernetesObject = ValidObject | InvalidObject
+
+export function isInvalid(object: KubernetesObject): object is InvalidObject {
+  return 'invalid' in object
+}
+
+/** Identity of an object within a source: group, kind, namespace and name. */
+export function objectKey(object: KubernetesObject): string {
+  return `${object.group}/${object.kind}:${object.metadata.namespace}/${object.metadata.name}`
+}

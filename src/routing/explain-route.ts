@@ -1,0 +1,123 @@
+/** A routing decision in words: runs `decideRoute` itself and reports each of its steps. */
+import { type HttpFacts, REFUSAL } from '#contract'
+import type { Snapshot } from '#mesh'
+import { usableEndpoints } from './balance.ts'
+import { type Condition, valueFor } from './condition.ts'
+import { decideRoute } from './decide-route.ts'
+import { type RouteDecision, rewriteTarget } from './decision.ts'
+import type { Share } from './outcome.ts'
+import { bindsPort, type RouteGroup, type RouteRequest, routeGroupOf } from './route-group.ts'
+import type { Candidate } from './route-index.ts'
+
+/** One sentence per step, in order; the last ones say what `decideRoute` answers for the same arguments. */
+export function explainRoute(
+  snapshot: Snapshot,
+  request: RouteRequest,
+  facts: HttpFacts,
+  random: number,
+): readonly string[] {
+  const lines: string[] = []
+  const { client, service, port } = request
+  const serviceName = `${service.namespace}/${service.name}`
+  const caller = client === undefined ? 'An unknown client' : `Workload ${client.namespace}/${client.name}`
+  lines.push(`${caller} calls Service ${serviceName}, port ${port.port}${port.name === '' ? '' : ` (${port.name})`}.`)
+  const group = routeGroupOf(snapshot, request)
+  lines.push(...explainGroup(snapshot, request, group))
+  let chosen: Candidate | undefined
+  const decision = decideRoute(snapshot, request, facts, random, {
+    considered(candidate, failed) {
+      if (failed === undefined) chosen = candidate
+      else lines.push(`${nameOf(candidate)} does not match: ${explainFailure(failed, facts)}.`)
+    },
+  })
+  if (chosen !== undefined) {
+    lines.push(`${nameOf(chosen)} matches and decides.`)
+    const shares = group.sharesOf(chosen)
+    for (const share of shares.list) lines.push(explainShare(share, shares.total))
+  }
+  lines.push(...explainDecision(decision, facts))
+  return lines
+}
+
+function explainGroup(snapshot: Snapshot, request: RouteRequest, group: RouteGroup): string[] {
+  const { service, port } = request
+  const lines: string[] = []
+  for (const route of snapshot.routesOf(`${service.namespace}/${service.name}`)) {
+    const name = `HTTPRoute ${route.namespace}/${route.name}`
+    if (!bindsPort(route, service, port)) lines.push(`${name} binds another port of the Service.`)
+    else if (!group.routes.includes(route)) {
+      lines.push(
+        route.namespace === service.namespace
+          ? `${name} is a producer route: the consumer routes of the client's own namespace replace it.`
+          : `${name} is a consumer route: it binds clients in namespace ${route.namespace} only.`,
+      )
+    } else if (route.hostnames.length > 0) {
+      lines.push(`Hostnames of ${name} do not count: a route with a Service as parent binds by ClusterIP.`)
+    }
+  }
+  if (group.index === undefined) lines.push('No HTTPRoute applies.')
+  else {
+    const names = group.routes.map((route) => `${route.namespace}/${route.name}`).join(', ')
+    lines.push(
+      `The ${group.role} routes apply: ${names} (${group.index.size} matches; only those for this path are tried).`,
+    )
+  }
+  return lines
+}
+
+function nameOf(candidate: Candidate): string {
+  const rule = candidate.ruleName === undefined ? '' : `, rule ${candidate.ruleName}`
+  return `HTTPRoute ${candidate.route.namespace}/${candidate.route.name}${rule} (${candidate.path})`
+}
+
+function explainFailure(condition: Condition, facts: HttpFacts): string {
+  const subject =
+    condition.what === 'method'
+      ? 'the method'
+      : condition.what === 'header'
+        ? `header ${condition.name}`
+        : `query parameter ${condition.name}`
+  const wanted = condition.regex === undefined ? `be "${condition.value}"` : `match the expression ${condition.value}`
+  const value = valueFor(condition, facts)
+  return `${subject} must ${wanted}, but ${value === undefined ? 'is absent' : `is "${value}"`}`
+}
+
+function explainShare(share: Share, total: number): string {
+  const percent = `${Number(((share.weight / total) * 100).toFixed(2))} % of its requests`
+  const { outcome } = share
+  switch (outcome.kind) {
+    case 'forward': {
+      const usable = usableEndpoints(outcome.endpoints).length
+      return `${percent} go to ${share.backend} (${usable} of ${outcome.endpoints.length} endpoints usable).`
+    }
+    case 'redirect-plan':
+      return `${percent} are redirected.`
+    case 'fail':
+      return `${percent} fail with ${REFUSAL[outcome.refusal].status}: ${outcome.why}.`
+  }
+}
+
+function explainDecision(decision: RouteDecision, facts: HttpFacts): string[] {
+  switch (decision.kind) {
+    case 'fail':
+      return [`This request fails with ${REFUSAL[decision.refusal].status}: ${decision.why}.`]
+    case 'redirect':
+      return [`This request is answered ${decision.status} with Location ${decision.location}.`]
+    case 'forward': {
+      const { service, port } = decision
+      const usable = usableEndpoints(decision.endpoints).length
+      const lines = [
+        `This request goes to Service ${service.namespace}/${service.name}, port ${port} (${usable} of ${decision.endpoints.length} endpoints usable).`,
+      ]
+      if (usable === 0) lines.push(`It fails with ${REFUSAL.noEndpoint.status}: the Service has no usable endpoint.`)
+      if (decision.rewrites) lines.push(`Its target becomes ${rewriteTarget(decision, facts)}.`)
+      if (decision.hostname !== undefined) lines.push(`Its Host becomes ${decision.hostname}.`)
+      if (decision.requestTimeoutMs !== undefined)
+        lines.push(`The whole request may take ${decision.requestTimeoutMs} ms.`)
+      if (decision.backendRequestTimeoutMs !== undefined) {
+        lines.push(`The request to the backend may take ${decision.backendRequestTimeoutMs} ms.`)
+      }
+      return lines
+    }
+  }
+}

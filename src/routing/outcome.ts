@@ -1,0 +1,266 @@
+/**
+ * Compiles a rule into what its requests get: weighted shares, each a forward decision, a redirect,
+ * or a failure. References are resolved here, once per rule, and never on the path of a request.
+ */
+import type {
+  HeaderEdit,
+  HttpRoute,
+  MeshService,
+  ReferenceGrant,
+  RouteBackend,
+  RouteFilter,
+  RouteRule,
+  ServicePort,
+} from '#contract'
+import type { FailDecision, ForwardDecision } from './decision.ts'
+import type { RedirectFilter, RedirectPlan } from './redirect.ts'
+
+export type Outcome = ForwardDecision | FailDecision | RedirectPlan
+
+export interface Share {
+  readonly outcome: Outcome
+  readonly weight: number
+  /** `namespace/name:port` of the backend, for explanations; empty when there is none. */
+  readonly backend: string
+}
+
+export interface Shares {
+  /** Never empty; zero weights are left out. */
+  readonly list: readonly Share[]
+  readonly total: number
+}
+
+/** What the decisions of a group of routes have in common. */
+export interface OutcomeContext {
+  /** The Service and port that the client called. */
+  readonly service: MeshService
+  readonly port: ServicePort
+  /** The Services that the routes refer to, by `namespace/name`; undefined for those that do not exist. */
+  readonly backends: ReadonlyMap<string, MeshService | undefined>
+  /** ReferenceGrants by namespace, for every namespace that is referred to from another. */
+  readonly grants: ReadonlyMap<string, readonly ReferenceGrant[]>
+}
+
+const NO_EDITS: readonly HeaderEdit[] = Object.freeze([])
+const NO_FILTERS: readonly RouteFilter[] = Object.freeze([])
+
+/** `random` in [0, 1) decides which share; the same number always gives the same share. */
+export function pickShare(shares: Shares, random: number): Outcome | undefined {
+  const { list } = shares
+  if (list.length === 1) return list[0]?.outcome
+  let left = random * shares.total
+  for (const share of list) {
+    left -= share.weight
+    if (left < 0) return share.outcome
+  }
+  return list[list.length - 1]?.outcome
+}
+
+/** True when the decisions of a rule depend on which prefix matched. */
+export function dependsOnPrefix(rule: RouteRule): boolean {
+  const replaces = (filter: RouteFilter): boolean =>
+    (filter.type === 'URLRewrite' || filter.type === 'RequestRedirect') && filter.path?.type === 'ReplacePrefixMatch'
+  return rule.filters.some(replaces) || rule.backends.some((backend) => backend.filters.some(replaces))
+}
+
+/** `prefix` is undefined when the path was not matched by PathPrefix. */
+export function compileShares(
+  context: OutcomeContext,
+  route: HttpRoute,
+  rule: RouteRule,
+  ruleName: string,
+  prefix: string | undefined,
+): Shares {
+  const routeName = `${route.namespace}/${route.name}`
+  const fail = (why: string): FailDecision => invalidRoute(routeName, ruleName, why)
+  const filters = combineFilters(rule.filters, NO_FILTERS)
+  if (filters.redirect !== undefined || filters.problem !== undefined) {
+    return only(outcomeOf(filters, prefix, fail, context, routeName, ruleName) ?? fail('the rule has no backend'))
+  }
+  const list: Share[] = []
+  let total = 0
+  for (const backend of rule.backends) {
+    if (backend.weight <= 0) continue
+    const { namespace, name, port } = backend.service
+    const outcome = compileBackend(context, route, rule, ruleName, backend, prefix, fail)
+    list.push({ outcome, weight: backend.weight, backend: `${namespace}/${name}:${port}` })
+    total += backend.weight
+  }
+  if (list.length > 0) return { list, total }
+  return only(fail(rule.backends.length === 0 ? 'the rule has no backend' : 'all backends have weight 0'))
+}
+
+function only(outcome: Outcome): Shares {
+  return { list: [{ outcome, weight: 1, backend: '' }], total: 1 }
+}
+
+export function invalidRoute(route: string, rule: string | undefined, why: string): FailDecision {
+  return Object.freeze({ kind: 'fail', route, rule, refusal: 'invalidRoute', why })
+}
+
+function compileBackend(
+  context: OutcomeContext,
+  route: HttpRoute,
+  rule: RouteRule,
+  ruleName: string,
+  backend: RouteBackend,
+  prefix: string | undefined,
+  fail: (why: string) => FailDecision,
+): Outcome {
+  const { namespace, name, port } = backend.service
+  const label = `backend Service ${namespace}/${name}`
+  if (backend.invalid !== undefined) return fail(backend.invalid)
+  if (!mayRefer(context, route, backend)) {
+    return fail(`${label}: no ReferenceGrant in ${namespace} lets HTTPRoutes of ${route.namespace} refer to it`)
+  }
+  const service = context.backends.get(`${namespace}/${name}`)
+  if (service === undefined) return fail(`${label} does not exist`)
+  if (!service.ports.some((known) => known.port === port)) return fail(`${label} has no port ${port}`)
+  const filters = combineFilters(rule.filters, backend.filters)
+  const routeName = `${route.namespace}/${route.name}`
+  const early = outcomeOf(filters, prefix, fail, context, routeName, ruleName)
+  if (early !== undefined) return early
+  return forward(service, port, {
+    route: routeName,
+    rule: ruleName,
+    filters,
+    prefix: prefix ?? '',
+    requestTimeoutMs: rule.requestTimeoutMs || undefined,
+    backendRequestTimeoutMs: rule.backendRequestTimeoutMs || undefined,
+  })
+}
+
+/**
+ * References across namespaces need a ReferenceGrant. (GEP-1294 lets a mesh go without; Weir asks for
+ * it, so that a namespace decides itself who sends it traffic.) The Service that the client called is
+ * no new reference: a consumer route may always send requests on to where they were going.
+ */
+function mayRefer(context: OutcomeContext, route: HttpRoute, backend: RouteBackend): boolean {
+  const { namespace, name } = backend.service
+  if (namespace === route.namespace) return true
+  if (namespace === context.service.namespace && name === context.service.name) return true
+  const grants = context.grants.get(namespace)
+  return (
+    grants?.some(
+      (grant) =>
+        grant.from.some((from) => from.kind === 'HTTPRoute' && from.namespace === route.namespace) &&
+        grant.to.some((to) => to.kind === 'Service' && (to.name === undefined || to.name === name)),
+    ) ?? false
+  )
+}
+
+interface Filters {
+  requestEdits: readonly HeaderEdit[]
+  responseEdits: readonly HeaderEdit[]
+  hostname: string | undefined
+  path: ForwardDecision['path']
+  redirect: RedirectFilter | undefined
+  problem: string | undefined
+}
+
+/** Header edits of the rule come before those of the backend; a backend's rewrite replaces the rule's. */
+function combineFilters(ofRule: readonly RouteFilter[], ofBackend: readonly RouteFilter[]): Filters {
+  const requestEdits: HeaderEdit[] = []
+  const responseEdits: HeaderEdit[] = []
+  let hostname: string | undefined
+  let path: ForwardDecision['path']
+  let redirect: RedirectFilter | undefined
+  let rewrites = false
+  for (const filter of [...ofRule, ...ofBackend]) {
+    switch (filter.type) {
+      case 'RequestHeaderModifier':
+        requestEdits.push(filter.edit)
+        break
+      case 'ResponseHeaderModifier':
+        responseEdits.push(filter.edit)
+        break
+      case 'URLRewrite':
+        rewrites = true
+        hostname = filter.hostname ?? hostname
+        path = filter.path ?? path
+        break
+      case 'RequestRedirect':
+        redirect = filter
+        break
+    }
+  }
+  return {
+    requestEdits: requestEdits.length === 0 ? NO_EDITS : Object.freeze(requestEdits),
+    responseEdits: responseEdits.length === 0 ? NO_EDITS : Object.freeze(responseEdits),
+    hostname,
+    path,
+    redirect,
+    problem: redirect !== undefined && rewrites ? 'URLRewrite and RequestRedirect do not go together' : undefined,
+  }
+}
+
+/** The outcome when filters alone decide it; undefined when the request goes on to a backend. */
+function outcomeOf(
+  filters: Filters,
+  prefix: string | undefined,
+  fail: (why: string) => FailDecision,
+  context: OutcomeContext,
+  route: string,
+  rule: string,
+): Outcome | undefined {
+  if (filters.problem !== undefined) return fail(filters.problem)
+  const path = filters.redirect?.path ?? filters.path
+  if (path?.type === 'ReplacePrefixMatch' && prefix === undefined) {
+    return fail('ReplacePrefixMatch needs a PathPrefix match')
+  }
+  if (filters.redirect === undefined) return undefined
+  return Object.freeze({
+    kind: 'redirect-plan',
+    route,
+    rule,
+    filter: filters.redirect,
+    prefix: prefix ?? '',
+    service: context.service,
+    servicePort: context.port.port,
+    responseEdits: filters.responseEdits,
+  })
+}
+
+/** Where requests go when no route is attached: to the Service itself. */
+export function defaultForward(service: MeshService, port: ServicePort): ForwardDecision {
+  return forward(service, port.port, {
+    route: undefined,
+    rule: undefined,
+    filters: combineFilters(NO_FILTERS, NO_FILTERS),
+    prefix: '',
+    requestTimeoutMs: undefined,
+    backendRequestTimeoutMs: undefined,
+  })
+}
+
+function forward(
+  service: MeshService,
+  port: number,
+  how: {
+    readonly route: string | undefined
+    readonly rule: string | undefined
+    readonly filters: Filters
+    readonly prefix: string
+    readonly requestTimeoutMs: number | undefined
+    readonly backendRequestTimeoutMs: number | undefined
+  },
+): ForwardDecision {
+  return Object.freeze({
+    kind: 'forward',
+    route: how.route,
+    rule: how.rule,
+    service,
+    port,
+    endpoints: service.endpoints[String(port)] ?? NO_ENDPOINTS,
+    requestEdits: how.filters.requestEdits,
+    responseEdits: how.filters.responseEdits,
+    rewrites: how.filters.path !== undefined,
+    hostname: how.filters.hostname,
+    path: how.filters.path,
+    prefix: how.prefix,
+    requestTimeoutMs: how.requestTimeoutMs,
+    backendRequestTimeoutMs: how.backendRequestTimeoutMs,
+  })
+}
+
+const NO_ENDPOINTS: ForwardDecision['endpoints'] = Object.freeze([])

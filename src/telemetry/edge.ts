@@ -1,0 +1,182 @@
+/**
+ * An edge is one way that traffic takes (source workload → Service → destination workload). It holds the metric
+ * handles of that way, so that counting a request costs one small lookup and a few additions: no label is touched,
+ * nothing is allocated. The proxy asks for an edge once per connection or routing decision, and keeps it.
+ */
+import type { ResponseFlag } from '#contract'
+import type { EdgeDescription, IstioFamilies, Reporters } from './istio-metrics.ts'
+import { edgeLabels, ISTIO_BUCKETS, REPORT_DESTINATION, REPORT_SOURCE } from './istio-metrics.ts'
+import type { HistogramHandle, ValueHandle } from './metrics.ts'
+import { bucketOf } from './metrics.ts'
+
+/** Outcomes (status and flag) that one edge may name; further ones count under `response_code="other"`. */
+export const MAX_OUTCOMES_PER_EDGE = 64
+
+interface ReporterHandles {
+  readonly requests: ValueHandle
+  readonly durations: HistogramHandle
+  readonly requestBytes: HistogramHandle
+  readonly responseBytes: HistogramHandle
+}
+
+class Outcome {
+  readonly status: string
+  readonly flag: ResponseFlag
+  source: ReporterHandles | undefined = undefined
+  destination: ReporterHandles | undefined = undefined
+
+  constructor(status: string, flag: ResponseFlag) {
+    this.status = status
+    this.flag = flag
+  }
+}
+
+export class RequestEdge {
+  readonly #families: IstioFamilies
+  readonly #description: EdgeDescription
+  readonly #outcomes = new Map<ResponseFlag, Map<number, Outcome>>()
+  #count = 0
+  #lastStatus = -1
+  #lastFlag: ResponseFlag = '-'
+  #last: Outcome | undefined = undefined
+
+  constructor(families: IstioFamilies, description: EdgeDescription) {
+    this.#families = families
+    this.#description = description
+  }
+
+  /** Durations in milliseconds, sizes in body bytes. `status` 0 when no answer was sent at all. */
+  record(
+    status: number,
+    flag: ResponseFlag,
+    durationMs: number,
+    requestBytes: number,
+    responseBytes: number,
+    reporters: Reporters,
+  ): void {
+    let outcome = this.#last
+    if (outcome === undefined || status !== this.#lastStatus || flag !== this.#lastFlag) {
+      outcome = this.#outcome(status, flag)
+    }
+    const duration = bucketOf(ISTIO_BUCKETS, durationMs)
+    const request = bucketOf(ISTIO_BUCKETS, requestBytes)
+    const response = bucketOf(ISTIO_BUCKETS, responseBytes)
+    if ((reporters & REPORT_SOURCE) !== 0) {
+      const source = outcome.source ?? this.#resolve(outcome, 'source')
+      source.requests.value++
+      source.durations.observeAt(duration, durationMs)
+      source.requestBytes.observeAt(request, requestBytes)
+      source.responseBytes.observeAt(response, responseBytes)
+    }
+    if ((reporters & REPORT_DESTINATION) !== 0) {
+      const destination = outcome.destination ?? this.#resolve(outcome, 'destination')
+      destination.requests.value++
+      destination.durations.observeAt(duration, durationMs)
+      destination.requestBytes.observeAt(request, requestBytes)
+      destination.responseBytes.observeAt(response, responseBytes)
+    }
+  }
+
+  #outcome(status: number, flag: ResponseFlag): Outcome {
+    let byStatus = this.#outcomes.get(flag)
+    if (byStatus === undefined) this.#outcomes.set(flag, (byStatus = new Map()))
+    let outcome = byStatus.get(status)
+    if (outcome === undefined && this.#count >= MAX_OUTCOMES_PER_EDGE) outcome = byStatus.get(OTHER_STATUS)
+    if (outcome === undefined) {
+      const full = this.#count >= MAX_OUTCOMES_PER_EDGE
+      outcome = new Outcome(full ? 'other' : String(status), flag)
+      byStatus.set(full ? OTHER_STATUS : status, outcome)
+      if (!full) this.#count++
+    }
+    this.#lastStatus = status
+    this.#lastFlag = flag
+    this.#last = outcome
+    return outcome
+  }
+
+  #resolve(outcome: Outcome, reporter: 'source' | 'destination'): ReporterHandles {
+    const labels = { ...edgeLabels(this.#description, reporter, outcome.flag), response_code: outcome.status }
+    const families = this.#families
+    const handles: ReporterHandles = {
+      requests: families.requests.handle(labels),
+      durations: families.durations.handle(labels),
+      requestBytes: families.requestBytes.handle(labels),
+      responseBytes: families.responseBytes.handle(labels),
+    }
+    outcome[reporter] = handles
+    return handles
+  }
+}
+
+/** Key of the outcome that stands for all the others; no HTTP status is negative. */
+const OTHER_STATUS = -1
+
+interface TcpHandles {
+  readonly opened: ValueHandle
+  readonly sent: ValueHandle
+  readonly received: ValueHandle
+}
+
+/** Opaque TCP connections of one way. Sent is towards the client, received is from it, as Istio counts. */
+export class TcpEdge {
+  readonly #families: IstioFamilies
+  readonly #description: EdgeDescription
+  readonly #flagged = new Map<string, ValueHandle>()
+  #source: TcpHandles | undefined = undefined
+  #destination: TcpHandles | undefined = undefined
+
+  constructor(families: IstioFamilies, description: EdgeDescription) {
+    this.#families = families
+    this.#description = description
+  }
+
+  opened(reporters: Reporters): void {
+    if ((reporters & REPORT_SOURCE) !== 0) this.#sourceHandles().opened.value++
+    if ((reporters & REPORT_DESTINATION) !== 0) this.#destinationHandles().opened.value++
+  }
+
+  sent(bytes: number, reporters: Reporters): void {
+    if ((reporters & REPORT_SOURCE) !== 0) this.#sourceHandles().sent.value += bytes
+    if ((reporters & REPORT_DESTINATION) !== 0) this.#destinationHandles().sent.value += bytes
+  }
+
+  received(bytes: number, reporters: Reporters): void {
+    if ((reporters & REPORT_SOURCE) !== 0) this.#sourceHandles().received.value += bytes
+    if ((reporters & REPORT_DESTINATION) !== 0) this.#destinationHandles().received.value += bytes
+  }
+
+  /** Once per connection, at its end; a refused connection is opened and closed with its flag. */
+  closed(flag: ResponseFlag, reporters: Reporters): void {
+    if ((reporters & REPORT_SOURCE) !== 0) this.#closedHandle('source', flag).value++
+    if ((reporters & REPORT_DESTINATION) !== 0) this.#closedHandle('destination', flag).value++
+  }
+
+  #closedHandle(reporter: 'source' | 'destination', flag: ResponseFlag): ValueHandle {
+    const key = reporter + flag
+    let handle = this.#flagged.get(key)
+    if (handle === undefined) {
+      handle = this.#families.tcpClosed.handle(edgeLabels(this.#description, reporter, flag))
+      this.#flagged.set(key, handle)
+    }
+    return handle
+  }
+
+  #sourceHandles(): TcpHandles {
+    this.#source ??= this.#resolve('source')
+    return this.#source
+  }
+
+  #destinationHandles(): TcpHandles {
+    this.#destination ??= this.#resolve('destination')
+    return this.#destination
+  }
+
+  #resolve(reporter: 'source' | 'destination'): TcpHandles {
+    const labels = edgeLabels(this.#description, reporter, '-')
+    return {
+      opened: this.#families.tcpOpened.handle(labels),
+      sent: this.#families.tcpSent.handle(labels),
+      received: this.#families.tcpReceived.handle(labels),
+    }
+  }
+}

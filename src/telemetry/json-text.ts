@@ -1,0 +1,22 @@
+/** JSON string literals for log lines that carry what strangers sent. */
+
+/** Longest value that a log line shows; the rest is cut off, so that a 64 KiB path does not become a 64 KiB line. */
+export const MAX_LOGGED_CHARS = 4096
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const NEEDS_ESCAPE = /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/
+const NEEDS_MORE = /[\u007f-\u009f\u2028\u2029]/g
+
+/**
+ * `value` as a JSON string with its quotes. Also escapes what JSON allows but a terminal obeys (DEL and the C1
+ * control characters), and lone surrogates, which UTF-8 cannot carry.
+ */
+export function jsonText(value: string): string {
+  if (value.length > MAX_LOGGED_CHARS) return escaped(`${value.slice(0, MAX_LOGGED_CHARS)}…`)
+  return NEEDS_ESCAPE.test(value) ? escaped(value) : `"${value}"`
+}
+
+function escaped(value: string): string {
+  const json = JSON.stringify(value)
+  return json.replace(NEEDS_MORE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

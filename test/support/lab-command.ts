@@ -1,0 +1,101 @@
+/** The `scripts/lab` command: labs to play with, and the removal of what killed tests left behind. */
+import { spawn } from 'node:child_process'
+import { openSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { openLab } from './lab.ts'
+import { inNetns, listNetns } from './lab-network.ts'
+import { collectAbandonedLabs, isAbandoned, type LabRecord, listLabs, removeLab } from './lab-registry.ts'
+
+const USAGE = `Usage: scripts/lab COMMAND
+  up [--pods N] [--no-ipv6]   make a node and N pods (2), each with an echo server on port 8080; print how to reach them
+  down ID | --all             end everything in a lab and remove it
+  list                        the labs of this machine
+  exec ID POD COMMAND…        run a command in a pod (NAMESPACE-NAME, or NAME), or in the node (POD is \`node\`)
+  gc                          remove the labs whose owner is dead`
+
+class UsageError extends Error {}
+
+function findLab(id: string | undefined): LabRecord {
+  const record = listLabs().find((lab) => lab.id === id)
+  if (!record) throw new UsageError(`There is no lab ${id ?? '(no ID given)'}: see scripts/lab list`)
+  return record
+}
+
+function findNetns(lab: LabRecord, name: string | undefined): string {
+  const prefix = `weir-${lab.id}-`
+  const all = listNetns(prefix)
+  const wanted = (name ?? '').replace('/', '-')
+  const exact = all.find((netns) => netns === prefix + wanted)
+  const byName = all.filter((netns) => netns.endsWith(`-${wanted}`))
+  if (exact !== undefined) return exact
+  if (byName.length === 1 && byName[0] !== undefined) return byName[0]
+  const names = all.map((netns) => netns.slice(prefix.length)).join(', ')
+  throw new UsageError(`${name ?? '(no pod given)'} is not one of the lab's namespaces: ${names}`)
+}
+
+async function up(args: readonly string[]): Promise<void> {
+  const options = { pods: { type: 'string', default: '2' }, 'no-ipv6': { type: 'boolean', default: false } } as const
+  const { values } = parseArgs({ args: [...args], options })
+  const count = Number(values.pods)
+  if (!Number.isInteger(count) || count < 0 || count > 253) throw new UsageError('--pods must be 0 to 253')
+  const lab = await openLab({ detached: true, ipv6: !values['no-ipv6'] })
+  try {
+    console.log(`lab        ${lab.id}\nnode       ${lab.node.netns}  ${lab.node.addresses.join('  ')}`)
+    console.log(`manifests  ${lab.manifestsDir}\nstate      ${lab.stateDir}`)
+    const log = openSync(join(lab.dir, 'pods.log'), 'a')
+    for (let number = 1; number <= count; number++) {
+      const name = `pod-${number}`
+      const pod = await lab.addPod({ name, labels: { app: name }, ports: [{ name: 'http', containerPort: 8080 }] })
+      const settings = JSON.stringify({ port: 8080, name, host: '::' })
+      const server = join(import.meta.dirname, 'lab-echo-server.ts')
+      const [file, fileArgs] = inNetns(pod.netns, process.execPath, [server, settings])
+      spawn(file, fileArgs, { detached: true, stdio: ['ignore', log, log] }).unref()
+      console.log(`pod        ${pod.netns}  ${pod.addresses.join('  ')}`)
+    }
+  } catch (error) {
+    await lab.close()
+    throw error
+  }
+}
+
+function down(id: string | undefined): void {
+  if (id === '--all') {
+    // A lab that a running test owns is that test's to remove.
+    for (const lab of listLabs()) if (lab.owner === undefined || isAbandoned(lab)) removeLab(lab)
+  } else removeLab(findLab(id))
+}
+
+function list(): void {
+  for (const lab of listLabs()) {
+    const owner = lab.owner === undefined ? 'kept' : `pid ${lab.owner.pid}${isAbandoned(lab) ? ' (dead)' : ''}`
+    console.log(`${lab.id}  ${owner}  ${listNetns(`weir-${lab.id}-`).length} namespaces  ${lab.dir}`)
+  }
+}
+
+function exec(id: string | undefined, pod: string | undefined, command: readonly string[]): Promise<number> {
+  const [file = 'bash', ...args] = command
+  const child = spawn(...inNetns(findNetns(findLab(id), pod), file, args), { stdio: 'inherit' })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve(code ?? 1))
+  })
+}
+
+async function main([command, ...args]: readonly string[]): Promise<number> {
+  if (command === 'up') await up(args)
+  else if (command === 'down') down(args[0])
+  else if (command === 'list') list()
+  else if (command === 'exec') return await exec(args[0], args[1], args.slice(2))
+  else if (command === 'gc') for (const id of collectAbandonedLabs()) console.log(`removed the abandoned lab ${id}`)
+  else if (command === '--help') console.log(USAGE)
+  else throw new UsageError(USAGE)
+  return 0
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}

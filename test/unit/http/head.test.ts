@@ -1,0 +1,133 @@
+import t from 'tap'
+import { Head, PARSE_BAD, PARSE_DONE, PARSE_MORE } from '../../../src/http/index.ts'
+
+function parse(text: string, limits = { bytes: 65536, headers: 128 }): { result: number; head: Head } {
+  const head = new Head(limits.bytes, limits.headers)
+  const bytes = Buffer.from(text, 'latin1')
+  return { result: head.parseRequest(bytes, 0, bytes.length), head }
+}
+const REST = '\r\nHost: web\r\n\r\n'
+
+t.test('a plain request head is read', async (t) => {
+  const { result, head } = parse('GET /a?b=c HTTP/1.1\r\nHost: web:80\r\nX-One:  padded \t\r\nAccept: */*\r\n\r\nBODY')
+  t.equal(result, PARSE_DONE)
+  t.equal(head.method, 'GET')
+  t.equal(head.target, '/a?b=c')
+  t.equal(head.minor, 1)
+  t.equal(head.headerCount, 3)
+  t.equal(head.get('x-one'), 'padded')
+  t.equal(head.get('accept'), '*/*')
+  t.equal(head.get('absent'), undefined)
+  t.equal(head.text.endsWith('\r\n\r\n'), true)
+})
+
+t.test('every cut of a head in two parses once complete, and asks for more before', async (t) => {
+  const text = 'POST /x HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\n\r\n'
+  for (let cut = 0; cut < text.length; cut++) {
+    t.equal(parse(text.slice(0, cut)).result, PARSE_MORE, `first ${cut} bytes`)
+  }
+  t.equal(parse(text).result, PARSE_DONE)
+})
+
+t.test('what two servers might read differently is refused', async (t) => {
+  const vectors: Record<string, string> = {
+    'CL and TE': `POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked${REST}`,
+    'TE and CL': `POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3${REST}`,
+    'two Content-Lengths that differ': `POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4${REST}`,
+    'two equal Content-Lengths': `POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3${REST}`,
+    'a list as Content-Length': `POST / HTTP/1.1\r\nContent-Length: 3, 3${REST}`,
+    'a signed Content-Length': `POST / HTTP/1.1\r\nContent-Length: +3${REST}`,
+    'a negative Content-Length': `POST / HTTP/1.1\r\nContent-Length: -3${REST}`,
+    'a hexadecimal Content-Length': `POST / HTTP/1.1\r\nContent-Length: 0x3${REST}`,
+    'an empty Content-Length': `POST / HTTP/1.1\r\nContent-Length:${REST}`,
+    'a huge Content-Length': `POST / HTTP/1.1\r\nContent-Length: 99999999999999999999${REST}`,
+    'identity coding': `POST / HTTP/1.1\r\nTransfer-Encoding: identity${REST}`,
+    'xchunked': `POST / HTTP/1.1\r\nTransfer-Encoding: xchunked${REST}`,
+    'chunked twice': `POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked${REST}`,
+    'two TE lines': `POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked${REST}`,
+    'gzip, chunked': `POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked${REST}`,
+    'vertical tab before chunked': `POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked${REST}`,
+    'TE in HTTP/1.0': `POST / HTTP/1.0\r\nTransfer-Encoding: chunked${REST}`,
+    'obs-fold': `GET / HTTP/1.1\r\nX: a\r\n b${REST}`,
+    'obs-fold with a tab': `GET / HTTP/1.1\r\nX: a\r\n\tb${REST}`,
+    'space before colon': `GET / HTTP/1.1\r\nX : a${REST}`,
+    'tab before colon': `GET / HTTP/1.1\r\nX\t: a${REST}`,
+    'no colon': `GET / HTTP/1.1\r\nX${REST}`,
+    'empty name': `GET / HTTP/1.1\r\n: a${REST}`,
+    'bare LF after the request line': 'GET / HTTP/1.1\nHost: web\r\n\r\n',
+    'bare LF after a field': 'GET / HTTP/1.1\r\nHost: web\nX: y\r\n\r\n',
+    'bare LF as the end': 'GET / HTTP/1.1\r\nHost: web\r\n\nrest',
+    'bare CR in a value': `GET / HTTP/1.1\r\nX: a\rb${REST}`,
+    'NUL in a value': `GET / HTTP/1.1\r\nX: a\0b${REST}`,
+    'DEL in a value': `GET / HTTP/1.1\r\nX: a\x7fb${REST}`,
+    'control byte in a name': `GET / HTTP/1.1\r\nX\x01: a${REST}`,
+    'obs-text in a name': `GET / HTTP/1.1\r\nX\xe9: a${REST}`,
+    'NUL in the target': `GET /\0 HTTP/1.1${REST}`,
+    'space in the target': `GET /a b HTTP/1.1${REST}`,
+    'tab as separator': `GET\t/ HTTP/1.1${REST}`,
+    'two spaces': `GET  / HTTP/1.1${REST}`,
+    'fragment': `GET /a#b HTTP/1.1${REST}`,
+    'no version': 'GET /\r\nHost: web\r\n\r\n',
+    'HTTP/2.0': `GET / HTTP/2.0${REST}`,
+    'HTTP/1.2': `GET / HTTP/1.2${REST}`,
+    'lower-case http': `GET / http/1.1${REST}`,
+    'trailing space after the version': `GET / HTTP/1.1 ${REST}`,
+    'no Host': 'GET / HTTP/1.1\r\nX: y\r\n\r\n',
+    'two Hosts': `GET / HTTP/1.1\r\nHost: a${REST}`,
+    'a malformed Host': 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n',
+    'a Host with user information': 'GET / HTTP/1.1\r\nHost: a@b\r\n\r\n',
+    'asterisk without OPTIONS': `GET *  HTTP/1.1${REST}`,
+    'authority form without CONNECT': `GET web:80 HTTP/1.1${REST}`,
+    'CONNECT to a path': `CONNECT /x HTTP/1.1${REST}`,
+    'CONNECT to a URL': `CONNECT http://x/ HTTP/1.1${REST}`,
+    'CONNECT in HTTP/1.0': `CONNECT x:80 HTTP/1.0${REST}`,
+    'user information in an absolute target': `GET http://u@web/ HTTP/1.1${REST}`,
+  }
+  for (const [name, text] of Object.entries(vectors)) {
+    const { result, head } = parse(text)
+    t.equal(result, PARSE_BAD, name)
+    t.not(head.problem, '', `${name}: says why`)
+  }
+})
+
+t.test('bounds hold', async (t) => {
+  t.equal(parse(`GET /${'a'.repeat(2000)} HTTP/1.1${REST}`, { bytes: 1024, headers: 8 }).head.tooLarge, true)
+  t.equal(parse(`GET / HTTP/1.1\r\nX: ${'a'.repeat(2000)}`, { bytes: 1024, headers: 8 }).head.tooLarge, true)
+  t.equal(parse(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(9)}${REST.slice(2)}`, { bytes: 1024, headers: 8 }).head.tooLarge, true)
+  t.equal(parse(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(100)}${REST.slice(2)}`).result, PARSE_DONE)
+})
+
+t.test('connection options are understood', async (t) => {
+  const { head } = parse(`GET / HTTP/1.1\r\nConnection: Upgrade, X-Drop\r\nConnection: close\r\nUpgrade: websocket${REST}`)
+  t.equal(head.connectionUpgrade, true)
+  t.equal(head.connectionClose, true)
+  t.equal(head.connectionNamesOthers, true)
+  t.equal(parse(`GET / HTTP/1.1\r\nConnection: keep-alive${REST}`).head.connectionNamesOthers, false)
+})
+
+t.test('responses are read, and malformed ones refused', async (t) => {
+  const response = (text: string): { result: number; head: Head } => {
+    const head = new Head(65536, 128)
+    const bytes = Buffer.from(text, 'latin1')
+    return { result: head.parseResponse(bytes, 0, bytes.length), head }
+  }
+  const ok = response('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello')
+  t.equal(ok.result, PARSE_DONE)
+  t.equal(ok.head.status, 200)
+  t.equal(ok.head.reason, ' OK')
+  t.equal(ok.head.contentLength, 5)
+  t.equal(response('HTTP/1.1 204\r\n\r\n').head.status, 204, 'no reason phrase at all')
+  t.equal(response('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n').result, PARSE_DONE)
+  for (const bad of [
+    'HTTP/1.1 20 OK\r\n\r\n',
+    'HTTP/1.1 2000 OK\r\n\r\n',
+    'HTTP/1.1200 OK\r\n\r\n',
+    'ICY 200 OK\r\n\r\n',
+    'HTTP/1.1 200 OK\nContent-Length: 5\n\n',
+    'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n',
+  ]) {
+    t.equal(response(bad).result, PARSE_BAD, JSON.stringify(bad))
+  }
+})

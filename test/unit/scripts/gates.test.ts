@@ -1,0 +1,86 @@
+/** Canaries: every gate of `scripts/test --check` must fail on code that it is there to stop. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+
+const ROOT = join(import.meta.dirname, '../../..')
+const TSCONFIG = JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), include: ['*.ts'] })
+const PACKAGE = JSON.stringify({ name: 'canary', type: 'module' })
+
+/** Without tap's hooks, which tap adds to NODE_OPTIONS, and with the pinned Node first. */
+function run(command: string, args: readonly string[], cwd: string, input = '') {
+  const path = `${join(ROOT, 'node_modules/.bin')}:${process.env['PATH']}`
+  const clean = ['-u', 'NODE_OPTIONS', `PATH=${path}`, command, ...args]
+  const { status, stdout, stderr } = spawnSync('env', clean, { cwd, input, encoding: 'utf8' })
+  return { status, output: stdout + stderr, lastLine: stdout.trimEnd().split('\n').at(-1) }
+}
+const bin = (name: string) => join(ROOT, 'node_modules/.bin', name)
+
+t.test('the compiler refuses an unchecked index, an enum and a wrong type', async (t) => {
+  const check = (text: string) => run(bin('tsc'), ['-p', '.'], t.testdir({ 'tsconfig.json': TSCONFIG, 'x.ts': text }))
+  t.match(check('export const a: readonly string[] = []\n'), { status: 0 })
+  t.match(check('export const a: string = ([] as string[])[0]\n'), { status: /[12]/, output: 'TS2322' })
+  t.match(check('export enum A { B }\n'), { status: /[12]/, output: 'TS1294' })
+  t.match(check('export const a: number = "b"\n'), { status: /[12]/, output: 'TS2322' })
+})
+
+t.test('biome refuses what the house style bans', async (t) => {
+  const config = readFileSync(join(ROOT, 'biome.json'), 'utf8')
+  const check = (text: string) => {
+    const args = ['check', '--colors=off', '--error-on-warnings', '--vcs-enabled=false', '.']
+    return run(bin('biome'), args, t.testdir({ 'biome.json': config, 'x.ts': text }))
+  }
+  t.match(check('export const a = 1\n'), { status: 0 })
+  t.match(check('export default 1\n'), { status: 1, output: 'noDefaultExport' })
+  t.match(check('export const a = "b";\n'), { status: 1, output: 'Formatter would have printed' })
+  t.match(check('export const a: any = 1\n'), { status: 1, output: 'noExplicitAny' })
+  t.match(check('export const a = (b?: string) => b!.length\n'), { status: 1, output: 'noNonNullAssertion' })
+})
+
+t.test('oxlint refuses floating and misused promises and a switch that forgets a case', async (t) => {
+  const check = (text: string) => {
+    const dir = t.testdir({ 'tsconfig.json': TSCONFIG, 'x.ts': text })
+    const args = ['-c', join(ROOT, '.oxlintrc.json'), '--type-aware', '--deny-warnings', '--no-ignore', 'x.ts']
+    return run(bin('oxlint'), args, dir)
+  }
+  t.match(check('export const a = 1\n'), { status: 0 })
+  const promise = 'const a = async () => 1\n'
+  t.match(check(`${promise}a()\n`), { status: 1, output: 'no-floating-promises' })
+  t.match(check(`${promise}if (a()) console.log(1)\n`), { status: 1, output: 'no-misused-promises' })
+  const forgetful = `export function f(a: 'b' | 'c') { switch (a) { case 'b': return 1 }\n return 2 }\n`
+  t.match(check(forgetful), { status: 1, output: 'switch-exhaustiveness-check' })
+})
+
+t.test('knip refuses a file that nothing uses', async (t) => {
+  const check = (files: Record<string, string>) => {
+    const knip = JSON.stringify({ entry: ['main.ts'], project: ['*.ts'] })
+    const dir = t.testdir({ 'package.json': PACKAGE, 'knip.json': knip, 'main.ts': 'export {}\n', ...files })
+    return run(bin('knip'), ['--no-progress', '--directory', dir], dir)
+  }
+  t.match(check({}), { status: 0 })
+  t.match(check({ 'lonely.ts': 'export {}\n' }), { status: 1, output: 'lonely.ts' })
+})
+
+t.test('scripts/test fails on a failed test, a crash, a file without tests and a missing file', async (t) => {
+  mkdirSync(join(ROOT, '.tap'), { recursive: true })
+  const dir = mkdtempSync(join(ROOT, '.tap/canary-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  const check = (text?: string) => {
+    const file = join(dir, 'x.test.ts')
+    rmSync(file, { force: true })
+    if (text !== undefined) writeFileSync(file, text)
+    const { status, lastLine } = run(join(ROOT, 'scripts/test'), [file], ROOT)
+    return { status, lastLine }
+  }
+  const head = `import t from 'tap'\n`
+  const good = `t.test('good', async t => { t.ok(true) })\n`
+  t.same(check(head + good + good.replace('good', 'too')), { status: 0, lastLine: '2 passed, 0 failed' })
+  t.same(check(`${head + good}t.test('bad', async t => { t.ok(false) })`), {
+    status: 1,
+    lastLine: '1 passed, 1 failed',
+  })
+  t.same(check(`${head}process.exit(3)`), { status: 1, lastLine: '0 passed, 1 failed' })
+  t.same(check(head), { status: 1, lastLine: '0 passed, 1 failed' })
+  t.same(check(), { status: 1, lastLine: '0 passed, 1 failed' })
+})
