@@ -1,6 +1,8 @@
 /** Puts the agent together: objects → world and wishes → proxies and enrolments, and a way to look at it all. */
-import { readFileSync } from 'node:fs'
+import { openSync, readFileSync } from 'node:fs'
+import { getCompileCacheDir } from 'node:module'
 import { join } from 'node:path'
+import { errorLine, WeirError } from '#base'
 import { PROXY_LIMITS_DEFAULT } from '#contract'
 import { openDirectorySource } from '#discovery'
 import { startAdmin } from './admin/server.ts'
@@ -32,14 +34,16 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     count: config.proxies,
     mainPath: PROXY_MAIN,
     uid: config.proxyUid,
+    compileCacheDir: getCompileCacheDir() ?? join(config.stateDir, 'compile-cache'),
+    output: openAccessLog(config.accessLog),
     world: mesh,
     log,
     settings: (proxyId) => ({
       proxyId,
       node: config.node,
       trustDomain: config.trustDomain,
-      accessLog: config.accessLog,
-      limits: PROXY_LIMITS_DEFAULT,
+      accessLog: config.accessLog === 'off' ? 'off' : 'stdout',
+      limits: { ...PROXY_LIMITS_DEFAULT, ...config.limits },
     }),
   })
   const enroller = new Enroller({ stateDir: config.stateDir, host: pool, log, counters })
@@ -104,6 +108,19 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       await admin[Symbol.asyncDispose]()
       log.info({}, 'stopped')
     },
+  }
+}
+
+/** Opened here, because the proxies may open nothing. Appended to: rotate it by copying and truncating. */
+function openAccessLog(target: string): number | 'inherit' {
+  if (target === 'stdout' || target === 'off') return 'inherit'
+  try {
+    return openSync(target, 'a', 0o640)
+  } catch (thrown) {
+    throw new WeirError(
+      'WEIR_AGENT_ACCESS_LOG',
+      `Cannot open the access log ${target} (--access-log): ${errorLine(thrown)}`,
+    )
   }
 }
 

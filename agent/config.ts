@@ -1,7 +1,13 @@
 /** The agent's command line: every mistake in it is told at once. */
 import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
-import { ADMIN_DEFAULT, STATE_DIR_DEFAULT, TRUST_DOMAIN_DEFAULT } from '#contract'
+import {
+  ADMIN_DEFAULT,
+  PROXY_LIMITS_DEFAULT,
+  type ProxyLimits,
+  STATE_DIR_DEFAULT,
+  TRUST_DOMAIN_DEFAULT,
+} from '#contract'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 
 export interface AgentConfig {
@@ -16,6 +22,21 @@ export interface AgentConfig {
   readonly accessLog: string
   readonly proxyUid: number
   readonly logLevel: LogLevel
+  /** Those of the proxies' limits that were given. */
+  readonly limits: Partial<ProxyLimits>
+}
+
+const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; readonly says: string }>> = {
+  'max-head-bytes': { limit: 'maxHeadBytes', says: 'largest request or response head, bytes' },
+  'max-headers': { limit: 'maxHeaders', says: 'header lines of a head' },
+  'head-timeout-ms': { limit: 'headTimeoutMs', says: 'from the first byte of a head to its last' },
+  'body-idle-timeout-ms': { limit: 'bodyIdleTimeoutMs', says: 'silence inside a body' },
+  'client-idle-timeout-ms': { limit: 'clientIdleTimeoutMs', says: 'client connection without a request' },
+  'upstream-idle-timeout-ms': { limit: 'upstreamIdleTimeoutMs', says: 'pooled upstream connection' },
+  'connect-timeout-ms': { limit: 'connectTimeoutMs', says: 'connecting upstream' },
+  'tcp-idle-timeout-ms': { limit: 'tcpIdleTimeoutMs', says: 'opaque connection without a byte; 0 for never' },
+  'max-connections-per-pod': { limit: 'maxConnectionsPerPod', says: 'connections one pod may hold' },
+  'max-requests-per-pod': { limit: 'maxRequestsPerPod', says: 'requests in flight of one pod' },
 }
 
 export const AGENT_USAGE = `weir agent --node NAME --manifests DIR [options]
@@ -28,7 +49,11 @@ export const AGENT_USAGE = `weir agent --node NAME --manifests DIR [options]
   --access-log WHERE    stdout (default), off, or a file
   --proxy-uid N         user and group that proxies run as; default 1337
   --keep-rules          leave the rules in place on exit, for an upgrade
-  --log-level LEVEL     ${LOG_LEVELS.join(', ')}; default info`
+  --log-level LEVEL     ${LOG_LEVELS.join(', ')}; default info
+Limits of each proxy:
+${Object.entries(LIMIT_FLAGS)
+  .map(([name, { limit, says }]) => `  --${`${name} N`.padEnd(30)}${says}; default ${PROXY_LIMITS_DEFAULT[limit]}`)
+  .join('\n')}`
 
 interface Flag {
   readonly default?: string
@@ -44,7 +69,7 @@ const between = (least: number, most: number) => (value: string) =>
     ? undefined
     : `expected a number from ${least} to ${most}, got ${JSON.stringify(value)}`
 
-const FLAGS: Readonly<Record<string, Flag>> = {
+const FLAGS: Record<string, Flag> = {
   node: { wrong: matching(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'a node name (lower case, digits, - and .)') },
   manifests: { wrong: anyText },
   'state-dir': { default: STATE_DIR_DEFAULT, wrong: anyText },
@@ -64,6 +89,13 @@ const FLAGS: Readonly<Record<string, Flag>> = {
     wrong: (value) =>
       isLogLevel(value) ? undefined : `expected one of ${LOG_LEVELS.join(', ')}, got ${JSON.stringify(value)}`,
   },
+}
+
+for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
+  FLAGS[name] = {
+    default: String(PROXY_LIMITS_DEFAULT[limit]),
+    wrong: between(limit === 'tcpIdleTimeoutMs' ? 0 : 1, 999_999_999),
+  }
 }
 
 export type ParsedConfig =
@@ -119,6 +151,7 @@ function toConfig(value: (name: string) => string, keepRules: boolean): AgentCon
     accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),
     proxyUid: Number(value('proxy-uid')),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+    limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
   }
 }
 

@@ -1,15 +1,7 @@
 /** The agent's view of the mesh: the current world and its version, the pods to enrol, and what is wrong with the objects. */
 import type { MeshObject } from '#contract'
-import {
-  compileWorld,
-  diffWorld,
-  type Enrolment,
-  enrolments,
-  type Snapshot,
-  World,
-  type WorldDelta,
-  type WorldObjects,
-} from '#mesh'
+import { type Snapshot, World } from '#mesh'
+import { compileWorld, diffWorld, type Enrolment, enrolments, type WorldDelta, type WorldObjects } from '#mesh/compile'
 import { type KubernetesObject, type Problem, renderProblem } from '#resources'
 import type { AgentConfig } from './config.ts'
 import type { AgentLog } from './log.ts'

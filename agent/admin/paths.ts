@@ -1,7 +1,8 @@
 /** The admin API's paths: each asks the backend and renders the answer. No HTTP here. */
 import { mergeFamilies, PROMETHEUS_CONTENT_TYPE, renderPrometheus } from '#telemetry'
 import type { AdminBackend } from './backend.ts'
-import { explain, readExplainQuery } from './explain.ts'
+import { explain } from './explain.ts'
+import { readExplainQuery } from './explain-query.ts'
 import type { Reply } from './reply.ts'
 import { errorReply, jsonReply, textReply } from './reply.ts'
 import { listPolicies, listRoutes } from './world-listing.ts'
@@ -28,8 +29,11 @@ export async function answerPath(backend: AdminBackend, path: string, query: URL
   return answer(backend, query)
 }
 
-async function metricsReply(backend: AdminBackend): Promise<Reply> {
-  return textReply(renderPrometheus(mergeFamilies(await backend.metrics())), 200, PROMETHEUS_CONTENT_TYPE)
+/** `?format=json` gives the same families as JSON. */
+async function metricsReply(backend: AdminBackend, query: URLSearchParams): Promise<Reply> {
+  const families = mergeFamilies(await backend.metrics())
+  if (query.get('format') === 'json') return jsonReply({ families })
+  return textReply(renderPrometheus(families), 200, PROMETHEUS_CONTENT_TYPE)
 }
 
 async function explainReply(backend: AdminBackend, query: URLSearchParams): Promise<Reply> {

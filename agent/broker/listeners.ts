@@ -4,6 +4,7 @@ import { INBOUND_PORT, type ListenerSpec, OUTBOUND_PORT } from '#contract'
 import {
   bindSocket,
   closeFd,
+  isListening,
   LinuxError,
   listenSocket,
   openTcpSocket,
@@ -29,10 +30,8 @@ export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): re
   try {
     withNetns(netnsFd, () => {
       for (const family of families) {
-        held.push(
-          openListener({ direction: 'outbound', family, port: OUTBOUND_PORT }, family === 4 ? '127.0.0.1' : '::1'),
-        )
-        held.push(openListener({ direction: 'inbound', family, port: INBOUND_PORT }, family === 4 ? '0.0.0.0' : '::'))
+        held.push(openListener({ direction: 'outbound', family, port: OUTBOUND_PORT }))
+        held.push(openListener({ direction: 'inbound', family, port: INBOUND_PORT }))
       }
     })
     return held
@@ -42,11 +41,21 @@ export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): re
   }
 }
 
+/** Opens those again that have stopped listening; the others are the same values as before. Closes none. */
+export function reopenListeners(netnsFd: number, listeners: readonly HeldListener[]): readonly HeldListener[] {
+  return withNetns(netnsFd, () =>
+    listeners.map((listener) => (isListening(listener.fd) ? listener : openListener(listener.spec))),
+  )
+}
+
 export function closeListeners(listeners: readonly HeldListener[]): void {
   for (const { fd } of listeners) closeFd(fd)
 }
 
-function openListener(spec: ListenerSpec, address: string): HeldListener {
+function openListener(spec: ListenerSpec): HeldListener {
+  const loopback = spec.family === 4 ? '127.0.0.1' : '::1'
+  const anywhere = spec.family === 4 ? '0.0.0.0' : '::'
+  const address = spec.direction === 'outbound' ? loopback : anywhere
   const fd = openTcpSocket(spec.family)
   try {
     setReuseAddress(fd)

@@ -15,7 +15,7 @@ import {
   openNetns,
   withNetns,
 } from '#linux'
-import { closeListeners, type HeldListener, openListeners } from '../broker/listeners.ts'
+import { closeListeners, type HeldListener, openListeners, reopenListeners } from '../broker/listeners.ts'
 import {
   applyRules,
   type Exclusions,
@@ -99,14 +99,23 @@ export function clearTraces(pod: EnrolledPod): Promise<void> {
   return removeTraces(pod.context, pod.before)
 }
 
-/** Opens the listeners again if one has stopped listening; returns what was wrong. The old ones are closed. */
-export function repairListeners(pod: EnrolledPod): readonly string[] {
-  const gone = pod.listeners.filter(({ fd }) => !isListening(fd))
-  if (gone.length === 0) return []
-  closeListeners(pod.listeners)
-  pod.listeners = []
-  pod.listeners = openListeners(pod.context.netnsFd, pod.before.families)
-  return gone.map(({ spec }) => `IPv${spec.family} ${spec.direction} listener`)
+/**
+ * Opens listeners again that have stopped listening. Returns what was wrong, and the dead sockets, to be closed
+ * once the proxies have the new ones.
+ */
+export function repairListeners(pod: EnrolledPod): {
+  readonly wrong: readonly string[]
+  readonly dead: readonly HeldListener[]
+} {
+  const before = pod.listeners
+  pod.listeners = reopenListeners(pod.context.netnsFd, before)
+  const dead = before.filter((listener) => !pod.listeners.includes(listener))
+  return { wrong: dead.map(({ spec }) => `IPv${spec.family} ${spec.direction} listener`), dead }
+}
+
+/** Opens all listeners of a pod that had given them up. */
+export function restoreListeners(pod: EnrolledPod): void {
+  if (pod.listeners.length === 0) pod.listeners = openListeners(pod.context.netnsFd, pod.before.families)
 }
 
 /** True when all held listeners listen (and there are any). */

@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { type BackoffOptions, backoffMs, KeyedQueue, Semaphore, startInterval } from '#base'
 import { closeFd, netnsIdentity, openNetns } from '#linux'
+import { closeListeners } from '../broker/listeners.ts'
 import type { AgentCounters } from '../counters.ts'
 import { removeTraces } from '../iptables/pod-rules.ts'
 import type { AgentLog } from '../log.ts'
@@ -21,6 +22,7 @@ import {
   releaseListeners,
   repairListeners,
   repairPodRules,
+  restoreListeners,
   rulesFingerprint,
   stopRedirecting,
 } from './enrolled-pod.ts'
@@ -221,9 +223,9 @@ export class Enroller {
       } else if (wish === undefined) {
         if (entry.state !== 'draining') await this.#leave(uid, entry, pod)
         return
-      } else if (entry.state === 'draining') {
-        // Wanted again while its last connections end: that wait is over, the rest is as for a new pod.
-        await this.#drop(uid, entry, pod, false)
+      } else if (pod.listeners.length === 0) {
+        await this.#rejoin(entry, pod, wish)
+        return
       } else if (!sameExclusions(pod.exclusions, wish)) {
         await installRules(pod, wish)
         entry.fingerprint = undefined
@@ -272,6 +274,16 @@ export class Enroller {
     entry.state = 'enrolled'
     entry.detail = ''
     this.#options.log.info({ pod: workloadOf(wish), ...more }, text)
+  }
+
+  /** Wanted again while its last connections end: they go on, new ones are redirected again. */
+  async #rejoin(entry: Entry, pod: EnrolledPod, wish: EnrolmentWish): Promise<void> {
+    restoreListeners(pod)
+    entry.state = 'enrolling'
+    this.#tellHost(pod)
+    await installRules(pod, wish)
+    entry.fingerprint = undefined
+    this.#enrolled(entry, wish, 'pod enrolled')
   }
 
   /** Another uid that still drains in this namespace: its wait is cut short, its connections with it. */
@@ -397,8 +409,9 @@ export class Enroller {
       if (entry.pod !== pod || entry.state !== 'enrolled' || this.#stopped) return
       entry.nextFullCheckAt = Date.now() + FULL_CHECK_MS
       const fingerprint = rulesFingerprint(pod)
-      const listeners = listenersAreUp(pod) ? [] : repairListeners(pod)
+      const { wrong: listeners, dead } = repairListeners(pod)
       if (listeners.length > 0) this.#tellHost(pod)
+      closeListeners(dead)
       const rules = await repairPodRules(pod)
       this.#repaired(entry, pod, 'listeners', listeners)
       this.#repaired(entry, pod, 'rules', rules)

@@ -57,7 +57,7 @@ function mangle(): TableRules {
       'PREROUTING',
       'WEIR_PREROUTING',
       [
-        `-i lo ${OUR_PACKET} ${comment('remember our connections to the application')} -j CONNMARK --set-xmark ${mark}/${mask}`,
+        `-i lo -p tcp -m tcp ${SYN} ${OUR_PACKET} ${comment('remember our connections to the application')} -j CONNMARK --set-xmark ${mark}/${mask}`,
       ],
     ],
     [
@@ -93,10 +93,15 @@ function nat(spec: RuleSpec): TableRules {
 
 function filter(spec: RuleSpec): TableRules {
   const drop = `-p tcp -m tcp ${SYN} -m conntrack ! --ctstate DNAT ${comment('nothing new passes unredirected')} -j DROP`
-  return table('filter', [
-    ['OUTPUT', 'WEIR_GUARD_OUTPUT', [...outboundExceptions(spec), drop]],
-    ['INPUT', 'WEIR_GUARD_INPUT', [...inboundExceptions(spec), drop]],
-  ])
+  // Only a SYN enters the guard: every other packet costs one comparison.
+  return table(
+    'filter',
+    [
+      ['OUTPUT', 'WEIR_GUARD_OUTPUT', [...outboundExceptions(spec), drop]],
+      ['INPUT', 'WEIR_GUARD_INPUT', [...inboundExceptions(spec), drop]],
+    ],
+    `-p tcp -m tcp ${SYN} `,
+  )
 }
 
 function outboundExceptions(spec: RuleSpec): string[] {
@@ -125,10 +130,17 @@ function cidrsOf(spec: RuleSpec): string[] {
   return spec.excludeOutboundCidrs.filter((cidr) => cidr.includes(':') === (spec.family === 6) && !cidr.endsWith('/0'))
 }
 
-function table(name: TableName, parts: readonly (readonly [string, string, readonly string[]])[]): TableRules {
+function table(
+  name: TableName,
+  parts: readonly (readonly [string, string, readonly string[]])[],
+  match = '',
+): TableRules {
   return {
     table: name,
-    jumps: parts.map(([from, chain]) => ({ from, rule: `${comment(`${name} rules of the mesh`)} -j ${chain}` })),
+    jumps: parts.map(([from, chain]) => ({
+      from,
+      rule: `${match}${comment(`${name} rules of the mesh`)} -j ${chain}`,
+    })),
     chains: parts.map(([, chain, rules]) => ({ name: chain, rules })),
   }
 }

@@ -3,7 +3,7 @@
  * names their ticket. A proxy that reads slowly makes messages wait here, up to a bound, never the agent.
  */
 import type { AgentToProxy } from '#contract'
-import { closeFd, sendFds } from '#linux'
+import { closeFd, duplicateFd, sendFds } from '#linux'
 
 export interface OutboxPort {
   /** The agent's end of the descriptor channel. */
@@ -62,6 +62,13 @@ export class Outbox implements Disposable {
     }
     this.#waiting.push(parcel)
     if (this.#waiting.length === 1) this.#flush()
+    if (this.#waiting.at(-1) === parcel && !parcel.closeAfter) this.#own(parcel)
+  }
+
+  /** What has to wait waits as a copy: its owner may close the original, and the number may come to mean another file. */
+  #own(parcel: Parcel): void {
+    this.#waiting.pop()
+    this.#waiting.push({ ...parcel, fds: parcel.fds.map(duplicateFd), closeAfter: true })
   }
 
   #flush(): void {

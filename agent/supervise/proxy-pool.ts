@@ -28,6 +28,9 @@ export interface ProxyPoolOptions {
   readonly count: number
   readonly mainPath: string
   readonly uid: number
+  readonly compileCacheDir: string
+  /** Where the proxies' access log goes. */
+  readonly output: number | 'inherit'
   readonly world: WorldFeed
   readonly log: AgentLog
   settings(proxyId: number): ProxySettings
@@ -62,6 +65,7 @@ export class ProxyPool {
   readonly #leaving = new Map<string, { readonly awaited: Set<number>; readonly done: () => void }>()
   readonly #pinger: Disposable
   #stopping = false
+  #toldApplied = 0
   #allDown: (() => void) | undefined
 
   constructor(options: ProxyPoolOptions) {
@@ -160,7 +164,7 @@ export class ProxyPool {
   /** Fresh status of those that answer; the state of all. */
   async status(): Promise<readonly (Omit<Slot, 'process' | 'retry'> & { readonly pid: number })[]> {
     for (const { slot, data } of await this.#queryAll('status')) slot.lastStatus = data as ProxyStatusAnswer
-    return this.#slots.map(({ process, retry: _, ...slot }) => ({ ...slot, pid: process?.pid ?? 0 }))
+    return this.#slots.map((slot) => ({ ...slot, pid: slot.process?.pid ?? 0 }))
   }
 
   #queryAll(kind: 'metrics' | 'status'): Promise<{ readonly slot: Slot; readonly data: unknown }[]> {
@@ -176,7 +180,7 @@ export class ProxyPool {
   }
 
   #startSlot(slot: Slot): void {
-    const { world, log, mainPath, uid } = this.#options
+    const { world, log, mainPath, uid, compileCacheDir, output } = this.#options
     slot.state = 'starting'
     slot.startedAt = Date.now()
     slot.missedPings = 0
@@ -185,6 +189,8 @@ export class ProxyPool {
     const process = new ProxyProcess({
       mainPath,
       uid,
+      compileCacheDir,
+      output,
       onMessage: (message) => this.#onMessage(slot, message),
       onExit: (reason) => this.#onExit(slot, reason),
     })
@@ -213,6 +219,7 @@ export class ProxyPool {
         return
       case 'world-applied':
         slot.worldVersion = message.version
+        this.#tellApplied()
         return
       case 'pod-drained':
         this.#letGo(message.uid, slot.id)
@@ -224,6 +231,15 @@ export class ProxyPool {
         // pod-listening and drained need no action; an answer is settled where it was asked for.
         return
     }
+  }
+
+  /** Once per version, when the last proxy that is up has it: from then on all new requests follow it. */
+  #tellApplied(): void {
+    const { version } = this.#options.world
+    const behind = this.#slots.some((slot) => slot.state === 'up' && slot.worldVersion !== version)
+    if (behind || version === this.#toldApplied) return
+    this.#toldApplied = version
+    this.#options.log.info({ version }, 'world applied')
   }
 
   #giveSockets(slot: Slot, message: Extract<ProxyToAgent, { type: 'sockets-wanted' }>): void {

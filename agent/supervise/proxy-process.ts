@@ -9,6 +9,10 @@ export interface ProxyProcessOptions {
   /** The program: its own code, started with this Node. */
   readonly mainPath: string
   readonly uid: number
+  /** Where compiled code is kept between starts; saves each proxy some 30 MiB and the compiler's time. */
+  readonly compileCacheDir: string
+  /** Where its access log goes: a descriptor of the agent's, or the agent's own standard output. */
+  readonly output: number | 'inherit'
   onMessage(message: ProxyToAgent): void
   /** Once, whatever the reason; `reason` in words. */
   onExit(reason: string): void
@@ -31,8 +35,8 @@ export class ProxyProcess {
       'setpriv',
       ['--no-new-privs', process.execPath, options.mainPath, '--uid', String(options.uid)],
       {
-        stdio: ['ignore', 'inherit', 'inherit', 'ipc', childEnd],
-        env: { PATH: '/usr/bin:/bin', UV_USE_IO_URING: '0' },
+        stdio: ['ignore', options.output, 'inherit', 'ipc', childEnd],
+        env: { PATH: '/usr/bin:/bin', NODE_COMPILE_CACHE: options.compileCacheDir },
         detached: true,
       },
     )

@@ -27,7 +27,8 @@ export function readArguments(verb: string, argv: readonly string[], options: Pa
       const hint = near === undefined ? '' : `; did you mean --${near}?`
       return usage(verb, `has no flag ${token.rawName}${hint}`)
     }
-    if (option.type === 'boolean' && token.value !== undefined) return usage(verb, `flag --${token.name} takes no value`)
+    if (option.type === 'boolean' && token.value !== undefined)
+      return usage(verb, `flag --${token.name} takes no value`)
     if (option.type === 'string' && lacksValue(token)) return usage(verb, `flag --${token.name} needs a value`)
   }
   return { kind: 'values', values }
@@ -49,5 +50,5 @@ function lacksValue(token: { readonly value: string | undefined; readonly inline
 }
 
 function usage(verb: string, what: string): Arguments {
-  return { kind: 'usage', line: `weir ${verb} ${what}. See weir ${verb} --help` }
+  return { kind: 'usage', line: `weir ${verb} ${what} (see weir ${verb} --help)` }
 }

@@ -62,7 +62,8 @@ function proxyChecks(proxies: readonly ProxyAnswer[], worldVersion: number): Che
   return proxies.map((proxy) => {
     const what = `proxy ${proxy.id} ${proxy.state}`
     if (proxy.state !== 'up') return { result: 'failure', what, remedy: 'see the agent log for why it stopped' }
-    if (proxy.worldVersion >= worldVersion) return { result: 'ok', what: `${what}, world ${proxy.worldVersion}`, remedy: '' }
+    if (proxy.worldVersion >= worldVersion)
+      return { result: 'ok', what: `${what}, world ${proxy.worldVersion}`, remedy: '' }
     const behind = `${what}, still at world ${proxy.worldVersion} of ${worldVersion}`
     return { result: 'warning', what: behind, remedy: 'ask again; if it stays behind, see the agent log' }
   })

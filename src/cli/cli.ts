@@ -1,8 +1,8 @@
 /** The command line: verb → flags → ask → print. Everything it touches is handed in, so that tests run it whole. */
 import { readFileSync } from 'node:fs'
 import { STATE_DIR_DEFAULT } from '#contract'
-import { createAsk } from './ask.ts'
 import { readArguments, textValue } from './arguments.ts'
+import { createAsk } from './ask.ts'
 import { checkVerb } from './check.ts'
 import { configVerb } from './config.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
@@ -13,7 +13,7 @@ import { podsVerb } from './pods.ts'
 import { policiesVerb } from './policies.ts'
 import { routesVerb } from './routes.ts'
 import { statusVerb } from './status.ts'
-import { AGENT_USAGE, renderUsage, renderVerbUsage } from './usage.ts'
+import { renderUsage, renderVerbUsage } from './usage.ts'
 import type { Verb } from './verb.ts'
 
 export interface CliIo {
@@ -46,9 +46,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   const [word = 'help', ...rest] = argv
   switch (word) {
     case 'agent':
-      if (!rest.includes('--help') && !rest.includes('-h')) return io.runAgent(rest)
-      io.out(AGENT_USAGE)
-      return EXIT_OK
+      return io.runAgent(rest)
     case 'help':
     case '--help':
     case '-h':
@@ -79,14 +77,11 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
   return result.exitCode
 }
 
-function help(word: string | undefined, io: CliIo): number {
-  if (word === undefined) io.out(renderUsage(VERBS))
-  else if (word === 'agent') io.out(AGENT_USAGE)
-  else {
-    const verb = VERBS.find(({ name }) => name === word)
-    if (verb === undefined) return unknownVerb(word, io)
-    io.out(renderVerbUsage(verb))
-  }
+async function help(word: string | undefined, io: CliIo): Promise<number | undefined> {
+  if (word === 'agent') return io.runAgent(['--help'])
+  const verb = VERBS.find(({ name }) => name === word)
+  if (word !== undefined && verb === undefined) return unknownVerb(word, io)
+  io.out(verb === undefined ? renderUsage(VERBS) : renderVerbUsage(verb))
   return EXIT_OK
 }
 
@@ -99,10 +94,8 @@ function version(json: boolean, io: CliIo): number {
 
 function unknownVerb(word: string, io: CliIo): number {
   const near = nearest(word, ['agent', 'help', 'version', ...VERBS.map(({ name }) => name)])
-  return usageError(
-    `weir has no verb ${JSON.stringify(word)}${near === undefined ? '' : `; did you mean ${near}?`}. See weir help`,
-    io,
-  )
+  const hint = near === undefined ? '' : `; did you mean ${near}?`
+  return usageError(`weir has no verb ${JSON.stringify(word)}${hint} (see weir help)`, io)
 }
 
 function usageError(line: string, io: CliIo): number {

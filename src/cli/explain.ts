@@ -1,6 +1,7 @@
 /** `weir explain`: what would become of a request, in words: route, backends, policy. */
-import { textValue, textValues } from './arguments.ts'
+
 import type { ExplainAnswer } from './answers.ts'
+import { textValue, textValues } from './arguments.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
 import { printable } from './table.ts'
@@ -26,7 +27,7 @@ export const explainVerb: Verb = {
     const from = textValue(values, 'from')
     const to = textValue(values, 'to')
     if (from === undefined || to === undefined) {
-      const error = 'weir explain needs --from NAMESPACE/POD and --to URL. See weir explain --help'
+      const error = 'weir explain needs --from NAMESPACE/POD and --to URL (see weir explain --help)'
       return { exitCode: EXIT_USAGE, output: '', error }
     }
     const query = new URLSearchParams({ from, to, method: textValue(values, 'method') ?? 'GET' })

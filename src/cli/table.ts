@@ -14,7 +14,6 @@ export function renderTable(head: readonly string[], rows: readonly (readonly st
 
 /** Without the characters that a terminal would obey. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
 }
 

@@ -1,29 +1,11 @@
 /** Help texts. */
-import { ADMIN_DEFAULT, STATE_DIR_DEFAULT, TRUST_DOMAIN_DEFAULT } from '#contract'
+import { STATE_DIR_DEFAULT } from '#contract'
 import type { Verb } from './verb.ts'
-
-export const AGENT_SUMMARY = 'run the node agent'
-
-export const AGENT_USAGE = `Usage: weir agent --node NAME (--manifests DIR | --kubernetes) [flags]
-
-Runs the agent of this node until SIGTERM: it intercepts the pods that have opted in. Needs root.
-
-Flags:
-  --node NAME            this node, as in the pods' spec.nodeName
-  --manifests DIR        read Kubernetes objects from the *.yaml files of DIR, and follow changes
-  --kubernetes           read them from the cluster
-  --state-dir DIR        where its sockets are (${STATE_DIR_DEFAULT})
-  --trust-domain NAME    of the identities (${TRUST_DOMAIN_DEFAULT})
-  --ca-dir DIR           certificate authority to use
-  --proxies N            proxy processes
-  --admin HOST:PORT      where the admin API listens (${ADMIN_DEFAULT})
-  --keep-rules           leave the rules in place on exit (for an upgrade)
-`
 
 /** The list of verbs. */
 export function renderUsage(verbs: readonly Verb[]): string {
   const rows = [
-    ['agent', AGENT_SUMMARY],
+    ['agent', 'run the agent of this node'],
     ...verbs.map(({ name, summary }) => [name, summary]),
     ['help [VERB]', 'this text, or a verb’s'],
     ['version', 'the version of weir'],

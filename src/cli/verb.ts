@@ -1,7 +1,7 @@
 /** A verb of `weir`: what it takes, what it asks, what it prints. */
 import type { ParseArgsOptionsConfig } from 'node:util'
-import type { Ask } from './ask.ts'
 import type { Values } from './arguments.ts'
+import type { Ask } from './ask.ts'
 
 export interface Verb {
   readonly name: string

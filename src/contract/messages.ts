@@ -92,9 +92,7 @@ export type AgentToProxy =
   | { readonly type: 'drain'; readonly graceMs: number }
   | { readonly type: 'query'; readonly id: number; readonly what: ProxyQuery }
 
-export type ProxyQuery =
-  | { readonly kind: 'metrics' }
-  | { readonly kind: 'status' }
+export type ProxyQuery = { readonly kind: 'metrics' } | { readonly kind: 'status' }
 
 export type ProxyToAgent =
   /** Privileges are dropped and the control channel is up. */

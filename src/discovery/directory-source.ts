@@ -3,13 +3,13 @@
  * changed, a periodic look at mtime, size and inode that nothing was missed; either way the same scan runs.
  * Bias: knowledge is kept. What cannot be read, is half written or is gone for a moment stays in force as it was.
  */
-import { watch, type FSWatcher } from 'node:fs'
+import { type FSWatcher, watch } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KubernetesObject, Problem } from '#resources'
 import { MAX_FILE_BYTES, readManifest } from './manifest-file.ts'
 import { ManifestSet } from './manifest-set.ts'
-import { SourceError, type ObjectSource, type SourceOptions } from './source.ts'
+import { type ObjectSource, SourceError, type SourceOptions } from './source.ts'
 
 export interface DirectorySourceOptions extends SourceOptions {
   readonly directory: string
@@ -24,7 +24,10 @@ export interface DirectorySourceOptions extends SourceOptions {
 /** Events that keep coming cannot put a scan off longer than this many debounce times. */
 const MAX_DEBOUNCES = 20
 
-/** Resolves after the first onChange. Throws SourceError when the directory cannot be read. */
+/**
+ * Resolves after the first onChange. Throws SourceError when the directory cannot be read, and the signal's reason
+ * when that is aborted meanwhile.
+ */
 export async function openDirectorySource(options: DirectorySourceOptions): Promise<ObjectSource> {
   const source = new DirectorySource(options)
   await source.open()
@@ -63,10 +66,14 @@ class DirectorySource implements ObjectSource {
   async open(): Promise<void> {
     const { directory, signal } = this.#options
     signal?.throwIfAborted()
-    const wrong = await directoryProblem(directory)
-    if (wrong !== undefined) throw new SourceError(`Cannot read the manifest directory ${directory}: ${wrong}`)
     signal?.addEventListener('abort', this.#abort, { once: true })
+    const wrong = await directoryProblem(directory)
+    if (wrong !== undefined) {
+      await this[Symbol.asyncDispose]()
+      throw new SourceError(`Cannot read the manifest directory ${directory}: ${wrong}`)
+    }
     await this.#scan()
+    signal?.throwIfAborted()
     this.#rescanTimer = this.#closed ? undefined : setInterval(() => void this.#scan(), this.#rescanMs)
   }
 
@@ -169,12 +176,13 @@ class DirectorySource implements ObjectSource {
 
   #tell(): void {
     if (this.#closed) return
-    const { objects, problems: ofFiles } = this.#set.sum()
+    const { objects, problems: ofFiles } = this.#set.sum(this.#missing)
     const ofDirectory = [this.#directoryProblem, this.#watchProblem].filter((one) => one !== undefined)
     const problems = [...ofDirectory, ...ofFiles]
     const text = JSON.stringify(problems)
     const told = this.#told
-    const same = told?.objects.length === objects.length && objects.every((object, index) => object === told.objects[index])
+    const same =
+      told?.objects.length === objects.length && objects.every((object, index) => object === told.objects[index])
     if (same && told.problems === text) return
     this.#told = { objects, problems: text }
     this.#options.onChange(objects, { problems })
@@ -197,7 +205,10 @@ class DirectorySource implements ObjectSource {
   async #followDirectory(): Promise<void> {
     const { directory } = this.#options
     if (this.#options.watch === false) return
-    const inode = await stat(directory).then(({ dev, ino }) => `${dev}:${ino}`, () => '')
+    const inode = await stat(directory).then(
+      ({ dev, ino }) => `${dev}:${ino}`,
+      () => '',
+    )
     if (this.#closed || inode === '' || (inode === this.#watchedInode && this.#watcher !== undefined)) return
     this.#watcher?.close()
     this.#watcher = undefined
@@ -238,7 +249,8 @@ async function lookAt(path: string): Promise<Look | undefined> {
 
 async function directoryProblem(directory: string): Promise<string | undefined> {
   try {
-    if (!(await stat(directory)).isDirectory()) return 'it is not a directory; name the directory that holds the manifests'
+    if (!(await stat(directory)).isDirectory())
+      return 'it is not a directory; name the directory that holds the manifests'
     await readdir(directory)
     return undefined
   } catch (error) {

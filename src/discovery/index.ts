@@ -1,5 +1,6 @@
 /** Sources of Kubernetes objects. */
-export { openDirectorySource } from './directory-source.ts'
+
 export type { DirectorySourceOptions } from './directory-source.ts'
-export { SourceError } from './source.ts'
+export { openDirectorySource } from './directory-source.ts'
 export type { ObjectSource, OnChange, SourceOptions, SourceReport } from './source.ts'
+export { SourceError } from './source.ts'

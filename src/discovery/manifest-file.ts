@@ -2,15 +2,21 @@
  * The text of one manifest file → its objects. A file is applied whole or not at all: a YAML error or a document
  * that is no Kubernetes object means that somebody is still writing it, or that nobody can say what was meant.
  */
-import { isInvalid, objectKey, parseObject, type KubernetesObject, type Origin, type Problem } from '#resources'
+
 import { parseAllDocuments } from 'yaml'
+import { isInvalid, type KubernetesObject, type Origin, objectKey, type Problem, parseObject } from '#resources'
 
 /** Objects of a file under their keys, in the order of the file. */
 export type FileObjects = ReadonlyMap<string, KubernetesObject>
 
 export type FileReading =
   /** `kept` are the keys whose last good version stays in force. */
-  | { readonly kind: 'applied'; readonly objects: FileObjects; readonly kept: readonly string[]; readonly problems: readonly Problem[] }
+  | {
+      readonly kind: 'applied'
+      readonly objects: FileObjects
+      readonly kept: readonly string[]
+      readonly problems: readonly Problem[]
+    }
   /**
    * Not applied. `security` are the policies that can be made out nevertheless, broken ones as invalid, for the
    * one case that nothing better is known: a start with a broken file must not forget what it protects.
@@ -20,7 +26,11 @@ export type FileReading =
 /** Larger files are not read: no manifest is that large. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024
 
-const SECURITY_KINDS: ReadonlySet<string> = new Set(['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'])
+const SECURITY_KINDS: ReadonlySet<string> = new Set([
+  'AuthorizationPolicy',
+  'PeerAuthentication',
+  'RequestAuthentication',
+])
 const MAX_LIST_DEPTH = 4
 
 export function readManifest(file: string, bytes: Uint8Array): FileReading {

@@ -2,7 +2,7 @@
  * What is in force of all manifest files together: for each file its last good contents and what is wrong with
  * the present ones. Pure: files are fed in, the sum is read out.
  */
-import { objectKey, type KubernetesObject, type Problem } from '#resources'
+import { type KubernetesObject, objectKey, type Problem } from '#resources'
 import { duplicate, type FileObjects, type FileReading } from './manifest-file.ts'
 
 interface FileState {
@@ -25,7 +25,9 @@ export class ManifestSet {
       const known = this.#files.has(file)
       const objects = known || !first ? before.objects : reading.security
       const effect = before.objects.size > 0 ? STAYS : objects.size > 0 ? ONLY_POLICIES : NOTHING_APPLIES
-      const problems = reading.problems.map((one, index) => (index === 0 ? { ...one, message: `${one.message}; ${effect}` } : one))
+      const problems = reading.problems.map((one, index) =>
+        index === 0 ? { ...one, message: `${one.message}; ${effect}` } : one,
+      )
       this.#files.set(file, { objects, problems })
       return
     }
@@ -38,7 +40,8 @@ export class ManifestSet {
     for (const [key, object] of objects) {
       const last = before.objects.get(key)
       // The same value for the same object, so that what follows can tell what changed by looking.
-      if (last !== undefined && last !== object && JSON.stringify(last) === JSON.stringify(object)) objects.set(key, last)
+      if (last !== undefined && last !== object && JSON.stringify(last) === JSON.stringify(object))
+        objects.set(key, last)
     }
     this.#files.set(file, { objects, problems })
   }
@@ -58,18 +61,22 @@ export class ManifestSet {
     return this.#files.get(file)?.objects.size ?? 0
   }
 
-  /** Files in the order of their names; of an object in two files the first counts. */
-  sum(): { objects: readonly KubernetesObject[]; problems: readonly Problem[] } {
+  /**
+   * Files in the order of their names; of an object in two files the first counts. Those in `missing` may have been
+   * renamed: they fill in what no other file has.
+   */
+  sum(missing: ReadonlySet<string>): { objects: readonly KubernetesObject[]; problems: readonly Problem[] } {
     const objects = new Map<string, KubernetesObject>()
     const problems: Problem[] = []
-    for (const file of [...this.#files.keys()].sort()) {
+    const names = [...this.#files.keys()].sort()
+    for (const file of [...names.filter((name) => !missing.has(name)), ...names.filter((name) => missing.has(name))]) {
       const state = this.#files.get(file) ?? NOTHING
       problems.push(...state.problems)
       for (const object of state.objects.values()) {
         const key = objectKey(object)
         const first = objects.get(key)
         if (first === undefined) objects.set(key, object)
-        else problems.push(duplicate(object, first))
+        else if (!missing.has(file)) problems.push(duplicate(object, first))
       }
     }
     return { objects: [...objects.values()], problems }

@@ -9,39 +9,59 @@ import { latin1 } from './latin1.ts'
 export type Detection = 'http1' | 'http2' | 'other' | 'more'
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-/** Methods of the IANA registry that are in use; their name and a space suffice to wait for the rest. */
+/** Methods of the IANA registry that are in use; their name and white space suffice. */
 const METHODS =
-  /^(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUERY|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|REPORT|SEARCH|PURGE|LINK|UNLINK|BIND|ACL|MERGE|CHECKOUT|CHECKIN|MKCALENDAR|SUBSCRIBE|UNSUBSCRIBE|NOTIFY|M-SEARCH) /
-/** A first line of another text protocol is decided at its end; longer ones are not request lines. */
+  'GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUERY|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|REPORT|SEARCH|PURGE|LINK|UNLINK|BIND|ACL|MERGE|CHECKOUT|CHECKIN|MKCALENDAR|SUBSCRIBE|UNSUBSCRIBE|NOTIFY|M-SEARCH'.split(
+    '|',
+  )
+const KNOWN_METHOD = new RegExp(`^(?:${METHODS.join('|')})[ \\t\\v\\f]`)
+/** Longer than any method in use: what follows them as text must be told apart by the whole line. */
+const LONGEST_KNOWN = 16
+/** An unregistered method is decided at the end of its line, or when the line is as long as this. */
 const MAX_LINE = 8192
+
+/** White space that servers are known to skip before a request line: HT, LF, VT, FF, CR, SP. */
+function isSkipped(byte: number): boolean {
+  return (byte >= 9 && byte <= 13) || byte === 32
+}
 
 /**
  * Judges the first bytes [start, end) of a connection. `more`: undecided, give more bytes (and, when
- * they do not come, it is not HTTP unless `beginsLikeHttp`).
+ * they do not come, it is not HTTP unless `mayBecomeRequest`).
  */
 export function detect(bytes: Buffer, start: number, end: number): Detection {
   let at = start
-  // RFC 9112 section 2.2: an empty line before the request line is to be ignored.
-  while (at < end && at - start < 4 && (bytes[at] === 13 || bytes[at] === 10)) at++
+  // RFC 9112 section 2.2 has servers ignore an empty line first; many ignore any number of them.
+  while (at < end && isSkipped(bytes[at] as number)) {
+    if (++at - start > MAX_LINE) return 'http1'
+  }
   if (at === end) return 'more'
   const first = at
-  while (at < end && at - first < 32 && isTokenByte(bytes[at] as number)) at++
-  if (at === end) return 'more'
-  if (at === first || bytes[at] !== 32) return 'other'
-  const length = end - first
+  while (at < end && isTokenByte(bytes[at] as number)) at++
+  if (at === end) return at - first > MAX_LINE ? 'other' : 'more'
+  if (at === first || !isSkipped(bytes[at] as number)) return 'other'
   if (bytes[first] === 80 && bytes[first + 1] === 82 && bytes[first + 2] === 73) {
     const text = latin1(bytes, first, Math.min(end, first + PREFACE.length))
     if (PREFACE.startsWith(text)) return text.length === PREFACE.length ? 'http2' : 'more'
   }
-  if (METHODS.test(latin1(bytes, first, Math.min(end, first + 16)))) return 'http1'
+  if (KNOWN_METHOD.test(latin1(bytes, first, Math.min(end, first + LONGEST_KNOWN)))) return 'http1'
   // An unregistered method: HTTP if the line says so.
   const lineEnd = bytes.subarray(first, Math.min(end, first + MAX_LINE)).indexOf(10)
-  if (lineEnd === -1) {
-    for (let i = at; i < end; i++) {
-      const byte = bytes[i] as number
-      if (byte < 32 && byte !== 9 && byte !== 13) return 'other'
-    }
-    return length >= MAX_LINE ? 'other' : 'more'
+  if (lineEnd >= 0) return /\sHTTP\/\d/i.test(latin1(bytes, first, first + lineEnd)) ? 'http1' : 'other'
+  for (let i = at; i < end; i++) {
+    const byte = bytes[i] as number
+    if (byte < 32 && !isSkipped(byte)) return 'other'
   }
-  return / HTTP\/1\.\d\r?$/.test(latin1(bytes, first, first + lineEnd)) ? 'http1' : 'other'
+  if (end - first < MAX_LINE) return 'more'
+  // So long a line without an end: a request with a long target, if it has the look of one.
+  return /^\S+\s+(?:\/|\*|https?:)/i.test(latin1(bytes, first, first + MAX_LINE)) ? 'http1' : 'other'
+}
+
+/** Could the undecided beginning [start, end) still grow into a request with a registered method? */
+export function mayBecomeRequest(bytes: Buffer, start: number, end: number): boolean {
+  let at = start
+  while (at < end && isSkipped(bytes[at] as number)) at++
+  if (at === end) return false
+  const begun = latin1(bytes, at, Math.min(end, at + PREFACE.length))
+  return PREFACE.startsWith(begun) || METHODS.some((method) => method.startsWith(begun))
 }

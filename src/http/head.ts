@@ -22,6 +22,8 @@ export const HEADER_WEIR = 11
 export const HEADER_TRACEPARENT = 12
 export const HEADER_HTTP2_SETTINGS = 13
 export const HEADER_TRAILER = 14
+/** A line that only says again what one before it said: not passed on. */
+export const HEADER_REPEATED = 15
 
 const KNOWN: ReadonlyMap<string, number> = new Map([
   ['host', HEADER_HOST],
@@ -245,7 +247,11 @@ export class Head {
       if (at >= end) return this.#more(end - start)
       if (bytes[at] !== 58 || at === nameStart) {
         return this.#bad(
-          first === 32 || first === 9 ? 'obsolete line folding' : first === 10 ? 'bare LF in head' : 'malformed field name',
+          first === 32 || first === 9
+            ? 'obsolete line folding'
+            : first === 10
+              ? 'bare LF in head'
+              : 'malformed field name',
         )
       }
       const nameEnd = at
@@ -257,7 +263,9 @@ export class Head {
         return at < end && bytes[at] !== 13 ? this.#bad('control byte in field value') : this.#more(end - start)
       }
       if (bytes[at] !== 13 || bytes[at + 1] !== 10) {
-        return this.#bad(bytes[at] === 10 ? 'bare LF in head' : bytes[at] === 13 ? 'bare CR in head' : 'control byte in field value')
+        return this.#bad(
+          bytes[at] === 10 ? 'bare LF in head' : bytes[at] === 13 ? 'bare CR in head' : 'control byte in field value',
+        )
       }
       let valueEnd = at
       while (valueEnd > valueStart && (bytes[valueEnd - 1] === 32 || bytes[valueEnd - 1] === 9)) valueEnd--
@@ -331,7 +339,9 @@ export class Head {
           if (!/^[0-9]{1,15}$/.test(value)) return this.#bad('malformed Content-Length')
           const length = Number(value)
           // Two lines are refused in requests; in responses, equal ones collapse (RFC 9110 section 8.6).
-          if (lengths > 0 && (request || length !== this.contentLength)) return this.#bad('more than one Content-Length')
+          if (lengths > 0 && (request || length !== this.contentLength))
+            return this.#bad('more than one Content-Length')
+          if (lengths > 0) this.ids[i] = HEADER_REPEATED
           this.contentLength = length
           lengths++
           break

@@ -1,5 +1,6 @@
 /** Giving up root for good, and proving it: every thread of the process must be without capabilities. */
 import { readdirSync, readFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { check, libc } from './libc.ts'
 
 const PR_SET_NO_NEW_PRIVS = 38
@@ -28,6 +29,8 @@ export function heldCapabilities(): string[] {
  * first: the new user may not be able to read it. Ends the process (status 70) if anything is left.
  */
 export function dropPrivileges(uid: number, gid: number): void {
+  // What was compiled is kept for the next start while its directory may still be written.
+  flushCompileCache()
   setNoNewPrivileges()
   if (process.getuid?.() !== uid || process.getgid?.() !== gid) {
     process.setgroups?.([])

@@ -10,6 +10,7 @@ export {
   bindSocket,
   closeFd,
   connectSocket,
+  duplicateFd,
   getMark,
   isListening,
   listenSocket,
@@ -18,6 +19,7 @@ export {
   setMark,
   setReuseAddress,
   setTransparent,
+  shutdownSocket,
   takeSocketError,
 } from './socket.ts'
 export { decodeSocketAddress, encodeSocketAddress, type SocketAddress } from './socket-address.ts'

@@ -28,6 +28,11 @@ const listenCall = libc('int listen(int, int)')
 const setsockoptCall = libc('int setsockopt(int, int, int, void *, uint32_t)')
 const getsockoptCall = libc('int getsockopt(int, int, int, void *, void *)')
 
+const F_DUPFD_CLOEXEC = 1030
+const SHUT_RDWR = 2
+const shutdownCall = libc('int shutdown(int, int)')
+const fcntlCall = libc('int fcntl(int, int, long)')
+
 const optionValue = new Int32Array(1)
 const optionLength = new Uint32Array(1)
 
@@ -119,4 +124,14 @@ export function closeFd(fd: number): void {
   } catch (thrown) {
     if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'EBADF')) throw thrown
   }
+}
+
+/** Another descriptor of the same socket, close-on-exec. */
+export function duplicateFd(fd: number): number {
+  return check('fcntl(F_DUPFD_CLOEXEC)', fcntlCall(fd, F_DUPFD_CLOEXEC, 0))
+}
+
+/** Ends a socket for all who hold it; a listener stops listening. */
+export function shutdownSocket(fd: number): void {
+  check('shutdown', shutdownCall(fd, SHUT_RDWR))
 }

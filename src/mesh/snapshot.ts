@@ -39,6 +39,7 @@ export interface SnapshotIndexes {
 
 type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>
 
+const NOTHING: Memo = new Map()
 const UNKNOWN: Destination = Object.freeze({ kind: 'unknown' })
 const NO_ROUTES: readonly HttpRoute[] = Object.freeze([])
 const NO_GRANTS: readonly ReferenceGrant[] = Object.freeze([])
@@ -48,15 +49,19 @@ export class Snapshot {
   readonly version: number
   readonly #indexes: SnapshotIndexes
   readonly #memo: Map<symbol, Map<string, unknown>>
-  readonly #inherited: Memo
+  #inherited: Memo
 
   /** Made by `World`. `before` hands on what was derived from it, to be reused where still true. */
   constructor(version: number, indexes: SnapshotIndexes, before: Snapshot | undefined) {
     this.version = version
     this.#indexes = indexes
     this.#memo = new Map()
-    // One generation only, so that what belongs to deleted objects is not carried for ever.
-    this.#inherited = before === undefined ? new Map() : before.#memo.size > 0 ? before.#memo : before.#inherited
+    this.#inherited = NOTHING
+    if (before === undefined) return
+    // One generation only, and taken over rather than shared: derived values may hold on to their
+    // snapshot, and must not make a chain of all snapshots there ever were.
+    this.#inherited = before.#memo.size > 0 ? before.#memo : before.#inherited
+    before.#inherited = NOTHING
   }
 
   namespace(name: string): NamespaceInfo | undefined {
@@ -138,8 +143,8 @@ export class Snapshot {
 
   /**
    * A value computed from this snapshot, once. `make` is given what the snapshot before had under the
-   * same slot and key, if anything: it may return that only if it still holds for this snapshot. The
-   * value must not hold on to its predecessor. One slot always has one type.
+   * same slot and key, if that is still known: it may return that only if it still holds for this
+   * snapshot. The value must not hold on to its predecessor. One slot always has one type.
    */
   derived<T>(slot: symbol, key: string, make: (previous: T | undefined) => T): T {
     let table = this.#memo.get(slot)

@@ -206,7 +206,7 @@ function isPolicyBefore(other: AuthorizationPolicy, newcomer: AuthorizationPolic
  * The Gateway API's tie-break between routes: oldest creation timestamp, then `namespace/name`
  * alphabetically. An unknown age (empty or unreadable) sorts last.
  */
-export function compareRouteAge(a: HttpRoute, b: HttpRoute): number {
+function compareRouteAge(a: HttpRoute, b: HttpRoute): number {
   if (a.createdAt !== b.createdAt) {
     // As the Kubernetes API server writes them, whole seconds in UTC, timestamps compare as text.
     if (

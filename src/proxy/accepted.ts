@@ -3,7 +3,7 @@
  * packets is HTTP. A client that stays silent gets its upstream dialled meanwhile, so that a server
  * that speaks first is relayed at once, on any port, without declaration.
  */
-import { detect } from '#http'
+import { detect, mayBecomeRequest } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HttpConnection } from './http-connection.ts'
 import type { Pipeline } from './pipeline.ts'
@@ -19,7 +19,6 @@ const SILENCE_KNOWN_HTTP_MS = 60
 /** An undecided beginning that no HTTP method begins with is opaque after this. */
 const UNDECIDED_MS = 150
 const MAX_UNDECIDED_BYTES = 16384
-const METHOD_PREFIXES = ['GET ', 'HEAD ', 'POST ', 'PUT ', 'DELETE ', 'CONNECT ', 'OPTIONS ', 'TRACE ', 'PATCH ', 'PRI * HTTP/2.0']
 
 export interface SpokenProtocols {
   /** Has HTTP been seen on this destination? */
@@ -35,13 +34,23 @@ export class Accepted implements StreamOwner, HeldConnection {
   readonly #spoken: SpokenProtocols
   readonly #key: string
   readonly #stream: TcpStream
+  readonly #knownHttp: boolean
+  readonly #since: number
   #bytes: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
+  #undecidedSince = false
   #server: TcpStream | undefined
   #target: ExchangeTarget | undefined
   #over = false
 
-  constructor(services: Services, pod: Pod, pipeline: Pipeline, handle: object, clientAddress: string, spoken: SpokenProtocols) {
+  constructor(
+    services: Services,
+    pod: Pod,
+    pipeline: Pipeline,
+    handle: object,
+    clientAddress: string,
+    spoken: SpokenProtocols,
+  ) {
     this.#services = services
     this.#pod = pod
     this.#pipeline = pipeline
@@ -50,11 +59,12 @@ export class Accepted implements StreamOwner, HeldConnection {
     this.#key = `${pipeline.original.address} ${pipeline.original.port}`
     this.#stream = new TcpStream(handle, this)
     pod.connections.add(this)
+    this.#since = services.now()
     const declared = pipeline.declared()
+    this.#knownHttp = declared === 'http' || spoken.isHttp(this.#key)
     if (declared === 'opaque') this.#relay(undefined, false)
     else {
-      const known = declared === 'http' || spoken.isHttp(this.#key)
-      this.#timer = setTimeout(() => this.#silent(), known ? SILENCE_KNOWN_HTTP_MS : SILENCE_MS)
+      this.#timer = setTimeout(() => this.#silent(), this.#knownHttp ? SILENCE_KNOWN_HTTP_MS : SILENCE_MS)
       this.#stream.resume()
     }
   }
@@ -69,7 +79,7 @@ export class Accepted implements StreamOwner, HeldConnection {
       case 'more':
         this.#bytes = this.#bytes === undefined ? Buffer.from(all) : all
         if (all.length > MAX_UNDECIDED_BYTES) this.#relay(all, false)
-        else if (this.#timer === undefined) this.#awaitMore()
+        else if (!this.#undecidedSince) this.#awaitMore()
         return
       default:
         this.#relay(this.#bytes === undefined ? Buffer.from(all) : all, false)
@@ -77,14 +87,16 @@ export class Accepted implements StreamOwner, HeldConnection {
   }
 
   #awaitMore(): void {
+    this.#undecidedSince = true
+    clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#undecided(), UNDECIDED_MS)
   }
 
   #undecided(): void {
     this.#timer = undefined
-    const begun = this.#bytes?.toString('latin1') ?? ''
+    const begun = this.#bytes
     // What may still become a request is waited for as long as any request head is.
-    if (METHOD_PREFIXES.some((method) => method.startsWith(begun))) {
+    if (begun !== undefined && mayBecomeRequest(begun, 0, begun.length)) {
       this.#timer = setTimeout(() => this.#relay(this.#bytes, false), this.#services.limits.headTimeoutMs)
     } else this.#relay(this.#bytes, false)
   }
@@ -92,10 +104,6 @@ export class Accepted implements StreamOwner, HeldConnection {
   /** No byte yet: dial, and see whether the server speaks first. */
   #silent(): void {
     this.#timer = undefined
-    if (this.#bytes !== undefined) {
-      this.#undecided()
-      return
-    }
     const choice = this.#pipeline.chooseTcp()
     // Denied as opaque bytes, but perhaps not as a request: wait for the client's first word.
     if (choice.kind !== 'forward') {
@@ -106,6 +114,11 @@ export class Accepted implements StreamOwner, HeldConnection {
     choice.pool.dial((status, handle, error) => {
       if (handle === undefined) {
         if (this.#over) return
+        // An HTTP client that is slow to speak shall hear 503, or reach another endpoint.
+        if (this.#knownHttp) {
+          this.#target = undefined
+          return
+        }
         this.#finish()
         this.#services.recordTcp(this.#pod, this.#clientAddress, choice, this.#pipeline.verdict, {
           flag: 'UF',
@@ -148,7 +161,16 @@ export class Accepted implements StreamOwner, HeldConnection {
   }
 
   #makeRelay(target: ExchangeTarget, early: Buffer | undefined, clientEnded: boolean): Relay {
-    return new Relay(this.#services, this.#pod, this.#pipeline, this.#clientAddress, this.#stream, target, early, clientEnded)
+    return new Relay(
+      this.#services,
+      this.#pod,
+      this.#pipeline,
+      this.#clientAddress,
+      this.#stream,
+      target,
+      early,
+      clientEnded,
+    )
   }
 
   #http(bytes: Buffer): void {
@@ -198,12 +220,17 @@ export class Accepted implements StreamOwner, HeldConnection {
   onDrain(): void {}
 
   onClose(): void {
-    if (this.#over) return
-    this.#finish()
+    if (!this.#over) this.#finish()
     this.#services.connectionClosed(this.#pod)
   }
 
-  sweep(): void {}
+  /** Both sides silent: as idle as an opaque connection. */
+  sweep(now: number): void {
+    const idleMs = this.#services.limits.tcpIdleTimeoutMs
+    if (idleMs === 0 || now - this.#since < idleMs) return
+    this.#finish()
+    this.#stream.close()
+  }
 
   rejudge(): void {
     if (this.#target === undefined || this.#pipeline.tcpStillAllowed(this.#target)) return

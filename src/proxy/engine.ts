@@ -56,7 +56,18 @@ const SWEEP_MS = 250
 const REFUSED_MS = 1_000
 
 /** Flags by which the mesh says that it refused, rather than the application or the client. */
-const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set(['RBAC', 'UH', 'UF', 'UC', 'UT', 'NR', 'DPE', 'UPE', 'SI', 'UO'])
+const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set([
+  'RBAC',
+  'UH',
+  'UF',
+  'UC',
+  'UT',
+  'NR',
+  'DPE',
+  'UPE',
+  'SI',
+  'UO',
+])
 
 export type AskSockets = (id: number, uid: string, kind: SocketKind, family: 4 | 6, count: number) => void
 
@@ -238,7 +249,8 @@ export class Engine implements Services, SpokenProtocols {
   #accept(pod: Pod, spec: ListenerSpec, handle: object): void {
     const fd = (handle as { readonly fd: number }).fd
     const original = originalDestination(fd, spec.family)
-    const refusedBy = original === undefined || isMeshPort(original) || pod.connections.size >= this.limits.maxConnectionsPerPod
+    const refusedBy =
+      original === undefined || isMeshPort(original) || pod.connections.size >= this.limits.maxConnectionsPerPod
     if (refusedBy) {
       new TcpStream(handle, { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }).reset()
       return
@@ -273,7 +285,13 @@ export class Engine implements Services, SpokenProtocols {
     const known = byEndpoint.get(key)
     if (known !== undefined && known.clientAddress === clientAddress && !known.pool.closed) return known
     if (byEndpoint.size >= MAX_REMEMBERED) byEndpoint.clear()
-    const made = this.#makeOutbound(pod, clientAddress, typeof decision === 'object' ? decision : undefined, endpoint, service)
+    const made = this.#makeOutbound(
+      pod,
+      clientAddress,
+      typeof decision === 'object' ? decision : undefined,
+      endpoint,
+      service,
+    )
     byEndpoint.set(key, made)
     return made
   }
@@ -296,7 +314,13 @@ export class Engine implements Services, SpokenProtocols {
     const self = workload?.uid === pod.uid
     const pool =
       enrolled && !self
-        ? pod.pool({ uid: workload.uid, stock: this.#stock(workload.uid) }, 'transparent', clientAddress, endpoint, this.limits)
+        ? pod.pool(
+            { uid: workload.uid, stock: this.#stock(workload.uid) },
+            'transparent',
+            clientAddress,
+            endpoint,
+            this.limits,
+          )
         : pod.pool(pod, 'plain', undefined, endpoint, this.limits)
     const { trustDomain } = this.#settings
     const source = client === undefined ? undefined : peerIdentity(trustDomain, client)
@@ -392,7 +416,9 @@ export class Engine implements Services, SpokenProtocols {
   }
 
   #identity(workload: Workload | undefined): string {
-    return workload === undefined ? '' : spiffeId(this.#settings.trustDomain, workload.namespace, workload.serviceAccount)
+    return workload === undefined
+      ? ''
+      : spiffeId(this.#settings.trustDomain, workload.namespace, workload.serviceAccount)
   }
 
   #labels(workload: Workload | undefined): WorkloadLabels {

@@ -5,7 +5,7 @@
  */
 import { type HeaderEdit, type HttpFacts, REFUSAL, type Refusal, type ResponseFlag, type Verdict } from '#contract'
 import { BodyReader, type BodySink, Head, latin1, PARSE_BAD, PARSE_DONE } from '#http'
-import type { ExchangeTarget } from './exchange-target.ts'
+import type { EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
 import type { Services } from './services.ts'
@@ -60,9 +60,19 @@ const LINGER = 3
 const COMBINE_BYTES = 8192
 /** Attempts on fresh connections, the first included, while nothing of the request was processed. */
 const MAX_ATTEMPTS = 3
+/** A request up to this, body included, is kept to be sent again after the keep-alive race. */
+const MAX_REPLAY_BYTES = 65536
+/** Load that an endpoint seems to have after it could not be reached. */
+const FAILED_LOAD = 1e9
 const LINGER_MS = 2_000
+/** How long a client that has ended its side is given an answer that does not move. */
+const HALF_CLOSED_MS = 5_000
+/** Interim answers (1xx) to one request; an upstream that sends more is not sane. */
+const MAX_INTERIM = 32
 /** How long a draining proxy keeps an idle client connection. */
 const DRAIN_IDLE_MS = 1_000
+/** An upgrade to HTTP/2 would carry requests that nothing judges: it is left out, as RFC 9110 section 7.8 allows. */
+const NOT_TUNNELLED = /(?:^|,)\s*(?:h2c?|http)\s*(?:\/|,|$)/i
 const NO_EDITS: readonly HeaderEdit[] = Object.freeze([])
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
@@ -118,6 +128,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   routeName: RouteName | undefined
   #upstream: UpstreamConnection | undefined
   #attempts = 0
+  /** Endpoints that could not be reached for the present request. */
+  readonly #failed: EndpointLoad[] = []
   /** Not yet written upstream: head, and body bytes that came with it. */
   #unsent = ''
   #collecting = false
@@ -140,6 +152,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #trace = ''
   #timer: NodeJS.Timeout | undefined
   #epoch = 0
+  #lingerLeft = 0
+  #interim = 0
+  /** Length of the head within `#unsent`; what follows is body. */
+  #headLength = 0
   #pumping = false
 
   constructor(services: Services, pod: Pod, stream: TcpStream, pipeline: HttpPipeline, clientAddress: string) {
@@ -175,6 +191,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
         break
       case TUNNEL:
         this.#bytesIn += length
+        this.#tunnelMoved()
         if (this.#upstream?.stream.writeSlice(bytes, 0, length) === false) this.stream.pause()
         break
       default:
@@ -213,6 +230,11 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     // RFC 9112 section 2.2: empty lines before a request line are ignored.
     while (to - from >= 2 && source[from] === 13 && source[from + 1] === 10) from += 2
     if (from === to) return
+    if (source[from] === 13 && to - from === 1) {
+      // Half an empty line: no head has begun yet.
+      this.#pending = Buffer.from(source.subarray(from, to))
+      return
+    }
     if (this.#headSince === 0) {
       this.#headSince = this.services.now()
       this.#deadline = this.#headSince + this.services.limits.headTimeoutMs
@@ -224,9 +246,16 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #malformed(problem: string, tooLarge: boolean): void {
-    this.#started = this.services.now()
+    this.#beginUnread(this.services.now())
+    this.refuse(tooLarge ? REFUSAL.tooLarge : REFUSAL.malformed, problem)
+  }
+
+  /** A request that was never read whole: nothing of the one before may show in its answer or log line. */
+  #beginUnread(started: number): void {
+    this.#started = started
     this.#state = BUSY
     this.#requestDone = false
+    this.#responseStarted = false
     this.target = undefined
     this.verdict = undefined
     this.routeName = undefined
@@ -237,7 +266,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#upstreamMs = -1
     this.#bytesIn = 0
     this.#bytesOut = 0
-    this.refuse(tooLarge ? REFUSAL.tooLarge : REFUSAL.malformed, problem)
+    this.#deadline = 0
   }
 
   #beginRequest(bytes: Buffer, bodyStart: number, end: number): void {
@@ -252,6 +281,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.verdict = undefined
     this.routeName = undefined
     this.#attempts = 0
+    if (this.#failed.length > 0) this.#failed.length = 0
     this.#replay = ''
     this.#responseStarted = false
     this.#responseText = ''
@@ -260,6 +290,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#bytesOut = 0
     this.#status = 0
     this.#upgrading = false
+    this.#interim = 0
     this.method = head.method
     this.#splitTarget()
     this.#closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || this.#draining
@@ -286,6 +317,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     this.target = choice
     this.#unsent = this.#renderRequest(choice)
+    this.#headLength = this.#unsent.length
     const timeoutMs = choice.decision?.requestTimeoutMs
     if (timeoutMs !== undefined && timeoutMs > 0) this.#startTimer(timeoutMs)
 
@@ -296,7 +328,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       if (!this.#consumeBody(bytes, bodyStart, end)) return
       this.#collecting = false
     } else if (bodyStart < end) this.#hold(bytes, bodyStart, end)
-    if (this.#requestDone && this.#unsent.length <= 65536) this.#replay = this.#unsent
+    if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     this.#send(choice)
   }
 
@@ -314,7 +346,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       // Absolute form: its authority replaces the Host header (RFC 9112 section 3.2.2).
       const authorityStart = target.indexOf('//') + 2
       const pathStart = target.slice(authorityStart).search(/[/?]/)
-      this.authority = pathStart < 0 ? target.slice(authorityStart) : target.slice(authorityStart, authorityStart + pathStart)
+      this.authority =
+        pathStart < 0 ? target.slice(authorityStart) : target.slice(authorityStart, authorityStart + pathStart)
       target = pathStart < 0 ? '/' : target.slice(authorityStart + pathStart)
       if (target.charCodeAt(0) === 63) target = `/${target}`
     }
@@ -341,7 +374,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     let requestTarget = head.target
     const first = requestTarget.charCodeAt(0)
     if (first !== 47 || head.hostIndex < 0) {
-      host = head.method === 'CONNECT' && head.hostIndex >= 0 ? undefined : this.authority || this.services.originalAuthority(this)
+      host =
+        head.method === 'CONNECT' && head.hostIndex >= 0
+          ? undefined
+          : this.authority || this.services.originalAuthority(this)
     }
     if (decision !== undefined) {
       if (decision.rewrites) requestTarget = this.services.rewriteTarget(decision, this)
@@ -349,7 +385,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     this.#upgrading =
       head.method === 'CONNECT' ||
-      (head.connectionUpgrade && head.upgradeIndex >= 0 && head.minor === 1 && head.value(head.upgradeIndex).toLowerCase() !== 'h2c')
+      (head.connectionUpgrade &&
+        head.upgradeIndex >= 0 &&
+        head.minor === 1 &&
+        !NOT_TUNNELLED.test(head.value(head.upgradeIndex)))
     return renderRequest(head, {
       target: requestTarget,
       host,
@@ -364,8 +403,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const body = this.#body
     const stop = body.read(bytes, start, end, this.#requestSink)
     if (body.problem !== '') {
-      this.#abandonUpstream()
-      this.refuse(REFUSAL.malformed, `request body: ${body.problem}`)
+      this.#failRequest(REFUSAL.malformed, `request body: ${body.problem}`)
       return false
     }
     if (body.done) {
@@ -432,11 +470,20 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #connectFailed(target: ExchangeTarget, status: number, error: string): void {
-    target.load.active--
-    // Nothing was sent: another endpoint may serve it.
+    // Nothing was sent: another endpoint may serve it. Those that failed count as loaded while it is chosen.
+    this.#failed.push(target.load)
+    for (const load of this.#failed) load.active += FAILED_LOAD
     const next = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
+    for (const load of this.#failed) load.active -= FAILED_LOAD
+    target.load.active--
     if (next !== undefined && next.kind === 'forward') {
+      // Identity, host and edits are those of the new target.
+      const body = this.#unsent.slice(this.#headLength)
+      const head = this.#renderRequest(next)
       this.target = next
+      this.#unsent = head + body
+      this.#headLength = head.length
+      if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
       this.#send(next)
       return
     }
@@ -462,6 +509,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const head = upstream.head
     const status = head.status
     if (status < 200 && status !== 101) {
+      if (++this.#interim > MAX_INTERIM) {
+        this.upstreamMalformed(upstream, 'too many interim responses')
+        return
+      }
       // Interim answers pass through (RFC 9110 section 15.2), but not to HTTP/1.0.
       if (this.head.minor === 1) {
         this.stream.writeText(
@@ -472,26 +523,26 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       if (bodyStart < end) upstream.readHead(bytes, bodyStart, end)
       return
     }
+    if (status === 101 && (!this.#upgrading || this.head.method === 'CONNECT')) {
+      this.upstreamMalformed(upstream, 'switched protocols without being asked')
+      return
+    }
     this.#upstreamMs = this.services.now() - this.#started
     this.#status = status
     this.#responseStarted = true
     this.#replay = ''
     this.#clearTimer()
     if (status === 101 || (this.head.method === 'CONNECT' && status < 300)) {
-      if (!this.#upgrading) {
-        this.upstreamMalformed(upstream, 'switched protocols without being asked')
-        return
-      }
       this.#beginTunnel(upstream, bytes, bodyStart, end)
       return
     }
     const bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
     const mode = bodyless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'close'
-    const framing =
-      mode === 'none' || mode === 'length' ? mode : this.head.minor === 1 ? 'chunked' : 'close'
+    const framing = mode === 'none' || mode === 'length' ? mode : this.head.minor === 1 ? 'chunked' : 'close'
     this.#responseFraming = framing
     if (framing === 'close') this.#closeAfter = true
     if (this.#draining) this.#closeAfter = true
+    if (this.#clientEnded) this.#deadline = this.services.now() + HALF_CLOSED_MS
     // A request whose body is still coming when its answer is complete ends the connection (section 9.3).
     upstream.body.begin(mode, Math.max(0, head.contentLength))
     const text = renderResponse(head, {
@@ -535,7 +586,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (body.done && this.#responseFraming === 'chunked') this.#endChunks(upstream)
     this.#flushResponse()
     if (body.done) this.#responseComplete(upstream, stop < end)
-    else if (this.stream.pendingWrites > 0) {
+    else if (this.#clientEnded) this.#deadline = this.services.now() + HALF_CLOSED_MS
+    if (!body.done && this.stream.pendingWrites > 0) {
       upstream.stream.pause()
       this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
     }
@@ -667,6 +719,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#state = LINGER
     this.#pending = undefined
     this.#deadline = this.services.now() + LINGER_MS
+    this.#lingerLeft = this.services.limits.bodyIdleTimeoutMs
     this.stream.end()
     // Reading on lets the client see our answer instead of a reset (RFC 9112 section 9.6).
     if (this.#clientEnded) return
@@ -691,11 +744,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
         return
       }
       this.#flushResponse()
-      this.#record('UC', 'the upstream closed in the middle of its response')
-      this.#detach(false)
-      this.#endExchange()
-      // The client must not take the part for the whole.
-      this.stream.reset()
+      this.#cut('UC', 'the upstream closed in the middle of its response')
       return
     }
     // The keep-alive race: an idle connection closed as we wrote. Nothing came back, so send it again.
@@ -714,10 +763,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   upstreamMalformed(_upstream: UpstreamConnection, problem: string): void {
     if (this.#responseStarted) {
-      this.#record('UPE', problem)
-      this.#detach(false)
-      this.#endExchange()
-      this.stream.reset()
+      this.#cut('UPE', problem)
       return
     }
     this.#detach(false)
@@ -725,12 +771,12 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   upstreamDrained(): void {
-    if (this.#state === TUNNEL || (this.#state === BUSY && !this.#requestDone)) this.stream.resume()
+    if (this.#state === TUNNEL || (this.#state === BUSY && this.#pending === undefined)) this.stream.resume()
   }
 
   onDrain(): void {
     if (this.#state === BUSY || this.#state === TUNNEL) {
-      if (this.#requestDone) this.#deadline = 0
+      if (this.#requestDone && this.#state === BUSY) this.#deadline = 0
       this.#upstream?.stream.resume()
     } else if (this.#state === READY) this.#takePending()
   }
@@ -739,6 +785,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   #beginTunnel(upstream: UpstreamConnection, bytes: Buffer, bodyStart: number, end: number): void {
     this.#state = TUNNEL
+    this.#tunnelMoved()
     upstream.beginTunnel()
     this.stream.writeText(
       renderResponse(upstream.head, {
@@ -758,7 +805,13 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   tunnelBytes(bytes: Buffer, end: number): void {
     this.#bytesOut += end
+    this.#tunnelMoved()
     if (!this.stream.writeSlice(bytes, 0, end)) this.#upstream?.stream.pause()
+  }
+
+  #tunnelMoved(): void {
+    const idleMs = this.services.limits.tcpIdleTimeoutMs
+    this.#deadline = idleMs === 0 ? 0 : this.services.now() + idleMs
   }
 
   tunnelEnded(): void {
@@ -781,6 +834,24 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     else this.#next()
   }
 
+  /** The request turned bad while it was served: refused, or cut when its answer is already on the way. */
+  #failRequest(refusal: Refusal, why: string): void {
+    if (this.#responseStarted) this.#cut(refusal.flag, why)
+    else {
+      this.#abandonUpstream()
+      this.refuse(refusal, why)
+    }
+  }
+
+  /** Ends an exchange whose answer has begun: the client must not take the part for the whole. */
+  #cut(flag: ResponseFlag, why: string): void {
+    this.#record(flag, why)
+    this.#detach(false)
+    this.#endExchange()
+    this.#state = LINGER
+    this.stream.reset()
+  }
+
   #redirect(status: number, location: string, extra: string): void {
     this.#status = status
     if (!this.#requestDone) this.#closeAfter = true
@@ -796,14 +867,18 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#clientEnded = true
     switch (this.#state) {
       case READY:
-        if (this.#pending !== undefined && this.#pending.length > 0) this.#malformed('the client ended in the middle of a head', false)
+        if (this.#pending !== undefined && this.#pending.length > 0)
+          this.#malformed('the client ended in the middle of a head', false)
         else this.stream.end()
         break
       case BUSY:
         if (!this.#requestDone) {
-          this.#abandonUpstream()
-          this.refuse(REFUSAL.malformed, 'the client ended in the middle of its request')
-        } else this.#closeAfter = true
+          this.#failRequest(REFUSAL.malformed, 'the client ended in the middle of its request')
+        } else {
+          this.#closeAfter = true
+          // Half-closed or gone, which only a write would tell: the answer must begin soon, and go on.
+          this.#deadline = this.services.now() + HALF_CLOSED_MS
+        }
         break
       case TUNNEL:
         this.#upstream?.stream.end()
@@ -859,19 +934,23 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (this.#deadline === 0 || now < this.#deadline) return
     this.#deadline = 0
     if (this.#state === READY && this.#headSince !== 0) {
-      this.#started = this.#headSince
-      this.#state = BUSY
-      this.#requestDone = false
+      this.#beginUnread(this.#headSince)
       this.refuse(REFUSAL.clientTimeout, 'the request head did not arrive in time')
+    } else if (this.#state === BUSY && !this.#requestDone && !this.stream.reading && this.stream.pendingWrites === 0) {
+      // Not the client is slow but the upstream, which does not take the body.
+      this.#deadline = now + this.services.limits.bodyIdleTimeoutMs
     } else if (this.#state === BUSY && !this.#responseStarted && !this.#requestDone) {
       this.#abandonUpstream()
       this.refuse(REFUSAL.clientTimeout, 'the request body did not arrive in time')
     } else if (this.#state === BUSY) {
-      this.#record('DC', 'the client did not take its response in time')
-      this.#detach(false)
-      this.#endExchange()
-      this.#state = LINGER
-      this.stream.reset()
+      this.#cut(
+        'DC',
+        this.#clientEnded ? 'the client has ended its side' : 'the client did not take its response in time',
+      )
+    } else if (this.#state === LINGER && this.stream.pendingWrites > 0 && this.#lingerLeft > 0) {
+      // A slow client still takes our last answer.
+      this.#lingerLeft -= LINGER_MS
+      this.#deadline = now + LINGER_MS
     } else this.stream.close()
   }
 
@@ -880,11 +959,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (this.target === undefined || this.pipeline.stillAllowed(this)) return
     if (this.#responseStarted) {
       this.#status = this.#status || REFUSAL.denied.status
-      this.#record('RBAC', 'cut: a policy now denies it')
-      this.#detach(false)
-      this.#endExchange()
-      this.#state = LINGER
-      this.stream.reset()
+      this.#cut('RBAC', 'cut: a policy now denies it')
     } else {
       this.#abandonUpstream()
       this.refuse(REFUSAL.denied, 'a policy now denies it')

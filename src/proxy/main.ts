@@ -3,6 +3,7 @@
  * sockets from the agent over two channels: IPC for messages, a SOCK_SEQPACKET pair for descriptors.
  */
 import { closeSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
 import type { AgentToProxy, ProxyToAgent } from '#contract'
 import { dropPrivileges, receiveFds } from '#linux'
@@ -12,6 +13,8 @@ import { Engine } from './engine.ts'
 const FD_CHANNEL = 4
 
 const { values } = parseArgs({ options: { uid: { type: 'string' }, gid: { type: 'string' } } })
+// The compile cache is root's: what was compiled now is kept before it cannot be written any more.
+flushCompileCache()
 dropPrivileges(Number(values.uid ?? 1337), Number(values.gid ?? values.uid ?? 1337))
 
 function send(message: ProxyToAgent): void {

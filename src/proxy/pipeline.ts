@@ -20,7 +20,12 @@ export interface SocketName {
 
 export type TcpChoice =
   | ExchangeTarget
-  | { readonly kind: 'refuse'; readonly flag: ResponseFlag; readonly target: ExchangeTarget | undefined; readonly why: string }
+  | {
+      readonly kind: 'refuse'
+      readonly flag: ResponseFlag
+      readonly target: ExchangeTarget | undefined
+      readonly why: string
+    }
 
 /** A pipeline serves one connection: its destination is fixed, the world is not. */
 export interface Pipeline extends HttpPipeline {
@@ -107,7 +112,10 @@ export class OutboundPipeline implements Pipeline {
         return refuse(REFUSAL[decision.refusal], decision.why, undefined, decision)
       }
       case 'workload':
-        return judged(this.#target(undefined, { address: this.original.address, port: destination.port }, undefined), exchange)
+        return judged(
+          this.#target(undefined, { address: this.original.address, port: destination.port }, undefined),
+          exchange,
+        )
       case 'service-port-unknown':
         return refuse(
           REFUSAL.noRoute,
@@ -125,7 +133,12 @@ export class OutboundPipeline implements Pipeline {
       const { service, port } = destination
       const endpoint = this.#endpoint(service, port.port)
       if (endpoint === undefined) {
-        return { kind: 'refuse', flag: 'UH', target: undefined, why: `no healthy endpoint of ${service.namespace}/${service.name}` }
+        return {
+          kind: 'refuse',
+          flag: 'UH',
+          target: undefined,
+          why: `no healthy endpoint of ${service.namespace}/${service.name}`,
+        }
       }
       target = this.#target(`tcp ${service.namespace}/${service.name}`, endpoint, service)
     } else if (destination.kind === 'service-port-unknown') {
@@ -199,7 +212,8 @@ export class InboundPipeline implements Pipeline {
 
   chooseTcp(): TcpChoice {
     const target = this.#current()
-    if (target === undefined) return { kind: 'refuse', flag: 'RBAC', target, why: 'the destination pod is not known yet' }
+    if (target === undefined)
+      return { kind: 'refuse', flag: 'RBAC', target, why: 'the destination pod is not known yet' }
     const verdict = judge(target, undefined)
     this.verdict = verdict
     if (verdict?.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
@@ -227,4 +241,3 @@ function stillAllowed(engine: Engine, target: ExchangeTarget, http: HttpConnecti
 export function isMeshPort(original: SocketName): boolean {
   return MESH_PORTS.has(original.port)
 }
-

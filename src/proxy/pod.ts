@@ -5,7 +5,7 @@
 import type { ProxyLimits, SocketKind } from '#contract'
 import type { ForwardDecision } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
-import { SocketStock } from './sockets.ts'
+import type { SocketStock } from './sockets.ts'
 import type { TcpListener } from './tcp.ts'
 import { UpstreamPool } from './upstream.ts'
 

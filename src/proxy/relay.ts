@@ -3,6 +3,7 @@
  * the writer, so that at most one read is held in between.
  */
 import type { Verdict } from '#contract'
+import { detect } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { HeldConnection, Pod } from './pod.ts'
@@ -41,6 +42,8 @@ export class Relay implements HeldConnection {
   readonly #started: number
   #server: TcpStream | undefined
   #early: Buffer | undefined
+  /** The client's first bytes while they may yet turn out to be an HTTP request. */
+  #undecided: Buffer | undefined
   #clientEnded = false
   #lastMoved: number
   #bytesIn = 0
@@ -66,6 +69,7 @@ export class Relay implements HeldConnection {
     this.#target = target
     this.#verdict = pipeline.verdict
     this.#early = early
+    if (early !== undefined && detect(early, 0, early.length) === 'more') this.#undecided = early
     this.#clientEnded = clientEnded
     this.#started = services.now()
     this.#lastMoved = this.#started
@@ -110,12 +114,26 @@ export class Relay implements HeldConnection {
     const server = this.#server
     if (server === undefined) return
     if (fromClient) {
+      if (this.#undecided !== undefined && this.#becomesRequest(this.#undecided, bytes, length)) return
       this.#bytesIn += length
       if (!server.writeSlice(bytes, 0, length)) this.#client.pause()
     } else {
       this.#bytesOut += length
       if (!this.#client.writeSlice(bytes, 0, length)) server.pause()
     }
+  }
+
+  /**
+   * Detection gave up waiting, yet the bytes go on as an HTTP request: judged as opaque bytes it must
+   * not reach the application, whose head would be read there as if the mesh had vouched for it.
+   */
+  #becomesRequest(begun: Buffer, bytes: Buffer, length: number): boolean {
+    const all = Buffer.concat([begun, bytes.subarray(0, length)])
+    const found = detect(all, 0, all.length)
+    this.#undecided = found === 'more' ? all : undefined
+    if (found !== 'http1') return false
+    this.#cut('DPE', 'a request that began too slowly to be told from other protocols')
+    return true
   }
 
   ended(client: boolean): void {
@@ -131,6 +149,7 @@ export class Relay implements HeldConnection {
   }
 
   closed(client: boolean, status: number): void {
+    if (this.#over) return
     const other = client ? this.#server : this.#client
     if (status === 0) {
       // Closed in order: both directions of this side are done; the other side finishes by itself.
@@ -142,7 +161,7 @@ export class Relay implements HeldConnection {
     other?.reset()
   }
 
-  #end(flag: 'UF' | 'UC' | 'DC' | '-' | 'RBAC' | 'SI', why: string): void {
+  #end(flag: 'UF' | 'UC' | 'DC' | '-' | 'RBAC' | 'SI' | 'DPE', why: string): void {
     if (this.#over) return
     this.#over = true
     this.#target.load.active--
@@ -159,14 +178,18 @@ export class Relay implements HeldConnection {
 
   sweep(now: number): void {
     const idleMs = this.#services.limits.tcpIdleTimeoutMs
-    if (idleMs > 0 && now - this.#lastMoved > idleMs) this.#cut('SI', 'idle for too long')
+    if (idleMs > 0 && now - this.#lastMoved > idleMs) {
+      this.#end('SI', 'idle for too long')
+      this.#client.close()
+      this.#server?.close()
+    }
   }
 
   rejudge(): void {
     if (!this.#pipeline.tcpStillAllowed(this.#target)) this.#cut('RBAC', 'cut: a policy now denies it')
   }
 
-  #cut(flag: 'RBAC' | 'SI' | 'DC', why: string): void {
+  #cut(flag: 'RBAC' | 'DC' | 'DPE', why: string): void {
     this.#end(flag, why)
     this.#client.reset()
     this.#server?.reset()

@@ -4,7 +4,6 @@
  */
 import type { HeaderEdit, Refusal } from '#contract'
 import {
-  type Head,
   HEADER_CONNECTION,
   HEADER_CONTENT_LENGTH,
   HEADER_HOST,
@@ -12,11 +11,13 @@ import {
   HEADER_KEEP_ALIVE,
   HEADER_OTHER,
   HEADER_PROXY_CONNECTION,
+  HEADER_REPEATED,
   HEADER_TE,
   HEADER_TRANSFER_ENCODING,
   HEADER_UPGRADE,
   HEADER_WEIR,
   HEADER_XFCC,
+  type Head,
 } from '#http'
 
 /** What a Connection header may not take away (what policy, tracing and identity rest on). */
@@ -63,6 +64,7 @@ function isHopByHop(id: number): boolean {
     case HEADER_UPGRADE:
     case HEADER_HTTP2_SETTINGS:
     case HEADER_TRANSFER_ENCODING:
+    case HEADER_REPEATED:
       return true
     default:
       return false
@@ -119,7 +121,14 @@ function passes(
 }
 
 /** What a route's filters may not touch: framing, hop-by-hop fields, identity. */
-const UNEDITABLE = new Set(['connection', 'content-length', 'transfer-encoding', 'upgrade', 'te', 'x-forwarded-client-cert'])
+const UNEDITABLE = new Set([
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'upgrade',
+  'te',
+  'x-forwarded-client-cert',
+])
 
 function copyEdited(
   head: Head,
@@ -208,7 +217,9 @@ export interface ResponseRendering {
 export function renderResponse(head: Head, rendering: ResponseRendering): string {
   const reframed = rendering.framing === 'chunked' || rendering.framing === 'close'
   let out = `HTTP/1.1 ${head.status}${head.reason === '' ? ' ' : head.reason}\r\n`
-  out += copyHeaders(head, false, reframed && head.contentLength >= 0, undefined, rendering.edits)
+  // Without a body by definition, a length says nothing (RFC 9110 section 8.6) and could mislead.
+  const lengthless = head.status < 200 || head.status === 204
+  out += copyHeaders(head, false, (reframed || lengthless) && head.contentLength >= 0, undefined, rendering.edits)
   if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
     out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`

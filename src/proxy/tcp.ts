@@ -263,19 +263,6 @@ export class TcpListener {
   }
 }
 
-/** Listens on an address of this process's own namespace (benchmarks and tests). */
-export function listenTcp(address: string, port: number, backlog: number, accept: (handle: object) => void): () => void {
-  const handle = new TCP(constants.SERVER)
-  const bound = address.includes(':') ? handle.bind6(address, port, 0) : handle.bind(address, port)
-  if (bound !== 0) throw new Error(`Cannot bind ${address}:${port}: error ${bound}`)
-  handle.onconnection = (status, client) => {
-    if (status === 0 && client !== undefined) accept(client)
-  }
-  const listening = handle.listen(backlog)
-  if (listening !== 0) throw new Error(`Cannot listen on ${address}:${port}: error ${listening}`)
-  return () => handle.close()
-}
-
 /**
  * Connects a socket made by the broker. `localAddress` binds it first (transparent sockets).
  * `done` gets 0 or a negative libuv error, never synchronously on success.
@@ -299,7 +286,9 @@ export function connectTcp(
     } else done(0, handle)
   }
   if (error === 0) {
-    error = six ? handle.connect6(request, target.address, target.port) : handle.connect(request, target.address, target.port)
+    error = six
+      ? handle.connect6(request, target.address, target.port)
+      : handle.connect(request, target.address, target.port)
   }
   if (error !== 0) {
     handle.close()

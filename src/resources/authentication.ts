@@ -5,7 +5,7 @@
 import { checkDuration } from './duration.ts'
 import { checkHeaderName } from './names.ts'
 import { checkTarget, selectorSchema, targetFields } from './policy-target.ts'
-import { boolean, list, map, object, oneOf, optional, refine, string, withDefault, type Output } from './schema.ts'
+import { boolean, list, map, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const mtls = object('strict', { mode: withDefault(oneOf('UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT'), 'UNSET') })
 
@@ -15,11 +15,16 @@ function checkPortKey(key: string): string | undefined {
 }
 
 const peerSpec = refine(
-  object('strict', { selector: optional(selectorSchema), mtls: optional(mtls), portLevelMtls: optional(map(mtls, checkPortKey)) }),
+  object('strict', {
+    selector: optional(selectorSchema),
+    mtls: optional(mtls),
+    portLevelMtls: optional(map(mtls, checkPortKey)),
+  }),
   ({ selector, portLevelMtls }, field, issues) => {
     if (portLevelMtls === undefined) return
     const at = `${field}.portLevelMtls`
-    if (Object.keys(portLevelMtls).length === 0) issues.push({ field: at, message: 'is empty: fill it or remove the field' })
+    if (Object.keys(portLevelMtls).length === 0)
+      issues.push({ field: at, message: 'is empty: fill it or remove the field' })
     if (Object.keys(selector?.matchLabels ?? {}).length > 0) return
     issues.push({ field: at, message: 'needs a selector with labels: ports can only be set for chosen workloads' })
   },
@@ -50,11 +55,15 @@ const jwtRule = refine(
         }
       }),
     ),
-    fromHeaders: optional(list(object('strict', { name: string(checkHeaderName), prefix: optional(string()) }), { min: 1 })),
+    fromHeaders: optional(
+      list(object('strict', { name: string(checkHeaderName), prefix: optional(string()) }), { min: 1 }),
+    ),
     fromParams: optional(list(nonEmpty, { min: 1 })),
     fromCookies: optional(list(nonEmpty, { min: 1 })),
     outputPayloadToHeader: optional(string(checkHeaderName)),
-    outputClaimToHeaders: optional(list(object('strict', { header: string(checkHeaderName), claim: nonEmpty }), { min: 1 })),
+    outputClaimToHeaders: optional(
+      list(object('strict', { header: string(checkHeaderName), claim: nonEmpty }), { min: 1 }),
+    ),
     spaceDelimitedClaims: optional(list(nonEmpty, { min: 1, max: 64 })),
     forwardOriginalToken: optional(boolean()),
     timeout: optional(string(checkDuration)),
@@ -67,7 +76,10 @@ const jwtRule = refine(
   },
 )
 
-const requestSpec = refine(object('strict', { ...targetFields, jwtRules: withDefault(list(jwtRule, { max: 4096 }), []) }), checkTarget)
+const requestSpec = refine(
+  object('strict', { ...targetFields, jwtRules: withDefault(list(jwtRule, { max: 4096 }), []) }),
+  checkTarget,
+)
 
 export const requestAuthenticationBody = object('strict', { spec: withDefault(requestSpec, { jwtRules: [] }) })
 

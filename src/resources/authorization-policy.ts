@@ -2,7 +2,7 @@
  * AuthorizationPolicy (weir.dev/v1alpha1, security.istio.io/v1 and v1beta1), strict, with Istio's own rules
  * of what is a mistake. Bias: whatever could be read in two ways is refused, for a refused policy fails closed.
  */
-import { checkTarget, targetFields } from './policy-target.ts'
+
 import {
   checkIpBlock,
   checkMethod,
@@ -13,7 +13,20 @@ import {
   checkWildcard,
   conditionCheck,
 } from './policy-patterns.ts'
-import { FAILED, list, object, oneOf, optional, refine, string, withDefault, type Check, type Issue, type Output } from './schema.ts'
+import { checkTarget, targetFields } from './policy-target.ts'
+import {
+  type Check,
+  FAILED,
+  type Issue,
+  list,
+  type Output,
+  object,
+  oneOf,
+  optional,
+  refine,
+  string,
+  withDefault,
+} from './schema.ts'
 
 function values(check: Check<string>) {
   return optional(list(string(check), { min: 1 }))

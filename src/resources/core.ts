@@ -8,6 +8,7 @@ import {
   integer,
   list,
   map,
+  type Output,
   object,
   oneOf,
   optional,
@@ -15,11 +16,12 @@ import {
   string,
   stringOrInteger,
   withDefault,
-  type Output,
 } from './schema.ts'
 
 const ipText = string((text) =>
-  text === '' || canonicalAddress(text) !== undefined ? undefined : `expected an IP address, got ${JSON.stringify(text)}`,
+  text === '' || canonicalAddress(text) !== undefined
+    ? undefined
+    : `expected an IP address, got ${JSON.stringify(text)}`,
 )
 const clusterIpText = string((text) =>
   text === '' || text === 'None' || canonicalAddress(text) !== undefined
@@ -43,10 +45,7 @@ const container = object('lenient', {
   name: optional(string()),
   /** `Always` on an init container makes it run beside the others. */
   restartPolicy: optional(string()),
-  ports: withDefault(
-    list(object('lenient', { name: optional(string()), containerPort: port(), protocol })),
-    [],
-  ),
+  ports: withDefault(list(object('lenient', { name: optional(string()), containerPort: port(), protocol })), []),
 })
 
 export const podBody = object('lenient', {
@@ -98,7 +97,11 @@ export const endpointSliceBody = object('lenient', {
       object('lenient', {
         addresses: list(string(), { min: 1 }),
         conditions: withDefault(
-          object('lenient', { ready: optional(boolean()), serving: optional(boolean()), terminating: optional(boolean()) }),
+          object('lenient', {
+            ready: optional(boolean()),
+            serving: optional(boolean()),
+            terminating: optional(boolean()),
+          }),
           {},
         ),
         targetRef: optional(

@@ -5,8 +5,20 @@
 import { checkDuration, parseDurationMs } from './duration.ts'
 import { checkHostname, checkLabelName, checkSubdomain } from './names.ts'
 import { checkPrefixReplacement, filtersSchema } from './route-filter.ts'
-import { MATCH_ALL, routeMatchSchema, type RouteMatchSpec } from './route-match.ts'
-import { integer, list, mapped, object, oneOf, optional, port, refine, string, withDefault, type Output } from './schema.ts'
+import { MATCH_ALL, type RouteMatchSpec, routeMatchSchema } from './route-match.ts'
+import {
+  integer,
+  list,
+  mapped,
+  type Output,
+  object,
+  oneOf,
+  optional,
+  port,
+  refine,
+  string,
+  withDefault,
+} from './schema.ts'
 
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'
 /** Of all rules of a route together. */
@@ -94,7 +106,8 @@ const rules = refine(list(rule, { min: 1, max: 16 }), (value, field, issues) => 
     if (first === undefined) names.set(name, index)
     else issues.push({ field: `${field}[${index}].name`, message: `${name} is already the name of rules[${first}]` })
   }
-  if (matches > MAX_MATCHES) issues.push({ field, message: `have ${matches} matches together, at most ${MAX_MATCHES} are allowed` })
+  if (matches > MAX_MATCHES)
+    issues.push({ field, message: `have ${matches} matches together, at most ${MAX_MATCHES} are allowed` })
 })
 
 export const httpRouteBody = object('strict', {
@@ -108,8 +121,14 @@ export const httpRouteBody = object('strict', {
 
 export const referenceGrantBody = object('strict', {
   spec: object('strict', {
-    from: list(object('strict', { group: string(), kind: string(), namespace: string(checkLabelName) }), { min: 1, max: 16 }),
-    to: list(object('strict', { group: string(), kind: string(), name: optional(string(checkSubdomain)) }), { min: 1, max: 16 }),
+    from: list(object('strict', { group: string(), kind: string(), namespace: string(checkLabelName) }), {
+      min: 1,
+      max: 16,
+    }),
+    to: list(object('strict', { group: string(), kind: string(), name: optional(string(checkSubdomain)) }), {
+      min: 1,
+      max: 16,
+    }),
   }),
 })
 

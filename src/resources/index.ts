@@ -2,11 +2,10 @@
 export { canonicalAddress, canonicalCidr } from './address.ts'
 export type { AuthorizationRuleSpec, AuthorizationSourceSpec } from './authorization-policy.ts'
 export { parseDurationMs } from './duration.ts'
-export { isCoreGroup } from './http-route.ts'
 export type { BackendRefSpec, ParentRefSpec, RouteRuleBody } from './http-route.ts'
-export { describeObject } from './metadata.ts'
+export { isCoreGroup } from './http-route.ts'
 export type { Metadata, OwnerReference } from './metadata.ts'
-export { isInvalid, objectKey } from './objects.ts'
+export { describeObject } from './metadata.ts'
 export type {
   AuthorizationPolicyObject,
   EndpointSliceObject,
@@ -25,11 +24,12 @@ export type {
   ServiceObject,
   ValidObject,
 } from './objects.ts'
-export { parseObject } from './parse-object.ts'
+export { isInvalid, objectKey } from './objects.ts'
 export type { ParseOutcome } from './parse-object.ts'
-export { targetRefsOf } from './policy-target.ts'
+export { parseObject } from './parse-object.ts'
 export type { TargetRefSpec, TargetSpec } from './policy-target.ts'
-export { renderProblem } from './problem.ts'
+export { targetRefsOf } from './policy-target.ts'
 export type { Origin, Problem } from './problem.ts'
+export { renderProblem } from './problem.ts'
 export type { RouteFilterSpec } from './route-filter.ts'
 export type { RouteMatchSpec } from './route-match.ts'

@@ -1,6 +1,6 @@
 /** The part that all Kubernetes objects share, and how an object is named in texts. */
 import type { Origin } from './problem.ts'
-import { boolean, list, map, object, optional, string, withDefault, type Output } from './schema.ts'
+import { boolean, list, map, type Output, object, optional, string, withDefault } from './schema.ts'
 
 const ownerReference = object('lenient', {
   kind: string(),

@@ -25,7 +25,9 @@ export function checkHeaderValue(text: string): string | undefined {
 
 /** A Kubernetes namespace or Service name (RFC 1123 label). */
 export function checkLabelName(text: string): string | undefined {
-  return LABEL.test(text) ? undefined : `expected a name of lower-case letters, digits and -, got ${JSON.stringify(text)}`
+  return LABEL.test(text)
+    ? undefined
+    : `expected a name of lower-case letters, digits and -, got ${JSON.stringify(text)}`
 }
 
 /** RFC 1123 subdomain, up to 253 characters. */
@@ -54,12 +56,12 @@ export function checkRegularExpression(text: string): string | undefined {
     return `the regular expression has ${text.length} characters, at most ${MAX_PATTERN_CHARACTERS} are allowed`
   }
   try {
-    new RegExp(`^(?:${text})$`)
-    // Unbalanced parentheses can balance against the wrapping: the text must stand by itself, too.
+    // The text must stand by itself: unbalanced parentheses could balance against the wrapping.
     new RegExp(text)
+    new RegExp(`^(?:${text})$`)
     return undefined
   } catch (error) {
-    const reason = error instanceof Error ? error.message.replace(/^Invalid regular expression: /, '') : String(error)
-    return `the regular expression does not compile: ${reason}`
+    const reason = error instanceof Error ? error.message.slice(error.message.lastIndexOf(': ') + 2) : String(error)
+    return `the regular expression ${JSON.stringify(text)} does not compile: ${reason}`
   }
 }

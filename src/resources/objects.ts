@@ -1,6 +1,7 @@
 /** The Kubernetes objects that the mesh knows, parsed: a union on `kind`, and the invalid ones that still count. */
-import type { AuthorizationPolicyBody } from './authorization-policy.ts'
+
 import type { PeerAuthenticationBody, RequestAuthenticationBody } from './authentication.ts'
+import type { AuthorizationPolicyBody } from './authorization-policy.ts'
 import type { EndpointSliceBody, NodeBody, PodBody, ServiceBody } from './core.ts'
 import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
 import type { ObjectBase } from './metadata.ts'
@@ -16,7 +17,8 @@ export type HttpRouteObject = ObjectBase & HttpRouteBody & { readonly kind: 'HTT
 export type ReferenceGrantObject = ObjectBase & ReferenceGrantBody & { readonly kind: 'ReferenceGrant' }
 export type AuthorizationPolicyObject = ObjectBase & AuthorizationPolicyBody & { readonly kind: 'AuthorizationPolicy' }
 export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { readonly kind: 'PeerAuthentication' }
-export type RequestAuthenticationObject = ObjectBase & RequestAuthenticationBody & { readonly kind: 'RequestAuthentication' }
+export type RequestAuthenticationObject = ObjectBase &
+  RequestAuthenticationBody & { readonly kind: 'RequestAuthentication' }
 
 export type ValidObject =
   | NamespaceObject

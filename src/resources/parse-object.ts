@@ -2,16 +2,17 @@
  * One decoded YAML or JSON value → a typed object, or what is wrong with it. Kinds the mesh does not know are
  * not its business; a security policy or a route that does not validate becomes an object that refuses.
  */
-import { authorizationPolicyBody } from './authorization-policy.ts'
+
 import { peerAuthenticationBody, requestAuthenticationBody } from './authentication.ts'
+import { authorizationPolicyBody } from './authorization-policy.ts'
 import { endpointSliceBody, namespaceBody, nodeBody, podBody, serviceAccountBody, serviceBody } from './core.ts'
 import { httpRouteBody, parentRefsSchema, referenceGrantBody } from './http-route.ts'
-import { describeObject, metadataSchema, type Metadata } from './metadata.ts'
+import { describeObject, type Metadata, metadataSchema } from './metadata.ts'
 import { nearestName } from './nearest-name.ts'
 import type { InvalidPolicy, KubernetesObject, ValidObject } from './objects.ts'
-import { targetOnly, targetRefsOf, type TargetSpec } from './policy-target.ts'
+import { type TargetSpec, targetOnly, targetRefsOf } from './policy-target.ts'
 import type { Origin, Problem } from './problem.ts'
-import { FAILED, isRecord, typeName, type Issue, type Schema } from './schema.ts'
+import { FAILED, type Issue, isRecord, type Schema, typeName } from './schema.ts'
 
 export type ParseOutcome =
   /** Problems, if any, say why the object is an invalid one. */
@@ -53,7 +54,10 @@ const GROUPS: Readonly<Record<string, { readonly versions: readonly string[]; re
     versions: ['v1', 'v1beta1'],
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
   },
-  [OWN_GROUP]: { versions: ['v1alpha1'], kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'] },
+  [OWN_GROUP]: {
+    versions: ['v1alpha1'],
+    kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
+  },
 }
 const CLUSTER_SCOPED: ReadonlySet<Kind> = new Set(['Namespace', 'Node'])
 const TOP_FIELDS = ['apiVersion', 'kind', 'metadata', 'spec', 'status']
@@ -79,7 +83,8 @@ function recognise(
   const { kind, apiVersion } = { kind: value['kind'], apiVersion: value['apiVersion'] }
   const security = typeof kind === 'string' ? GROUPS[OWN_GROUP]?.kinds.find((known) => known === kind) : undefined
   if (typeof apiVersion !== 'string' || apiVersion === '') {
-    const message = apiVersion === undefined ? 'is missing' : `expected a string such as v1, got ${typeName(apiVersion)}`
+    const message =
+      apiVersion === undefined ? 'is missing' : `expected a string such as v1, got ${typeName(apiVersion)}`
     // A policy is recognised by its kind alone: it may not be lost by a mistake in the line above.
     if (security !== undefined) return { group: OWN_GROUP, kind: security, issue: { field: 'apiVersion', message } }
     return { outcome: unrecognisable(origin, 'apiVersion', message) }
@@ -144,7 +149,10 @@ function parseBody(
     // `body` was read by the schema of `kind`, so that the pair is a member of the union.
     return { kind: 'object', object: { ...base, ...body, kind } as ValidObject, problems: [] }
   }
-  const invalid = issues.slice(0, 1).map((one) => (one.field === '' ? one.message : `${one.field}: ${one.message}`)).join('')
+  const invalid = issues
+    .slice(0, 1)
+    .map((one) => (one.field === '' ? one.message : `${one.field}: ${one.message}`))
+    .join('')
   if (kind === 'AuthorizationPolicy' || kind === 'PeerAuthentication' || kind === 'RequestAuthentication') {
     const target = readTarget(value)
     const object: InvalidPolicy = { ...base, kind, invalid, ...(target === undefined ? {} : { target }) }
@@ -157,7 +165,12 @@ function parseBody(
 }
 
 /** The part below the shared one; for the strict kinds with a look at the fields beside `spec`. */
-function readBody(value: Readonly<Record<string, unknown>>, kind: Kind, group: string, issues: Issue[]): object | typeof FAILED {
+function readBody(
+  value: Readonly<Record<string, unknown>>,
+  kind: Kind,
+  group: string,
+  issues: Issue[],
+): object | typeof FAILED {
   const strict = group === OWN_GROUP || group === ISTIO_GROUP || group === GATEWAY_GROUP
   if (!strict) return BODY[kind].read(value, '', issues)
   for (const field of Object.keys(value)) {
@@ -174,7 +187,10 @@ function checkTargetNamespaces(body: object | typeof FAILED, metadata: Metadata,
   for (const [index, ref] of targetRefsOf(spec).entries()) {
     if (ref.namespace === undefined || ref.namespace === metadata.namespace) continue
     const field = spec.targetRef === undefined ? `spec.targetRefs[${index}].namespace` : 'spec.targetRef.namespace'
-    issues.push({ field, message: `a policy applies to its own namespace (${metadata.namespace}) only, got ${ref.namespace}` })
+    issues.push({
+      field,
+      message: `a policy applies to its own namespace (${metadata.namespace}) only, got ${ref.namespace}`,
+    })
   }
 }
 

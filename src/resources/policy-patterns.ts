@@ -38,7 +38,10 @@ export function checkPortText(text: string): string | undefined {
 
 /** A method as a token with at most one `*` at an end. */
 export function checkMethod(text: string): string | undefined {
-  return checkWildcard(text) ?? (/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(text) ? undefined : `expected a method, got ${JSON.stringify(text)}`)
+  return (
+    checkWildcard(text) ??
+    (/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(text) ? undefined : `expected a method, got ${JSON.stringify(text)}`)
+  )
 }
 
 /**
@@ -80,7 +83,11 @@ const ATTRIBUTES: Readonly<Record<string, (text: string) => string | undefined>>
   'destination.port': checkPortText,
   'connection.sni': checkWildcard,
 }
-export const CONDITION_KEYS: readonly string[] = [...Object.keys(ATTRIBUTES), 'request.headers[NAME]', 'request.auth.claims[NAME]']
+export const CONDITION_KEYS: readonly string[] = [
+  ...Object.keys(ATTRIBUTES),
+  'request.headers[NAME]',
+  'request.auth.claims[NAME]',
+]
 
 /** Attributes of older Istio versions, each with what took its place. */
 const REPLACED: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 /** What a policy applies to: a workload selector or target references, as Istio's security kinds have them. */
 import { checkLabelName, checkSubdomain } from './names.ts'
-import { list, map, object, optional, string, withDefault, type Issue, type Output } from './schema.ts'
+import { type Issue, list, map, type Output, object, optional, string, withDefault } from './schema.ts'
 
 function checkNoWildcard(text: string): string | undefined {
   return text.includes('*') ? 'a selector knows no wildcards: write the label as it is' : undefined
@@ -37,7 +37,8 @@ export interface TargetSpec {
 
 export function checkTarget(spec: TargetSpec, field: string, issues: Issue[]): void {
   const set = (['selector', 'targetRef', 'targetRefs'] as const).filter((name) => spec[name] !== undefined)
-  if (set.length > 1) issues.push({ field: `${field}.${set[1]}`, message: `cannot be combined with ${set[0]}: keep one of them` })
+  if (set.length > 1)
+    issues.push({ field: `${field}.${set[1]}`, message: `cannot be combined with ${set[0]}: keep one of them` })
 }
 
 /** Only the target, leniently, of a spec that does not validate; for what it must fail closed on. */

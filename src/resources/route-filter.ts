@@ -3,28 +3,36 @@ import { checkHeaderName, checkHeaderValue, checkPreciseHostname } from './names
 import { isPathText } from './route-match.ts'
 import {
   FAILED,
+  type Issue,
   list,
+  type Output,
   object,
   oneOf,
   optional,
   port,
   refine,
+  type Schema,
   string,
   withDefault,
-  type Issue,
-  type Output,
-  type Schema,
 } from './schema.ts'
 
 /** These frame the message or belong to one connection: a rule that edits them corrupts the stream. */
 const FRAMING_HEADERS: ReadonlySet<string> = new Set([
-  'connection', 'content-length', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+  'connection',
+  'content-length',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
 ])
 
 const editableName = string(checkHeaderName, (text) => {
   const name = text.toLowerCase()
   if (FRAMING_HEADERS.has(name)) return `${text} frames the message and cannot be edited`
-  if (name === 'x-forwarded-client-cert' || name.startsWith('x-weir-')) return `${text} belongs to the mesh and cannot be edited`
+  if (name === 'x-forwarded-client-cert' || name.startsWith('x-weir-'))
+    return `${text} belongs to the mesh and cannot be edited`
   return undefined
 })
 const headerEntry = object('strict', { name: editableName, value: string(checkHeaderValue) })
@@ -45,7 +53,11 @@ const headerModifier = refine(
     for (const [at, name] of named) {
       const first = seen.get(name.toLowerCase())
       if (first === undefined) seen.set(name.toLowerCase(), at)
-      else issues.push({ field: `${field}.${at}`, message: `${name} is already edited by ${first}: one action for each header` })
+      else
+        issues.push({
+          field: `${field}.${at}`,
+          message: `${name} is already edited by ${first}: one action for each header`,
+        })
     }
   },
 )
@@ -95,7 +107,12 @@ const FIELD_OF_TYPE = {
 } as const
 
 /** Filters of the API that the mesh does not carry out. One may not be skipped, so the route is refused. */
-const UNSUPPORTED = { RequestMirror: 'requestMirror', CORS: 'cors', ExternalAuth: 'externalAuth', ExtensionRef: 'extensionRef' }
+const UNSUPPORTED = {
+  RequestMirror: 'requestMirror',
+  CORS: 'cors',
+  ExternalAuth: 'externalAuth',
+  ExtensionRef: 'extensionRef',
+}
 const supportedList = `supported are ${Object.keys(FIELD_OF_TYPE).join(', ')}`
 
 const supported = oneOf('RequestHeaderModifier', 'ResponseHeaderModifier', 'RequestRedirect', 'URLRewrite')
@@ -133,7 +150,8 @@ const filter = refine(
 export const filtersSchema = refine(list(filter, { max: 16 }), (filters, field, issues) => {
   const seen = new Set<string>()
   for (const [index, { type }] of filters.entries()) {
-    if (seen.has(type)) issues.push({ field: `${field}[${index}].type`, message: `${type} is already used: once in a list` })
+    if (seen.has(type))
+      issues.push({ field: `${field}[${index}].type`, message: `${type} is already used: once in a list` })
     seen.add(type)
   }
   if (seen.has('RequestRedirect') && seen.has('URLRewrite')) {

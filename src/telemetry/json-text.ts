@@ -3,7 +3,6 @@
 /** Longest value that a log line shows; the rest is cut off, so that a 64 KiB path does not become a 64 KiB line. */
 export const MAX_LOGGED_CHARS = 4096
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
 const NEEDS_ESCAPE = /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/
 const NEEDS_MORE = /[\u007f-\u009f\u2028\u2029]/g
 

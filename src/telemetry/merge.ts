@@ -28,7 +28,11 @@ function addSeries(into: Merging, family: MetricFamily): Merging {
     const key = labelKey(labels)
     const known = into.series.get(key)
     if (known === undefined) into.series.set(key, { labels, values: Array.from(values) })
-    else values.forEach((value, index) => (known.values[index] = (known.values[index] ?? 0) + value))
+    else {
+      values.forEach((value, index) => {
+        known.values[index] = (known.values[index] ?? 0) + value
+      })
+    }
   }
   return into
 }

@@ -23,6 +23,8 @@ export interface TestPod {
 
 export interface TestNode extends Disposable {
   readonly pods: readonly TestPod[]
+  /** The pod of that index; there must be one. */
+  pod(index: number): TestPod
 }
 
 function ip(...args: string[]): string {
@@ -68,7 +70,12 @@ export function createTestNode(podCount: number): TestNode {
     dispose()
     throw thrown
   }
-  return { pods, [Symbol.dispose]: dispose }
+  const pod = (index: number) => {
+    const found = pods[index]
+    if (found === undefined) throw new Error(`The node has ${pods.length} pods, none of index ${index}`)
+    return found
+  }
+  return { pods, pod, [Symbol.dispose]: dispose }
 }
 
 /** Output of a program run inside the pod. */

@@ -210,7 +210,7 @@ export class Lab implements AsyncDisposable {
   #addresses(number: number): { readonly ipv4: string; readonly ipv6: string | undefined } {
     const seed = Number.parseInt(this.id, 16)
     const ipv4 = `10.${100 + ((seed >> 8) % 100)}.${seed & 255}.${number}`
-    const prefix = `fd57:${(seed >> 8).toString(16)}:${(seed & 255).toString(16)}`
+    const prefix = `fd57:${(seed >> 8).toString(16)}:${(256 + (seed & 255)).toString(16)}`
     return { ipv4, ipv6: this.#options.ipv6 === false ? undefined : `${prefix}::${number.toString(16)}` }
   }
 }

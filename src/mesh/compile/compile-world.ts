@@ -1,8 +1,8 @@
 /** Kubernetes objects → the world of the mesh: one pure pass, and everything that is wrong with them. */
-import { meshKey, type MeshObject } from '#contract'
+import { type MeshObject, meshKey } from '#contract'
 import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
-import { checkAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
+import { checkAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
 import { compileGrant, compileInvalidRoute, compileRoute } from './routes.ts'
 import { compileServices, groupSlices } from './services.ts'
@@ -26,7 +26,10 @@ export const ROOT_NAMESPACE_DEFAULT = 'weir-system'
 /** Gives equal worlds for equal objects, in whatever order they come. */
 export function compileWorld(objects: readonly KubernetesObject[], options: CompileOptions): CompiledWorld {
   const problems = new ProblemLog()
-  const policyOptions = { trustDomain: options.trustDomain, rootNamespace: options.rootNamespace ?? ROOT_NAMESPACE_DEFAULT }
+  const policyOptions = {
+    trustDomain: options.trustDomain,
+    rootNamespace: options.rootNamespace ?? ROOT_NAMESPACE_DEFAULT,
+  }
   const world = new Map<string, MeshObject>()
   const put = (object: MeshObject | undefined, group = ''): void => {
     if (object === undefined) return
@@ -52,11 +55,15 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
 
   for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
     if (isInvalid(object)) {
-      put(object.kind === 'HTTPRoute' ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions), object.group)
+      put(
+        object.kind === 'HTTPRoute' ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions),
+        object.group,
+      )
     } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
     else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
     else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
-    else if (object.kind === 'PeerAuthentication' || object.kind === 'RequestAuthentication') checkAuthentication(object, problems)
+    else if (object.kind === 'PeerAuthentication' || object.kind === 'RequestAuthentication')
+      checkAuthentication(object, problems)
   }
   return { objects: world, problems: problems.list() }
 }

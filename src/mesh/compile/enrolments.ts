@@ -4,7 +4,14 @@
  */
 import { isAbsolute, normalize } from 'node:path'
 import { ANNOTATION } from '#contract'
-import { canonicalCidr, type KubernetesObject, type PodObject, type Problem, type ValidObject, isInvalid } from '#resources'
+import {
+  canonicalCidr,
+  isInvalid,
+  type KubernetesObject,
+  type PodObject,
+  type Problem,
+  type ValidObject,
+} from '#resources'
 import { compareText, indexPods, isFinished, isOptedIn, meshWords, podName, serviceAccountOf } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
 
@@ -34,7 +41,10 @@ export function enrolments(objects: readonly KubernetesObject[], node: string): 
   const pods = valid.filter((object) => object.kind === 'Pod')
   const toldElsewhere = new ProblemLog()
   const index = indexPods(pods, toldElsewhere)
-  const words = meshWords(valid.filter((object) => object.kind === 'Namespace'), toldElsewhere)
+  const words = meshWords(
+    valid.filter((object) => object.kind === 'Namespace'),
+    toldElsewhere,
+  )
   const local = pods
     .filter((pod) => pod.spec.nodeName === node && !isFinished(pod) && isOptedIn(pod, words, toldElsewhere))
     .sort((a, b) => compareText(podName(a), podName(b)))
@@ -58,9 +68,27 @@ export function enrolments(objects: readonly KubernetesObject[], node: string): 
       ...(netns === undefined ? {} : { netns }),
       addresses: index.addresses.get(pod) ?? [],
       serviceAccount: serviceAccountOf(pod),
-      excludeOutboundPorts: readEntries(pod, ANNOTATION.excludeOutboundPorts, parsePort, 'a port from 1 to 65535', problems),
-      excludeInboundPorts: readEntries(pod, ANNOTATION.excludeInboundPorts, parsePort, 'a port from 1 to 65535', problems),
-      excludeOutboundCidrs: readEntries(pod, ANNOTATION.excludeOutboundCidrs, canonicalCidr, 'a CIDR block such as 10.0.0.0/8', problems),
+      excludeOutboundPorts: readEntries(
+        pod,
+        ANNOTATION.excludeOutboundPorts,
+        parsePort,
+        'a port from 1 to 65535',
+        problems,
+      ),
+      excludeInboundPorts: readEntries(
+        pod,
+        ANNOTATION.excludeInboundPorts,
+        parsePort,
+        'a port from 1 to 65535',
+        problems,
+      ),
+      excludeOutboundCidrs: readEntries(
+        pod,
+        ANNOTATION.excludeOutboundCidrs,
+        canonicalCidr,
+        'a CIDR block such as 10.0.0.0/8',
+        problems,
+      ),
     })
   }
   return { enrolments: found, problems: problems.list() }

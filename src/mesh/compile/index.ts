@@ -1,7 +1,8 @@
 /** Kubernetes objects → the world of the mesh, the deltas between worlds, and the pods a node enrols. */
-export { compileWorld, ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
+
 export type { CompiledWorld, CompileOptions, WorldObjects } from './compile-world.ts'
-export { diffWorld } from './diff-world.ts'
+export { compileWorld, ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
 export type { WorldDelta } from './diff-world.ts'
-export { enrolments } from './enrolments.ts'
+export { diffWorld } from './diff-world.ts'
 export type { Enrolment, Enrolments } from './enrolments.ts'
+export { enrolments } from './enrolments.ts'

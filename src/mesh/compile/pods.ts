@@ -95,7 +95,11 @@ export function meshWords(namespaces: readonly NamespaceObject[], problems: Prob
       continue
     }
     const field = `metadata.${label === undefined ? 'annotations' : 'labels'}[${ANNOTATION.mesh}]`
-    problems.add(namespace, field, `expected enabled or disabled, got ${JSON.stringify(text)}; the namespace is not opted in`)
+    problems.add(
+      namespace,
+      field,
+      `expected enabled or disabled, got ${JSON.stringify(text)}; the namespace is not opted in`,
+    )
   }
   return words
 }
@@ -151,7 +155,8 @@ function ownerOf(pod: PodObject): string {
   const owner = owners.find(({ controller }) => controller === true) ?? owners[0]
   if (owner === undefined) return pod.metadata.name
   const hash = pod.metadata.labels['pod-template-hash']
-  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`)) return owner.name.slice(0, -hash.length - 1)
+  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`))
+    return owner.name.slice(0, -hash.length - 1)
   if (owner.kind === 'Job') return owner.name.replace(/(?<=.)-\d{8,10}$/, '')
   return owner.name
 }

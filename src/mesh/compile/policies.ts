@@ -4,16 +4,16 @@
  */
 import type { AuthorizationCondition, AuthorizationPolicy, AuthorizationRule, AuthorizationSource } from '#contract'
 import {
-  canonicalCidr,
-  isCoreGroup,
-  targetRefsOf,
   type AuthorizationPolicyObject,
   type AuthorizationRuleSpec,
   type AuthorizationSourceSpec,
+  canonicalCidr,
   type InvalidPolicy,
+  isCoreGroup,
   type PeerAuthenticationObject,
   type RequestAuthenticationObject,
   type TargetSpec,
+  targetRefsOf,
 } from '#resources'
 import type { ProblemLog } from './problem-log.ts'
 
@@ -67,16 +67,25 @@ export function compileInvalidPolicy(policy: InvalidPolicy, options: PolicyOptio
 }
 
 /** Says what of an authentication policy is not carried out, and what does the same. */
-export function checkAuthentication(policy: PeerAuthenticationObject | RequestAuthenticationObject, problems: ProblemLog): void {
+export function checkAuthentication(
+  policy: PeerAuthenticationObject | RequestAuthenticationObject,
+  problems: ProblemLog,
+): void {
   if (policy.kind === 'RequestAuthentication') {
     if (policy.spec.jwtRules.length === 0) return
-    problems.add(policy, 'spec.jwtRules', 'tokens are not verified by this version: no request has a request principal or claims')
+    problems.add(
+      policy,
+      'spec.jwtRules',
+      'tokens are not verified by this version: no request has a request principal or claims',
+    )
     return
   }
   const { mtls, portLevelMtls = {} } = policy.spec
   const strict = [
     ...(mtls?.mode === 'STRICT' ? ['spec.mtls.mode'] : []),
-    ...Object.keys(portLevelMtls).filter((port) => portLevelMtls[port]?.mode === 'STRICT').map((port) => `spec.portLevelMtls[${port}].mode`),
+    ...Object.keys(portLevelMtls)
+      .filter((port) => portLevelMtls[port]?.mode === 'STRICT')
+      .map((port) => `spec.portLevelMtls[${port}].mode`),
   ]
   for (const field of strict) {
     const remedy = 'deny callers without an identity by an AuthorizationPolicy (DENY, source.notPrincipals: ["*"])'
@@ -106,7 +115,8 @@ function compileRule(rule: AuthorizationRuleSpec, options: PolicyOptions): Autho
 function compileSource(source: AuthorizationSourceSpec, { trustDomain }: PolicyOptions): AuthorizationSource {
   const out: Record<string, readonly string[]> = {}
   for (const [name, values] of Object.entries(source)) {
-    if (name === 'principals' || name === 'notPrincipals') out[name] = values.map((text) => localPrincipal(text, trustDomain))
+    if (name === 'principals' || name === 'notPrincipals')
+      out[name] = values.map((text) => localPrincipal(text, trustDomain))
     else if (/ipblocks$/i.test(name)) out[name] = values.map((text) => canonicalCidr(text) ?? text)
     else out[name] = values
   }

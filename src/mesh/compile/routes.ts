@@ -1,12 +1,22 @@
 /** HTTPRoutes with Service parents and ReferenceGrants → what routing evaluates, all defaults filled in. */
-import type { HeaderEdit, HttpRoute, PathRewrite, ReferenceGrant, RouteBackend, RouteFilter, RouteMatch, RouteParent, RouteRule } from '#contract'
+import type {
+  HeaderEdit,
+  HttpRoute,
+  PathRewrite,
+  ReferenceGrant,
+  RouteBackend,
+  RouteFilter,
+  RouteMatch,
+  RouteParent,
+  RouteRule,
+} from '#contract'
 import {
-  isCoreGroup,
-  parseDurationMs,
   type BackendRefSpec,
   type HttpRouteObject,
   type InvalidRoute,
+  isCoreGroup,
   type ParentRefSpec,
+  parseDurationMs,
   type ReferenceGrantObject,
   type RouteFilterSpec,
   type RouteMatchSpec,
@@ -43,7 +53,9 @@ export function compileInvalidRoute(route: InvalidRoute): HttpRoute | undefined 
     createdAt: route.metadata.creationTimestamp ?? '',
     parents,
     hostnames: [],
-    rules: [{ matches: [{ path: { type: 'PathPrefix', value: '/' }, headers: [], query: [] }], filters: [], backends: [] }],
+    rules: [
+      { matches: [{ path: { type: 'PathPrefix', value: '/' }, headers: [], query: [] }], filters: [], backends: [] },
+    ],
     invalid: route.invalid,
   }
 }
@@ -65,7 +77,9 @@ function compileRule(rule: RouteRuleBody, index: number, route: HttpRouteObject,
     ...(rule.name === undefined ? {} : { name: rule.name }),
     matches: rule.matches.map(compileMatch),
     filters: rule.filters.map(compileFilter),
-    backends: rule.backendRefs.map((ref, at) => compileBackend(ref, `spec.rules[${index}].backendRefs[${at}]`, route, problems)),
+    backends: rule.backendRefs.map((ref, at) =>
+      compileBackend(ref, `spec.rules[${index}].backendRefs[${at}]`, route, problems),
+    ),
     ...(request === undefined ? {} : { requestTimeoutMs: request }),
     ...(backendRequest === undefined ? {} : { backendRequestTimeoutMs: backendRequest }),
   }
@@ -103,7 +117,11 @@ function compileFilter(filter: RouteFilterSpec): RouteFilter {
     case 'URLRewrite': {
       const { hostname, path } = filter.urlRewrite ?? {}
       const rewrite = compilePath(path)
-      return { type: filter.type, ...(hostname === undefined ? {} : { hostname }), ...(rewrite === undefined ? {} : { path: rewrite }) }
+      return {
+        type: filter.type,
+        ...(hostname === undefined ? {} : { hostname }),
+        ...(rewrite === undefined ? {} : { path: rewrite }),
+      }
     }
     case 'RequestRedirect': {
       const { scheme, hostname, port, path, statusCode = 302 } = filter.requestRedirect ?? {}
@@ -126,10 +144,18 @@ function compileEdit(modifier: RouteFilterSpec['requestHeaderModifier']): Header
 
 function compilePath(path: NonNullable<RouteFilterSpec['urlRewrite']>['path']): PathRewrite | undefined {
   if (path === undefined) return undefined
-  return { type: path.type, value: (path.type === 'ReplaceFullPath' ? path.replaceFullPath : path.replacePrefixMatch) ?? '' }
+  return {
+    type: path.type,
+    value: (path.type === 'ReplaceFullPath' ? path.replaceFullPath : path.replacePrefixMatch) ?? '',
+  }
 }
 
-function compileBackend(ref: BackendRefSpec, field: string, route: HttpRouteObject, problems: ProblemLog): RouteBackend {
+function compileBackend(
+  ref: BackendRefSpec,
+  field: string,
+  route: HttpRouteObject,
+  problems: ProblemLog,
+): RouteBackend {
   const wrong =
     !isCoreGroup(ref.group) || ref.kind !== 'Service'
       ? `${ref.group === '' ? '' : `${ref.group}/`}${ref.kind} ${ref.name} is no backend: only Services are`

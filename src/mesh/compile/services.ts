@@ -4,7 +4,7 @@
  */
 import type { AppProtocol, Endpoint, MeshService, ServicePort } from '#contract'
 import { canonicalAddress, type EndpointSliceObject, type PodObject, type ServiceObject } from '#resources'
-import { compareText, isFinished, isReady, isTerminating, podName, statusAddresses, type PodIndex } from './pods.ts'
+import { compareText, isFinished, isReady, isTerminating, type PodIndex, podName, statusAddresses } from './pods.ts'
 import type { ProblemLog } from './problem-log.ts'
 
 type PortSpec = ServiceObject['spec']['ports'][number]
@@ -18,7 +18,9 @@ export interface ServiceContext {
   readonly problems: ProblemLog
 }
 
-export function groupSlices(slices: readonly EndpointSliceObject[]): ReadonlyMap<string, readonly EndpointSliceObject[]> {
+export function groupSlices(
+  slices: readonly EndpointSliceObject[],
+): ReadonlyMap<string, readonly EndpointSliceObject[]> {
   const groups = new Map<string, EndpointSliceObject[]>()
   for (const slice of slices) {
     const service = slice.metadata.labels['kubernetes.io/service-name']

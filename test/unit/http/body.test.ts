@@ -6,7 +6,9 @@ function read(mode: 'length' | 'chunked' | 'close', length: number, wire: string
   const body = new BodyReader(1024, 8)
   body.begin(mode, length)
   let data = ''
-  const sink = { bodyData: (bytes: Buffer, start: number, end: number) => (data += bytes.toString('latin1', start, end)) }
+  const sink = {
+    bodyData: (bytes: Buffer, start: number, end: number) => (data += bytes.toString('latin1', start, end)),
+  }
   const bytes = Buffer.from(wire, 'latin1')
   let consumed = 0
   for (let at = 0; at < bytes.length && !body.done && body.problem === ''; at += size) {

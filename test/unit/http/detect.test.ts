@@ -19,7 +19,16 @@ t.test('the HTTP/2 preface is told from a method named PRI', async (t) => {
 })
 
 t.test('other protocols are told apart at once', async (t) => {
-  for (const text of ['SSH-2.0-x\r\n', '\x16\x03\x01', '\0\0\0', 'EHLO mail\r\n', 'SET a b\r\n', '*1\r\n$4\r\n', 'PING\r\n', '{"a":1}']) {
+  for (const text of [
+    'SSH-2.0-x\r\n',
+    '\x16\x03\x01',
+    '\0\0\0',
+    'EHLO mail\r\n',
+    'SET a b\r\n',
+    '*1\r\n$4\r\n',
+    'PING\r\n',
+    '{"a":1}',
+  ]) {
     t.equal(of(text), 'other', JSON.stringify(text))
   }
   t.equal(of('EHLO ma'), 'more', 'a first line is decided at its end')

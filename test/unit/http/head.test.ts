@@ -42,7 +42,7 @@ t.test('what two servers might read differently is refused', async (t) => {
     'an empty Content-Length': `POST / HTTP/1.1\r\nContent-Length:${REST}`,
     'a huge Content-Length': `POST / HTTP/1.1\r\nContent-Length: 99999999999999999999${REST}`,
     'identity coding': `POST / HTTP/1.1\r\nTransfer-Encoding: identity${REST}`,
-    'xchunked': `POST / HTTP/1.1\r\nTransfer-Encoding: xchunked${REST}`,
+    xchunked: `POST / HTTP/1.1\r\nTransfer-Encoding: xchunked${REST}`,
     'chunked twice': `POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked${REST}`,
     'two TE lines': `POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked${REST}`,
     'gzip, chunked': `POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked${REST}`,
@@ -66,7 +66,7 @@ t.test('what two servers might read differently is refused', async (t) => {
     'space in the target': `GET /a b HTTP/1.1${REST}`,
     'tab as separator': `GET\t/ HTTP/1.1${REST}`,
     'two spaces': `GET  / HTTP/1.1${REST}`,
-    'fragment': `GET /a#b HTTP/1.1${REST}`,
+    fragment: `GET /a#b HTTP/1.1${REST}`,
     'no version': 'GET /\r\nHost: web\r\n\r\n',
     'HTTP/2.0': `GET / HTTP/2.0${REST}`,
     'HTTP/1.2': `GET / HTTP/1.2${REST}`,
@@ -93,12 +93,17 @@ t.test('what two servers might read differently is refused', async (t) => {
 t.test('bounds hold', async (t) => {
   t.equal(parse(`GET /${'a'.repeat(2000)} HTTP/1.1${REST}`, { bytes: 1024, headers: 8 }).head.tooLarge, true)
   t.equal(parse(`GET / HTTP/1.1\r\nX: ${'a'.repeat(2000)}`, { bytes: 1024, headers: 8 }).head.tooLarge, true)
-  t.equal(parse(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(9)}${REST.slice(2)}`, { bytes: 1024, headers: 8 }).head.tooLarge, true)
+  t.equal(
+    parse(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(9)}${REST.slice(2)}`, { bytes: 1024, headers: 8 }).head.tooLarge,
+    true,
+  )
   t.equal(parse(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(100)}${REST.slice(2)}`).result, PARSE_DONE)
 })
 
 t.test('connection options are understood', async (t) => {
-  const { head } = parse(`GET / HTTP/1.1\r\nConnection: Upgrade, X-Drop\r\nConnection: close\r\nUpgrade: websocket${REST}`)
+  const { head } = parse(
+    `GET / HTTP/1.1\r\nConnection: Upgrade, X-Drop\r\nConnection: close\r\nUpgrade: websocket${REST}`,
+  )
   t.equal(head.connectionUpgrade, true)
   t.equal(head.connectionClose, true)
   t.equal(head.connectionNamesOthers, true)

@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { isIPv6 } from 'node:net'
+import fc from 'fast-check'
 import t from 'tap'
 import { canonicalAddress, canonicalCidr } from '#resources'
 
@@ -29,7 +29,12 @@ t.test('Every IPv6 address has one text, which reads back as itself', (t) => {
     fc.property(fc.array(fc.integer({ min: 0, max: 0xffff }), { minLength: 8, maxLength: 8 }), (groups) => {
       const full = groups.map((group) => group.toString(16).toUpperCase().padStart(4, '0')).join(':')
       const text = canonicalAddress(full)
-      return text !== undefined && (isIPv6(text) || !text.includes(':')) && canonicalAddress(text) === text && (!text.includes(':') || new URL(`http://[${full}]/`).hostname === `[${text}]`)
+      return (
+        text !== undefined &&
+        (isIPv6(text) || !text.includes(':')) &&
+        canonicalAddress(text) === text &&
+        (!text.includes(':') || new URL(`http://[${full}]/`).hostname === `[${text}]`)
+      )
     }),
     { numRuns: 300 },
   )

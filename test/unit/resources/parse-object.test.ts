@@ -2,8 +2,10 @@ import t from 'tap'
 import { objectKey, parseObject, renderProblem } from '#resources'
 import { objectOf, outcomeOf, problemsOf } from './samples.ts'
 
-t.test('What kubectl prints of a pod, a Service and an EndpointSlice is accepted, unknown fields and nulls included', (t) => {
-  const pod = objectOf(`
+t.test(
+  'What kubectl prints of a pod, a Service and an EndpointSlice is accepted, unknown fields and nulls included',
+  (t) => {
+    const pod = objectOf(`
 apiVersion: v1
 kind: Pod
 metadata:
@@ -25,10 +27,14 @@ status:
   podIPs: [{ ip: 10.0.0.1 }, { ip: "FD00::1" }]
   conditions: [{ type: Ready, status: "True", lastProbeTime: null }]
 `)
-  t.match(pod, { kind: 'Pod', metadata: { uid: '0c2d', ownerReferences: [{ kind: 'ReplicaSet' }] }, spec: { hostNetwork: false } })
-  t.notOk('creationTimestamp' in pod.metadata, 'a null is an absent field')
-  t.equal(objectKey(pod), '/Pod:shop/web-7d9f-x')
-  const service = objectOf(`
+    t.match(pod, {
+      kind: 'Pod',
+      metadata: { uid: '0c2d', ownerReferences: [{ kind: 'ReplicaSet' }] },
+      spec: { hostNetwork: false },
+    })
+    t.notOk('creationTimestamp' in pod.metadata, 'a null is an absent field')
+    t.equal(objectKey(pod), '/Pod:shop/web-7d9f-x')
+    const service = objectOf(`
 apiVersion: v1
 kind: Service
 metadata: { name: web, namespace: shop }
@@ -41,8 +47,8 @@ spec:
   selector: null
 status: { loadBalancer: {} }
 `)
-  t.match(service, { spec: { ports: [{ port: 80, targetPort: 'http' }], selector: {} } })
-  const slice = objectOf(`
+    t.match(service, { spec: { ports: [{ port: 80, targetPort: 'http' }], selector: {} } })
+    const slice = objectOf(`
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: { name: web-1, namespace: shop, generateName: web- }
@@ -50,12 +56,19 @@ addressType: IPv4
 endpoints: [{ addresses: [10.0.0.1], conditions: { ready: null, serving: true }, nodeName: a, zone: z, hints: { forZones: [{ name: z }] } }]
 ports: null
 `)
-  t.match(slice, { endpoints: [{ addresses: ['10.0.0.1'], conditions: { serving: true } }], ports: [] })
-  t.end()
-})
+    t.match(slice, { endpoints: [{ addresses: ['10.0.0.1'], conditions: { serving: true } }], ports: [] })
+    t.end()
+  },
+)
 
 t.test('Kinds that do not concern the mesh are ignored silently', (t) => {
-  for (const [apiVersion, kind] of [['v1', 'ConfigMap'], ['apps/v1', 'Deployment'], ['serving.knative.dev/v1', 'Service'], ['policy.linkerd.io/v1alpha1', 'AuthorizationPolicy'], ['gateway.networking.k8s.io/v1', 'Gateway']]) {
+  for (const [apiVersion, kind] of [
+    ['v1', 'ConfigMap'],
+    ['apps/v1', 'Deployment'],
+    ['serving.knative.dev/v1', 'Service'],
+    ['policy.linkerd.io/v1alpha1', 'AuthorizationPolicy'],
+    ['gateway.networking.k8s.io/v1', 'Gateway'],
+  ]) {
     t.strictSame(parseObject({ apiVersion, kind }), { kind: 'ignored' }, `${apiVersion} ${kind}`)
   }
   t.end()
@@ -91,26 +104,53 @@ t.test('What is no Kubernetes object is told apart from one that does not valida
 
 t.test('A rejected object names field, expectation and remedy', (t) => {
   const cases: [string, string][] = [
-    ['{ apiVersion: v1, kind: Pod, metadata: { name: a, annotations: { weir.dev/exclude-inbound-ports: 80 } } }', 'Pod default/a: metadata.annotations[weir.dev/exclude-inbound-ports]: expected a string, got number; put it in quotes'],
-    ['{ apiVersion: v1, kind: Pod, metadata: { name: a }, status: { podIP: 10.0.0 } }', 'Pod default/a: status.podIP: expected an IP address, got "10.0.0"'],
-    ['{ apiVersion: v1, kind: Service, metadata: { name: a }, spec: { ports: [{ port: http }] } }', 'Service default/a: spec.ports[0].port: expected a number, got string'],
-    ['{ apiVersion: v1, kind: Service, metadata: { name: a }, spec: { clusterIP: none } }', 'Service default/a: spec.clusterIP: expected an IP address or None, got "none"'],
+    [
+      '{ apiVersion: v1, kind: Pod, metadata: { name: a, annotations: { weir.dev/exclude-inbound-ports: 80 } } }',
+      'Pod default/a: metadata.annotations[weir.dev/exclude-inbound-ports]: expected a string, got number; put it in quotes',
+    ],
+    [
+      '{ apiVersion: v1, kind: Pod, metadata: { name: a }, status: { podIP: 10.0.0 } }',
+      'Pod default/a: status.podIP: expected an IP address, got "10.0.0"',
+    ],
+    [
+      '{ apiVersion: v1, kind: Service, metadata: { name: a }, spec: { ports: [{ port: http }] } }',
+      'Service default/a: spec.ports[0].port: expected a number, got string',
+    ],
+    [
+      '{ apiVersion: v1, kind: Service, metadata: { name: a }, spec: { clusterIP: none } }',
+      'Service default/a: spec.clusterIP: expected an IP address or None, got "none"',
+    ],
     ['{ apiVersion: v2, kind: Node, metadata: { name: a } }', 'Node a: apiVersion: v2 is not known for Node: use v1'],
-    ['{ apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: { name: a }, addressType: IPv4 }', 'EndpointSlice default/a: apiVersion: discovery.k8s.io/v1beta1 is not known for EndpointSlice: use discovery.k8s.io/v1'],
+    [
+      '{ apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: { name: a }, addressType: IPv4 }',
+      'EndpointSlice default/a: apiVersion: discovery.k8s.io/v1beta1 is not known for EndpointSlice: use discovery.k8s.io/v1',
+    ],
   ]
   for (const [text, line] of cases) t.strictSame(problemsOf(text), [line])
   t.end()
 })
 
 t.test('A key that JavaScript treats as special stays a plain label', (t) => {
-  const object = objectOf('{ apiVersion: v1, kind: Namespace, metadata: { name: a, labels: { __proto__: x, constructor: y } } }')
-  t.strictSame(Object.entries(object.metadata.labels), [['__proto__', 'x'], ['constructor', 'y']])
+  const object = objectOf(
+    '{ apiVersion: v1, kind: Namespace, metadata: { name: a, labels: { __proto__: x, constructor: y } } }',
+  )
+  t.strictSame(Object.entries(object.metadata.labels), [
+    ['__proto__', 'x'],
+    ['constructor', 'y'],
+  ])
   t.equal(Object.getPrototypeOf(object.metadata.labels), Object.prototype)
   t.end()
 })
 
 t.test('A problem is one line, whatever it quotes', (t) => {
-  const line = renderProblem({ file: 'a.yaml', document: 2, item: 3, object: 'Pod a/b', field: 'spec', message: 'got\n"x"' })
+  const line = renderProblem({
+    file: 'a.yaml',
+    document: 2,
+    item: 3,
+    object: 'Pod a/b',
+    field: 'spec',
+    message: 'got\n"x"',
+  })
   t.equal(line, 'a.yaml (document 2, item 3): Pod a/b: spec: got "x"')
   t.equal(renderProblem({ file: 'a.yaml', message: 'is empty' }), 'a.yaml: is empty')
   t.end()

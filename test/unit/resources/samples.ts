@@ -1,6 +1,7 @@
 /** Reads YAML as the sources do, for tests of what becomes of it. */
-import { parseObject, renderProblem, type KubernetesObject, type ParseOutcome } from '#resources'
+
 import { parse } from 'yaml'
+import { type KubernetesObject, type ParseOutcome, parseObject, renderProblem } from '#resources'
 
 export function outcomeOf(text: string): ParseOutcome {
   return parseObject(parse(text))

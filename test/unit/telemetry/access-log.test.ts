@@ -1,6 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, renameSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -156,7 +156,10 @@ t.test('lines reach the file, in order, once the log is disposed of', async (t) 
   }
   await log[Symbol.asyncDispose]()
   const lines = readFileSync(path, 'utf8').trimEnd().split('\n')
-  t.strictSame(lines.map((text) => JSON.parse(text).status), Array.from({ length: 1000 }, (_, i) => i))
+  t.strictSame(
+    lines.map((text) => JSON.parse(text).status),
+    Array.from({ length: 1000 }, (_, i) => i),
+  )
   t.equal(log.dropped, 0)
 })
 

@@ -74,7 +74,14 @@ t.test('a request on one node is reported by both sides, with the Istio label se
 t.test('outcomes are counted apart, each under its code and flag', async (t) => {
   const { cache, series } = setUp()
   const edge = cache.request(WEB_TO_REVIEWS)
-  const outcomes: [number, ResponseFlag][] = [[200, '-'], [403, 'RBAC'], [200, '-'], [503, 'UH'], [503, 'UF'], [403, '-']]
+  const outcomes: [number, ResponseFlag][] = [
+    [200, '-'],
+    [403, 'RBAC'],
+    [200, '-'],
+    [503, 'UH'],
+    [503, 'UF'],
+    [403, '-'],
+  ]
   for (const [status, flag] of outcomes) edge.record(status, flag, 1, 0, 0, REPORT_SOURCE)
   const counted = series('istio_requests_total').map(({ labels, values }) => [
     labels['response_code'],
@@ -97,7 +104,10 @@ t.test('an application that invents status codes cannot fill the table', async (
   const counted = series('istio_requests_total')
   t.equal(counted.length, 65)
   t.equal(counted.find(({ labels }) => labels['response_code'] === 'other')?.values[0], 900 - 64)
-  t.equal(counted.reduce((sum, { values }) => sum + (values[0] ?? 0), 0), 900)
+  t.equal(
+    counted.reduce((sum, { values }) => sum + (values[0] ?? 0), 0),
+    900,
+  )
 })
 
 t.test('equal descriptions share an edge, and a cache that started over loses no count', async (t) => {
@@ -111,7 +121,10 @@ t.test('equal descriptions share an edge, and a cache that started over loses no
   t.not(again, first)
   again.record(200, '-', 1, 0, 0, REPORT_SOURCE)
   const requests = metrics.snapshot().families.find(({ name }) => name === 'istio_requests_total')
-  t.strictSame(requests?.series.map(({ values }) => values), [[2]])
+  t.strictSame(
+    requests?.series.map(({ values }) => values),
+    [[2]],
+  )
 })
 
 t.test('a source without identity reads unknown throughout', async (t) => {
@@ -132,9 +145,18 @@ t.test('TCP connections are counted without a response code; the flag is known a
   edge.sent(100, REPORT_BOTH)
   edge.received(7, REPORT_SOURCE)
   edge.closed('RBAC', REPORT_BOTH)
-  t.strictSame(series('istio_tcp_connections_opened_total').map(({ values }) => values[0]), [1, 1])
-  t.strictSame(series('istio_tcp_sent_bytes_total').map(({ values }) => values[0]), [100, 100])
-  t.strictSame(series('istio_tcp_received_bytes_total').map(({ values }) => values[0]), [7, 0])
+  t.strictSame(
+    series('istio_tcp_connections_opened_total').map(({ values }) => values[0]),
+    [1, 1],
+  )
+  t.strictSame(
+    series('istio_tcp_sent_bytes_total').map(({ values }) => values[0]),
+    [100, 100],
+  )
+  t.strictSame(
+    series('istio_tcp_received_bytes_total').map(({ values }) => values[0]),
+    [7, 0],
+  )
   const [closed] = series('istio_tcp_connections_closed_total')
   t.equal(closed?.labels['response_flags'], 'RBAC')
   t.notOk('response_code' in (closed?.labels ?? {}))

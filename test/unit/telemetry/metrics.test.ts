@@ -1,5 +1,5 @@
 import t from 'tap'
-import { mergeFamilies, Metrics, renderPrometheus } from '#telemetry'
+import { Metrics, mergeFamilies, renderPrometheus } from '#telemetry'
 
 const GOLDEN = `# HELP shop_orders_total Orders, with a \\\\ and a\\nline break.
 # TYPE shop_orders_total counter
@@ -81,6 +81,9 @@ t.test('a family with other buckets is not added to the first one', async (t) =>
 
 t.test('values that are no number fall into the last bucket', async (t) => {
   const metrics = new Metrics()
-  metrics.histogram({ name: 'h', help: 'H.', labels: [], buckets: [1] }).handle({}).observe(Number.NaN)
+  metrics
+    .histogram({ name: 'h', help: 'H.', labels: [], buckets: [1] })
+    .handle({})
+    .observe(Number.NaN)
   t.match(renderPrometheus(metrics.snapshot().families), 'h_bucket{le="1"} 0\nh_bucket{le="+Inf"} 1\n')
 })

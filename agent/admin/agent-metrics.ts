@@ -10,7 +10,6 @@ export class AgentMetrics {
   readonly #enrolled: ValueHandle
   readonly #optedIn: ValueHandle
   readonly #worldVersion: ValueHandle
-  readonly #repairs: ValueHandle
   readonly #problems: ValueHandle
   readonly #ready: ValueHandle
   readonly #build: ValueFamily<'version' | 'node_version'>
@@ -28,7 +27,6 @@ export class AgentMetrics {
     this.#enrolled = gauge('weir_enrolled_pods', 'Pods of this node whose traffic is intercepted.', []).handle({})
     this.#optedIn = gauge('weir_opted_in_pods', 'Pods of this node that have opted in.', []).handle({})
     this.#worldVersion = gauge('weir_world_version', 'Version of the world that the agent holds.', []).handle({})
-    this.#repairs = counter('weir_repairs_total', 'Rules or listeners found missing and restored.', []).handle({})
     this.#problems = gauge('weir_problems', 'Problems that the agent reports now.', []).handle({})
     this.#ready = gauge('weir_ready', '1 once every opted-in pod of this node is enrolled.', []).handle({})
     this.#build = gauge('weir_build_info', 'Always 1; the version is in the labels.', ['version', 'node_version'])
@@ -44,7 +42,6 @@ export class AgentMetrics {
     this.#enrolled.value = status.enrolledPods
     this.#optedIn.value = status.optedInPods
     this.#worldVersion.value = status.worldVersion
-    this.#repairs.value = status.repairs
     this.#problems.value = status.problems
     this.#ready.value = status.ready ? 1 : 0
     this.#build.handle({ version: status.version, node_version: process.version }).value = 1

@@ -1,0 +1,202 @@
+/**
+ * What would become of a request: the same functions that decide for the proxies are asked about it, for every
+ * backend that it could reach. Nothing is sent.
+ */
+import type { Endpoint, HttpFacts, MeshService, ServicePort, Workload } from '#contract'
+import { REFUSAL } from '#contract'
+import type { Snapshot } from '#mesh'
+import type { Candidate, RouteDecision, RouteRequest } from '#routing'
+import { decideRoute, explainRoute, usableEndpoints } from '#routing'
+import type { Caller, EndpointExplanation } from './explain-policy.ts'
+import { explainEndpoint } from './explain-policy.ts'
+import type { ExplainQuery } from './explain-query.ts'
+import { forwardedFacts, requestFacts } from './explained-facts.ts'
+import type { Target } from './target.ts'
+import { resolveTarget } from './target.ts'
+
+export interface Explanation {
+  readonly from: string
+  readonly to: string
+  /** What the address is, in words. */
+  readonly destination: string
+  /** `namespace/name` of the HTTPRoute; empty when none applies. */
+  readonly route: string
+  readonly rule: string
+  readonly backends: readonly BackendExplanation[]
+  /** The whole of it in sentences. */
+  readonly steps: readonly string[]
+}
+
+export interface BackendExplanation {
+  /** `namespace/name:port`, or the pod; empty for a share that reaches no backend. */
+  readonly service: string
+  /** Share of the requests, 0 … 100. */
+  readonly percent: number
+  readonly outcome: 'forward' | 'redirect' | 'fail'
+  /** Of an answer that the mesh gives itself: its status, and the reason or location. */
+  readonly detail: string
+  readonly endpoints: readonly EndpointExplanation[]
+}
+
+/** The explanation, or one line saying that the client is not known. */
+export function explain(snapshot: Snapshot, trustDomain: string, query: ExplainQuery): Explanation | string {
+  const client = snapshot.workload(query.from)
+  if (client === undefined) return `Pod ${query.from} is not known to the mesh; weir pods lists those of this node`
+  const { to } = query
+  const port = to.port === '' ? (to.protocol === 'https:' ? 443 : 80) : Number(to.port)
+  const target = resolveTarget(snapshot, client, to.hostname, port)
+  const world: World = { snapshot, caller: { workload: client, trustDomain }, query, facts: requestFacts(query) }
+  const found = explainTarget(world, target)
+  return {
+    from: query.from,
+    to: `${query.method} ${to.href}`,
+    destination: target.words,
+    route: found.route,
+    rule: found.rule,
+    backends: found.backends,
+    steps: [
+      `${upperFirst(target.words)}.`,
+      ...clientSteps(client, world.facts),
+      ...found.steps,
+      ...found.backends.flatMap(backendSteps),
+    ],
+  }
+}
+
+interface World {
+  readonly snapshot: Snapshot
+  readonly caller: Caller
+  readonly query: ExplainQuery
+  readonly facts: HttpFacts | undefined
+}
+
+interface Found {
+  readonly route: string
+  readonly rule: string
+  readonly backends: readonly BackendExplanation[]
+  readonly steps: readonly string[]
+}
+
+const NOTHING: Found = { route: '', rule: '', backends: [], steps: [] }
+
+function explainTarget(world: World, target: Target): Found {
+  const { destination, address, port } = target
+  switch (destination.kind) {
+    case 'unknown':
+    case 'service-port-unknown':
+      return NOTHING
+    case 'workload': {
+      const { namespace, name } = destination.workload
+      const endpoint = { address: address ?? '', port, workload: `${namespace}/${name}` }
+      const explained = explainEndpoint(world.snapshot, world.caller, endpoint, true, world.facts)
+      const backend = forwarded(`${endpoint.workload}:${port}`, 100, [explained])
+      return { ...NOTHING, backends: [backend], steps: ['Calls to a pod’s own address are not routed.'] }
+    }
+    case 'service':
+      return explainService(world, destination.service, destination.port)
+  }
+}
+
+function explainService(world: World, service: MeshService, port: ServicePort): Found {
+  const { snapshot, caller, facts } = world
+  const opaque = port.protocol === 'tcp' || port.protocol === 'tls'
+  if (facts === undefined || opaque || !caller.workload.optedIn) {
+    const endpoints = service.endpoints[String(port.port)] ?? []
+    const judged = explainEndpoints(world, endpoints, opaque ? undefined : facts)
+    const backend = forwarded(`${service.namespace}/${service.name}:${port.port}`, 100, judged)
+    const why = opaque ? `Port ${port.port} is declared ${port.protocol}: HTTPRoutes do not apply.` : undefined
+    return { ...NOTHING, backends: [backend], steps: why === undefined ? [] : [why] }
+  }
+  const request: RouteRequest = { client: caller.workload, service, port }
+  let chosen: Candidate | undefined
+  const first = decideRoute(snapshot, request, facts, 0, {
+    considered(candidate, failed) {
+      if (failed === undefined) chosen = candidate
+    },
+  })
+  const shares = sharesOf(chosen)
+  const backends = shares.map(({ percent, random }) =>
+    explainShare(world, facts, decideRoute(snapshot, request, facts, random), percent),
+  )
+  const several = backends.length > 1
+  const steps = explainRoute(snapshot, request, facts, 0).map((step) =>
+    several ? step.replace(/^This request/, 'One of these requests') : step,
+  )
+  return { route: first.route ?? '', rule: first.rule ?? '', backends, steps }
+}
+
+/** For each weighted backend, a number in the middle of the range that chooses it. */
+function sharesOf(chosen: Candidate | undefined): readonly { readonly percent: number; readonly random: number }[] {
+  const rule = chosen?.rule
+  const weights = (rule?.backends ?? []).map(({ weight }) => weight).filter((weight) => weight > 0)
+  const redirects = rule?.filters.some(({ type }) => type === 'RequestRedirect') === true
+  if (weights.length === 0 || redirects || chosen?.problem !== undefined) return [{ percent: 100, random: 0 }]
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  let before = 0
+  return weights.map((weight) => {
+    const random = (before + weight / 2) / total
+    before += weight
+    return { percent: Number(((weight / total) * 100).toFixed(2)), random }
+  })
+}
+
+function explainShare(world: World, facts: HttpFacts, decision: RouteDecision, percent: number): BackendExplanation {
+  switch (decision.kind) {
+    case 'redirect': {
+      const detail = `${decision.status} with Location ${decision.location}`
+      return { service: '', percent, outcome: 'redirect', detail, endpoints: [] }
+    }
+    case 'fail': {
+      const detail = `${REFUSAL[decision.refusal].status}: ${decision.why}`
+      return { service: '', percent, outcome: 'fail', detail, endpoints: [] }
+    }
+    case 'forward': {
+      const arriving = forwardedFacts(facts, world.query, decision)
+      const name = `${decision.service.namespace}/${decision.service.name}:${decision.port}`
+      return forwarded(name, percent, explainEndpoints(world, decision.endpoints, arriving))
+    }
+  }
+}
+
+function forwarded(service: string, percent: number, endpoints: readonly EndpointExplanation[]): BackendExplanation {
+  if (endpoints.some(({ usable }) => usable)) return { service, percent, outcome: 'forward', detail: '', endpoints }
+  const detail = `${REFUSAL.noEndpoint.status}: no endpoint is usable`
+  return { service, percent, outcome: 'fail', detail, endpoints }
+}
+
+function explainEndpoints(world: World, endpoints: readonly Endpoint[], facts: HttpFacts | undefined) {
+  const usable = new Set(usableEndpoints(endpoints))
+  const { snapshot, caller } = world
+  return endpoints.map((endpoint) => explainEndpoint(snapshot, caller, endpoint, usable.has(endpoint), facts))
+}
+
+function clientSteps(client: Workload, facts: HttpFacts | undefined): string[] {
+  const steps: string[] = []
+  if (!client.optedIn) {
+    steps.push('The client has not opted in: its traffic is not routed by the mesh and arrives without an identity.')
+  }
+  if (facts === undefined)
+    steps.push('It is not plain HTTP: it is carried as bytes, and policy judges the connection only.')
+  return steps
+}
+
+/** Endpoints of equal reasoning are told together. */
+function backendSteps(backend: BackendExplanation): string[] {
+  const groups = new Map<string, { readonly steps: readonly string[]; readonly names: string[] }>()
+  for (const { workload, address, port, steps } of backend.endpoints) {
+    const key = steps.join('\n')
+    const name = `${workload === '' ? address : workload}:${port}`
+    const known = groups.get(key)
+    if (known === undefined) groups.set(key, { steps, names: [name] })
+    else known.names.push(name)
+  }
+  const lines: string[] = []
+  for (const { steps, names } of groups.values()) {
+    lines.push(`Policy at ${names.join(', ')}:`, ...steps.map((step) => `  ${step}`))
+  }
+  return lines
+}
+
+function upperFirst(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1)
+}

@@ -1,0 +1,42 @@
+/** Runs the benchmark's cases and prints a table per case; `--json FILE` also writes the rows. */
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { oneHop } from './one-hop.ts'
+import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
+
+const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = { 'one-hop': oneHop }
+
+function positive(name: string, text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value > 0 && value <= 10_000) return value
+  console.error(`bench: --${name} takes a whole number from 1 to 10000, got ${text}`)
+  process.exit(64)
+}
+
+const { values } = parseArgs({
+  options: {
+    case: { type: 'string', multiple: true },
+    connections: { type: 'string', multiple: true },
+    seconds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
+    json: { type: 'string' },
+  },
+})
+const names = values.case ?? Object.keys(CASES)
+const options: BenchOptions = {
+  connections: (values.connections ?? ['1', '32', '128']).map((text) => positive('connections', text)),
+  seconds: positive('seconds', values.seconds),
+  rounds: positive('rounds', values.rounds),
+}
+const rows: BenchRow[] = []
+for (const name of names) {
+  const run = CASES[name]
+  if (run === undefined) {
+    console.error(`bench: unknown case ${name}: known are ${Object.keys(CASES).join(', ')}`)
+    process.exit(64)
+  }
+  const result = await run(options)
+  rows.push(...result)
+  console.log(`\n${name}\n${renderTable(result)}`)
+}
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ rows }, null, 2)}\n`)

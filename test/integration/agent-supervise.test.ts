@@ -1,0 +1,102 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { PROXY_LIMITS_DEFAULT } from '#contract'
+import { closeListeners, openListeners } from '../../agent/broker/listeners.ts'
+import { createLog } from '../../agent/log.ts'
+import { ProxyPool } from '../../agent/supervise/proxy-pool.ts'
+import { connectFromPod, createTestNode, readAll } from '../support/agent-pods.ts'
+
+interface FakeStatus {
+  readonly pid: number
+  readonly uid: number
+  readonly capabilities: readonly string[]
+  readonly received: readonly string[]
+  readonly sockets: readonly number[]
+}
+
+function createPool(count: number, compileCacheDir: string) {
+  const pool = new ProxyPool({
+    count,
+    mainPath: join(import.meta.dirname, '../support/fake-proxy.ts'),
+    uid: 1337,
+    compileCacheDir,
+    output: 'inherit',
+    world: { version: 3, objects: () => [] },
+    log: createLog('silent', 'n1'),
+    settings: (proxyId) => ({ proxyId, node: 'n1', trustDomain: 't', accessLog: 'off', limits: PROXY_LIMITS_DEFAULT }),
+  })
+  pool.start()
+  return {
+    pool,
+    async statuses(): Promise<readonly FakeStatus[]> {
+      return (await pool.status()).flatMap(({ lastStatus }) =>
+        lastStatus ? [lastStatus as unknown as FakeStatus] : [],
+      )
+    },
+    [Symbol.asyncDispose]: () => pool.stop(0),
+  }
+}
+
+async function until<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
+  for (let i = 0; i < 500; i++) {
+    const found = await probe()
+    if (found) return found
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error(`Never happened: ${what}`)
+}
+
+t.test(
+  'proxies have no privilege, get world before pods, sockets on demand, and are replaced when they die',
+  async (t) => {
+    using node = createTestNode(1)
+    const pod = node.pod(0)
+    const listeners = openListeners(pod.fd, [4, 6])
+    await using running = createPool(2, t.testdir())
+    const { pool } = running
+    pool.addPod({ uid: 'u1', workload: 'shop/web', netnsFd: pod.fd, listeners })
+    const before = await until('both proxies up', async () => {
+      const all = await running.statuses()
+      return all.length === 2 && all.every(({ sockets }) => sockets.length === 3) && all
+    })
+    for (const status of before) {
+      t.equal(status.uid, 1337)
+      t.same(status.capabilities, [])
+      t.same(status.received.slice(0, 3), ['settings', 'world', 'pod-add'])
+      t.equal(status.received.filter((type) => type === 'sockets-refused').length, 2, 'too many, and a pod unknown')
+    }
+    t.match(await readAll(await connectFromPod(pod, '::1', 15001)), 'outbound')
+
+    for (const { pid } of before) process.kill(pid, 'SIGKILL')
+    const waiting = connectFromPod(pod, '127.0.0.1', 15001).then(readAll)
+    const after = await until('both proxies up again', async () => {
+      const all = await running.statuses()
+      return (
+        all.length === 2 &&
+        all.every(({ pid, sockets }) => !before.some((old) => old.pid === pid) && sockets.length === 3) &&
+        all
+      )
+    })
+    t.match(
+      await waiting,
+      new RegExp(`^(${after.map(({ pid }) => pid).join('|')}) outbound`),
+      'it waited in the backlog',
+    )
+
+    await pool.removePod('u1', 'drain')
+    t.equal(
+      (await pool.status()).every(({ restarts }) => restarts === 1),
+      true,
+    )
+    closeListeners(listeners)
+  },
+)
+
+t.test('removing a pod from proxies that are gone ends by itself', async () => {
+  await using running = createPool(1, t.testdir())
+  await until('up', async () => (await running.statuses()).length === 1)
+  const [status] = await running.statuses()
+  const removed = running.pool.removePod('nobody', 'drain')
+  process.kill(status?.pid ?? 0, 'SIGKILL')
+  await removed
+})

@@ -1,0 +1,106 @@
+import t from 'tap'
+import type { Explanation } from '../../../agent/admin/explain.ts'
+import { explain } from '../../../agent/admin/explain.ts'
+import { readExplainQuery } from '../../../agent/admin/explain-query.ts'
+import { FakeBackend } from './fake-backend.ts'
+
+const { snapshot } = new FakeBackend()
+
+function ask(from: string, to: string, more = ''): Explanation {
+  const query = readExplainQuery(new URLSearchParams(`from=${from}&to=${encodeURIComponent(to)}${more}`))
+  if (typeof query === 'string') throw new Error(query)
+  const found = explain(snapshot, 'cluster.local', query)
+  if (typeof found === 'string') throw new Error(found)
+  return found
+}
+
+t.test('a split names every backend with its share and what policy says there', async (t) => {
+  const found = ask('shop/web-1', 'http://reviews/1')
+  t.match(found, { route: 'shop/reviews', rule: 'split' })
+  t.match(found.backends, [
+    {
+      service: 'shop/reviews-v1:80',
+      percent: 90,
+      outcome: 'forward',
+      endpoints: [{ workload: 'shop/reviews-v1-1', usable: true, verdict: 'allow', policy: 'shop/only-web' }],
+    },
+    { service: 'shop/reviews-v2:80', percent: 10, outcome: 'forward' },
+  ])
+  t.equal(found.backends.length, 2)
+  const words = found.steps.join('\n')
+  t.match(words, /Service shop\/reviews/)
+  t.match(words, /90 % of its requests go to shop\/reviews-v1:80/)
+  t.match(words, /Policy at shop\/reviews-v1-1:8080:/)
+})
+
+t.test('a header decides the route', async (t) => {
+  const found = ask('shop/web-1', 'http://reviews/1', '&header=X-Canary:%20yes')
+  t.match(found, { rule: 'canary', backends: [{ service: 'shop/reviews-v2:80', percent: 100 }] })
+  t.equal(found.backends.length, 1)
+})
+
+t.test('a method that no policy allows is denied, and the policy is named', async (t) => {
+  const found = ask('shop/web-1', 'http://reviews/1', '&method=DELETE')
+  t.match(found.backends[0]?.endpoints[0], { verdict: 'deny', policy: 'shop/only-web' })
+  t.match(found.steps.join('\n'), /Denied: /)
+})
+
+t.test('a client that has not opted in has no identity and is not routed', async (t) => {
+  const found = ask('shop/cron-1', 'http://reviews-v1/1')
+  t.match(found, { route: '', backends: [{ endpoints: [{ verdict: 'deny' }] }] })
+  t.match(found.steps.join('\n'), /has not opted in/)
+})
+
+t.test('every spelling of a Service finds it, also from another namespace', async (t) => {
+  const hosts = [
+    'reviews',
+    'reviews.shop',
+    'reviews.shop.svc',
+    'Reviews.shop.svc.cluster.local',
+    'reviews.shop.svc.cluster.local.',
+    '10.9.0.1',
+    '[fd00:9::1]',
+  ]
+  for (const host of hosts) t.equal(ask('shop/web-1', `http://${host}/`).route, 'shop/reviews', host)
+  t.equal(ask('shop/web-1', 'reviews:80/x').route, 'shop/reviews', 'without a scheme')
+})
+
+t.test('a pod’s own address and a headless Service are not routed, but judged', async (t) => {
+  for (const to of ['http://10.1.0.4:8080/', 'http://headless:8080/']) {
+    const found = ask('shop/web-1', to)
+    t.match(found, { route: '', backends: [{ service: 'shop/reviews-v1-1:8080', endpoints: [{ verdict: 'allow' }] }] })
+  }
+})
+
+t.test('what the mesh does not know goes there as it is', async (t) => {
+  for (const to of ['http://example.com/', 'http://192.0.2.1/', 'http://reviews.other/', 'http://a.b.c.d/']) {
+    const found = ask('shop/web-1', to)
+    t.equal(found.backends.length, 0, to)
+    t.match(found.destination, /as it is/, to)
+  }
+})
+
+t.test('a port that the Service does not have is told with those it has', async (t) => {
+  t.match(ask('shop/web-1', 'http://reviews:81/').destination, /no port 81; it has 80/)
+})
+
+t.test('TCP is judged without the request: an ALLOW rule on methods never matches it', async (t) => {
+  const found = ask('shop/web-1', 'tcp://reviews-v1:80')
+  t.match(found.backends[0]?.endpoints[0], { verdict: 'deny' })
+})
+
+t.test('questions that make no sense are answered with the field', async (t) => {
+  const wrong: [string, RegExp][] = [
+    ['from=web-1&to=http://reviews', /^Field from/],
+    ['from=shop/web-1', /^Field to/],
+    ['from=shop/web-1&to=ftp://reviews', /^Field to: scheme ftp/],
+    ['from=shop/web-1&to=http://reviews&method=G%20T', /^Field method/],
+    ['from=shop/web-1&to=http://reviews&header=nothing', /^Field header/],
+  ]
+  for (const [query, line] of wrong) t.match(readExplainQuery(new URLSearchParams(query)), line)
+  const query = readExplainQuery(new URLSearchParams('from=shop/nobody&to=http://reviews'))
+  t.match(
+    typeof query === 'string' ? query : explain(snapshot, 'cluster.local', query),
+    /^Pod shop\/nobody is not known/,
+  )
+})

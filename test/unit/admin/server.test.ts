@@ -1,0 +1,152 @@
+import { once } from 'node:events'
+import { mkdtempSync, statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { AdminServer } from '../../../agent/admin/server.ts'
+import { startAdmin } from '../../../agent/admin/server.ts'
+import { FakeBackend } from './fake-backend.ts'
+
+interface Got {
+  readonly status: number | undefined
+  readonly type: string | undefined
+  readonly text: string
+}
+
+function directory(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'weir-admin-'))
+  t.teardown(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+async function get(where: object, path: string, method = 'GET', headers: Record<string, string> = {}): Promise<Got> {
+  const call = request({ ...where, path, method, headers, agent: false }).end()
+  const [response] = await once(call, 'response')
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk)
+  const type = response.headers['content-type']
+  return { status: response.statusCode, type, text: Buffer.concat(chunks).toString() }
+}
+
+const logger = { warn: () => {} }
+
+function tcp(server: AdminServer): { readonly host: string; readonly port: number } {
+  const [host = '', port = ''] = (server.address ?? '').split(':')
+  return { host, port: Number(port) }
+}
+
+t.test('the same answers come over the socket and over TCP', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = new FakeBackend()
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend, logger })
+  t.equal(statSync(socketPath).mode & 0o777, 0o600)
+  for (const where of [{ socketPath }, tcp(server)]) {
+    t.match(await get(where, '/healthz/live'), { status: 200, text: 'ok\n' })
+    t.match(await get(where, '/healthz/ready'), { status: 200 })
+    const metrics = await get(where, '/metrics')
+    t.match(metrics, { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8' })
+    t.match(metrics.text, 'shop_orders_total 4\n')
+    t.match(JSON.parse((await get(where, '/metrics?format=json')).text), { families: [] })
+    t.match(JSON.parse((await get(where, '/status')).text), { node: 'node-1', ready: true })
+    t.match(JSON.parse((await get(where, '/pods')).text), [{ name: 'web-1', state: 'enrolled' }])
+    t.match(JSON.parse((await get(where, '/problems')).text), [])
+    t.match(JSON.parse((await get(where, '/routes')).text), [{ name: 'reviews', parents: ['shop/reviews'] }])
+    t.match(JSON.parse((await get(where, '/policies')).text), [{ name: 'only-web', action: 'ALLOW' }])
+    const explained = await get(where, '/explain?from=shop/web-1&to=http://reviews/')
+    t.match(JSON.parse(explained.text), { route: 'shop/reviews' })
+  }
+})
+
+t.test('the configuration is shown without what is named like a secret', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using _ = await startAdmin({ socketPath, backend: new FakeBackend(), logger })
+  const { text } = await get({ socketPath }, '/config')
+  t.match(JSON.parse(text), { node: 'node-1', joinToken: '(not shown)' })
+  t.notMatch(text, /do-not-show/)
+})
+
+t.test('an agent that is not ready says so', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = new FakeBackend()
+  await using _ = await startAdmin({ socketPath, backend, logger })
+  backend.ready = false
+  t.match(await get({ socketPath }, '/healthz/ready'), { status: 503 })
+  t.match(await get({ socketPath }, '/healthz/live'), { status: 200 })
+})
+
+t.test('what is not known, not allowed or malformed is refused in JSON', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend: new FakeBackend(), logger })
+  const where = tcp(server)
+  const refused: [number, Got][] = [
+    [404, await get(where, '/nothing')],
+    [404, await get(where, '/constructor')],
+    [405, await get(where, '/status', 'POST')],
+    [405, await get(where, '/status', 'DELETE')],
+    [400, await get(where, '/explain?from=web')],
+    [404, await get(where, '/explain?from=shop/nobody&to=http://reviews')],
+    [421, await get(where, '/status', 'GET', { host: 'rebound.example' })],
+  ]
+  for (const [status, got] of refused) {
+    t.equal(got.status, status, got.text)
+    t.equal(typeof JSON.parse(got.text).error, 'string')
+  }
+  t.match(await get(where, '/status', 'GET', { host: 'localhost:15000' }), { status: 200 })
+  t.match(await get(where, '/status', 'HEAD'), { status: 200, text: '' })
+})
+
+t.test('a backend that throws or hangs is answered for, and logged', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = new FakeBackend()
+  const warnings: string[] = []
+  const noted = { warn: (_: object, message: string) => warnings.push(message) }
+  await using _ = await startAdmin({ socketPath, backend, logger: noted, answerTimeoutMs: 20 })
+  backend.pods = () => Promise.reject(new Error('no such\ntable'))
+  const thrown = await get({ socketPath }, '/pods')
+  t.match(thrown, { status: 500 })
+  t.strictSame(JSON.parse(thrown.text), { error: 'no such; table' })
+  t.strictSame(warnings, ['admin request failed'])
+  backend.status = () => new Promise(() => {})
+  t.match(await get({ socketPath }, '/status'), { status: 504 })
+  t.match(await get({ socketPath }, '/healthz/live'), { status: 200 })
+})
+
+t.test('a port in use is one line that names address and flag, and leaves no socket behind', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  t.teardown(() => other.close())
+  const bound = other.address()
+  const port = typeof bound === 'object' && bound !== null ? bound.port : 0
+  const address = `127.0.0.1:${port}`
+  const message = `Listen for admin requests on ${address}: the address is in use; choose another with --admin`
+  const backend = new FakeBackend()
+  await t.rejects(startAdmin({ socketPath, address, backend, logger }), { code: 'WEIR_ADMIN_LISTEN', message })
+  t.throws(() => statSync(socketPath), { code: 'ENOENT' })
+  await t.rejects(startAdmin({ socketPath, address: '15000', backend, logger }), { message: /not HOST:PORT/ })
+})
+
+t.test('a second agent on the same state directory is refused; a socket left behind is replaced', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = new FakeBackend()
+  const first = await startAdmin({ socketPath, backend, logger })
+  await t.rejects(startAdmin({ socketPath, backend, logger }), { message: /another agent is running/ })
+  t.match(await get({ socketPath }, '/healthz/live'), { status: 200 })
+  await first[Symbol.asyncDispose]()
+  const left = await abandonedSocket(t)
+  await using _ = await startAdmin({ socketPath: left, backend, logger })
+  t.match(await get({ socketPath: left }, '/healthz/live'), { status: 200 })
+})
+
+/** A socket file whose process is gone. */
+async function abandonedSocket(t: Test): Promise<string> {
+  const path = join(directory(t), 'admin.sock')
+  const { spawn } = await import('node:child_process')
+  const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
+  await once(spawn(process.execPath, ['-e', script]), 'exit')
+  t.ok(statSync(path).isSocket())
+  return path
+}

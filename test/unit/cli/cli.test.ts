@@ -1,0 +1,248 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { AgentStatus, PodStatus, Problem } from '../../../agent/admin/backend.ts'
+import type { Explanation } from '../../../agent/admin/explain.ts'
+import { startAdmin } from '../../../agent/admin/server.ts'
+import type { PolicyListing, RouteListing } from '../../../agent/admin/world-listing.ts'
+import type {
+  ExplainAnswer,
+  PodAnswer,
+  PolicyAnswer,
+  ProblemAnswer,
+  RouteAnswer,
+  StatusAnswer,
+} from '../../../src/cli/answers.ts'
+import { runCli } from '../../../src/cli/cli.ts'
+import { FakeBackend } from '../admin/fake-backend.ts'
+
+interface Ran {
+  readonly exitCode: number | undefined
+  readonly out: string
+  readonly err: string
+}
+
+async function weir(...argv: string[]): Promise<Ran> {
+  let out = ''
+  let err = ''
+  const exitCode = await runCli(argv, {
+    out: (text) => {
+      out += text
+    },
+    err: (text) => {
+      err += text
+    },
+    runAgent: async (args) => {
+      out += `agent ${args.join(' ')}`
+      return 3
+    },
+    nowMs: () => 1_010_000,
+  })
+  return { exitCode, out, err }
+}
+
+function directory(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'weir-cli-'))
+  t.teardown(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+async function agent(t: Test): Promise<{ readonly backend: FakeBackend; readonly stateDir: string }> {
+  const stateDir = directory(t)
+  const backend = new FakeBackend()
+  const server = await startAdmin({ socketPath: join(stateDir, 'admin.sock'), backend, logger: { warn: () => {} } })
+  t.teardown(() => server[Symbol.asyncDispose]())
+  return { backend, stateDir }
+}
+
+const VERBS = ['status', 'pods', 'routes', 'policies', 'metrics', 'config', 'check']
+
+t.test('what the agent answers has the shape that the verbs read', async (t) => {
+  // Fails to compile when the two sides part; at run time there is nothing left to check.
+  const shapes: [
+    (of: AgentStatus) => StatusAnswer,
+    (of: PodStatus) => PodAnswer,
+    (of: Problem) => ProblemAnswer,
+    (of: RouteListing) => RouteAnswer,
+    (of: PolicyListing) => PolicyAnswer,
+    (of: Explanation) => ExplainAnswer,
+  ] = [(of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of]
+  t.equal(shapes.length, 6)
+})
+
+t.test('every verb exits 0 when all is well, and gives JSON when asked', async (t) => {
+  const { stateDir } = await agent(t)
+  for (const verb of VERBS) {
+    const plain = await weir(verb, '--state-dir', stateDir)
+    t.match(plain, { exitCode: 0, err: '' }, verb)
+    t.ok(plain.out.length > 0, verb)
+    const json = await weir(verb, '--json', '--state-dir', stateDir)
+    t.match(json, { exitCode: 0, err: '' }, verb)
+    t.equal(typeof JSON.parse(json.out), 'object', verb)
+  }
+})
+
+t.test('tables are aligned and say what a person wants to know', async (t) => {
+  const { stateDir } = await agent(t)
+  const pods = await weir('pods', '--state-dir', stateDir)
+  t.equal(
+    pods.out,
+    'POD         STATE     IDENTITY  ADDRESSES  PROXIES  CONNECTIONS  VERIFIED  REPAIRS  DETAIL\n' +
+      'shop/web-1  enrolled  shop/web  10.1.0.2   0        3            10 s ago  0\n',
+  )
+  const routes = await weir('routes', '--state-dir', stateDir)
+  t.equal(
+    routes.out,
+    'ROUTE         PARENT        RULE    MATCHES          BACKENDS\n' +
+      'shop/reviews  shop/reviews  canary  /* x-canary:yes  100% shop/reviews-v2:80\n' +
+      '                            split   /*               ' +
+      '90% shop/reviews-v1:80, 10% shop/reviews-v2:80, 0% shop/missing:80\n',
+  )
+  const policies = await weir('policies', '--state-dir', stateDir)
+  t.match(policies.out, 'shop/only-web  ALLOW   namespace shop  1\n')
+  const status = await weir('status', '--state-dir', stateDir)
+  t.match(status.out, 'Ready    yes\n')
+  t.match(status.out, 'No problems\n')
+})
+
+t.test('explain tells the steps in words', async (t) => {
+  const { stateDir } = await agent(t)
+  const argv = ['--from', 'shop/web-1', '--to', 'http://reviews/', '--header', 'x-canary: yes', '--method', 'GET']
+  const ran = await weir('explain', ...argv, '--state-dir', stateDir)
+  t.match(ran, { exitCode: 0, err: '' })
+  t.match(ran.out, /rule canary .*matches and decides/)
+  const json = await weir('explain', ...argv, '--json', '--state-dir', stateDir)
+  t.match(JSON.parse(json.out), { route: 'shop/reviews', rule: 'canary' })
+  t.match(await weir('explain', '--from', 'shop/nobody', '--to', 'http://x', '--state-dir', stateDir), {
+    exitCode: 1,
+    out: '',
+    err: /^Pod shop\/nobody is not known[^\n]*\n$/,
+  })
+  t.match(await weir('explain', '--from', 'shop/web-1'), { exitCode: 64, err: /needs --from .* and --to/ })
+})
+
+t.test('problems make status and check exit 1, and are shown with their remedy', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  backend.problemList = [
+    {
+      severity: 'error',
+      subject: 'shop.yaml: HTTPRoute shop/reviews',
+      message: 'spec.rules: required',
+      remedy: 'fix it',
+    },
+  ]
+  const status = await weir('status', '--state-dir', stateDir)
+  t.match(status, { exitCode: 1, out: /error: shop.yaml: HTTPRoute shop\/reviews: spec.rules: required \(fix it\)/ })
+  const check = await weir('check', '--state-dir', stateDir)
+  t.match(check, { exitCode: 1, out: /failure {2}shop.yaml: .*: fix it\n/ })
+})
+
+t.test('check finds pods that are not intercepted, not verified or repaired', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  const [pod] = backend.podList
+  if (pod === undefined) throw new Error('The fake backend has no pod')
+  const cases: [Partial<PodStatus>, number, RegExp][] = [
+    [{}, 0, /ok {7}pod shop\/web-1 enrolled, rules verified\n/],
+    [
+      { state: 'failed', detail: 'no such netns' },
+      1,
+      /failure {2}pod shop\/web-1 is not enrolled \(failed\): no such netns\n/,
+    ],
+    [{ state: 'enrolling' }, 0, /warning {2}pod shop\/web-1 is enrolling/],
+    [{ verifiedAt: 900_000 }, 1, /failure {2}.* not verified/],
+    [{ verifiedAt: 0 }, 1, /failure {2}.* not verified/],
+    [{ repairs: 2 }, 0, /warning {2}.* after 2 repairs/],
+    [{ optedIn: false, state: 'outside' }, 0, /warning {2}no pod of this node has opted in/],
+  ]
+  for (const [changes, exitCode, line] of cases) {
+    backend.podList = [{ ...pod, ...changes }]
+    t.match(await weir('check', '--state-dir', stateDir), { exitCode, out: line }, JSON.stringify(changes))
+  }
+})
+
+t.test('a failed pod makes pods exit 1', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  backend.podList = backend.podList.map((pod) => ({ ...pod, state: 'failed', detail: 'no such netns' }))
+  t.match(await weir('pods', '--state-dir', stateDir), { exitCode: 1, out: /no such netns/ })
+})
+
+t.test('names from the cluster cannot command the terminal', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  backend.podList = backend.podList.map((pod) => ({ ...pod, state: 'failed', detail: 'x\x1b[2Jy\n' }))
+  t.match(await weir('pods', '--state-dir', stateDir), { out: /x\?\[2Jy\?\n$/ })
+})
+
+t.test('an agent that is not there is exit 69 and one line with the socket and the remedy', async (t) => {
+  const stateDir = directory(t)
+  const line = `Cannot reach the agent at ${stateDir}/admin.sock: no agent is running there: start \`weir agent\`, or name its directory with --state-dir\n`
+  for (const verb of VERBS) {
+    t.strictSame(await weir(verb, '--state-dir', stateDir), { exitCode: 69, out: '', err: line }, verb)
+  }
+  const check = await weir('check', '--json', '--state-dir', stateDir)
+  t.match(JSON.parse(check.out), [{ result: 'failure', what: 'agent reachable' }])
+})
+
+t.test('answers that are no answers are one line too', async (t) => {
+  const stateDir = directory(t)
+  let answer: readonly [number, string] = [500, '{"error":"boom"}']
+  const server = createServer((_, response) => void response.writeHead(answer[0]).end(answer[1]))
+  server.listen(join(stateDir, 'admin.sock'))
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  t.match(await weir('pods', '--state-dir', stateDir), { exitCode: 1, err: 'boom\n' })
+  answer = [200, 'not json']
+  t.match(await weir('pods', '--state-dir', stateDir), { exitCode: 1, err: /is not JSON\n$/ })
+  answer = [504, '<html>']
+  t.match(await weir('metrics', '--state-dir', stateDir), { exitCode: 1, err: /answered 504/ })
+})
+
+t.test('wrong usage is exit 64 and one line, with what was probably meant', async (t) => {
+  const wrong: [string[], RegExp][] = [
+    [['stauts'], /no verb "stauts"; did you mean status\? \(see weir help\)$/],
+    [['frobnicate'], /no verb "frobnicate" \(see weir help\)$/],
+    [['pods', '--jsno'], /has no flag --jsno; did you mean --json\?/],
+    [['pods', '-x'], /has no flag -x/],
+    [['pods', 'web'], /takes no argument "web"/],
+    [['pods', '--json=yes'], /flag --json takes no value/],
+    [['pods', '--state-dir'], /flag --state-dir needs a value/],
+    [['explain', '--from', '--to', 'x'], /flag --from needs a value/],
+    [['help', 'podz'], /did you mean pods\?/],
+  ]
+  for (const [argv, line] of wrong) {
+    const ran = await weir(...argv)
+    t.match(ran, { exitCode: 64, out: '', err: /^[^\n]+\n$/ }, argv.join(' '))
+    t.match(ran.err.trimEnd(), line)
+  }
+})
+
+t.test('help lists every verb, and each has its own', async (t) => {
+  const list = await weir('help')
+  t.strictSame(await weir(), list)
+  t.strictSame(await weir('--help'), list)
+  t.match(list.out, '\n  agent ')
+  for (const verb of [...VERBS, 'explain']) {
+    t.match(list.out, `\n  ${verb} `)
+    const own = await weir(verb, '--help')
+    t.match(own, { exitCode: 0, err: '' })
+    t.match(own.out, `Usage: weir ${verb}`)
+    t.strictSame(await weir('help', verb), own)
+  }
+})
+
+t.test('agent gets its arguments as they are, and its exit code is ours', async (t) => {
+  t.strictSame(await weir('agent', '--node', 'n'), { exitCode: 3, out: 'agent --node n', err: '' })
+  t.strictSame(await weir('help', 'agent'), { exitCode: 3, out: 'agent --help', err: '' })
+})
+
+t.test('the command itself starts, prints its version and sets the exit code', async (t) => {
+  const main = new URL('../../../src/cli/main.ts', import.meta.url).pathname
+  const run = (...argv: string[]) => spawnSync(process.execPath, [main, ...argv], { encoding: 'utf8' })
+  t.match(run('version'), { status: 0, stdout: /^weir \d+\.\d+\.\d+\n$/, stderr: '' })
+  t.match(JSON.parse(run('version', '--json').stdout), { version: /^\d/ })
+  t.match(run('nonsense'), { status: 64, stdout: '' })
+})
