@@ -1,5 +1,6 @@
 /** What the admin API is told of the agent: gathered when asked for. */
 import type { MetricsAnswer } from '#contract'
+import { AgentMetrics } from './admin/agent-metrics.ts'
 import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
 import type { AgentConfig } from './config.ts'
 import type { AgentCounters } from './counters.ts'
@@ -20,6 +21,7 @@ export interface BackendParts {
 
 export function createBackend(parts: BackendParts): AdminBackend {
   const { config, mesh, pool, enroller, counters } = parts
+  const ownMetrics = new AgentMetrics()
   return {
     get ready() {
       return parts.isReady()
@@ -32,6 +34,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
     problems: () => problems(parts),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
       { families: counters.families() },
+      ownMetrics.collect(await agentStatus(parts)),
       ...(await pool.metrics()),
     ],
     config: () => ({ ...config, admin: config.admin ?? 'none', enrolled: enroller.list().length }),

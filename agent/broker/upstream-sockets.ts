@@ -1,5 +1,5 @@
 /** Upstream sockets made on a proxy's behalf: what needs a privilege is done here, connecting is the proxy's. */
-import { PACKET_MARK, type ProxyToAgent, type SocketKind } from '#contract'
+import { CONNECTION_MARK, PACKET_MARK, type ProxyToAgent, type SocketKind } from '#contract'
 import { closeFd, MAX_FDS_PER_PACKET, openTcpSocket, setMark, setTransparent, withNetns } from '#linux'
 
 export interface SocketsRequest {
@@ -26,7 +26,7 @@ export function openUpstreamSockets(netnsFd: number, { kind, family, count }: So
       for (let i = 0; i < count; i++) {
         const fd = openTcpSocket(family)
         fds.push(fd)
-        setMark(fd, PACKET_MARK)
+        setMark(fd, kind === 'transparent' ? CONNECTION_MARK : PACKET_MARK)
         if (kind === 'transparent') setTransparent(fd, family)
       }
     })

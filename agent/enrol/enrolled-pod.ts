@@ -171,7 +171,7 @@ function openProbes(netnsFd: number, before: RulesBefore): readonly ChangeProbe[
     }
     return before.families.map((family) => {
       const fd = openLegacyTablesSocket(family)
-      const ask = () => ['mangle', 'nat', 'filter'].map((table) => legacyTableSize(fd, family, table)).join()
+      const ask = () => ['nat', 'filter'].map((table) => legacyTableSize(fd, family, table)).join()
       return { fd, ask }
     })
   })

@@ -66,6 +66,7 @@ function isPodRecord(value: unknown): value is PodRecord {
     'families' in before &&
     Array.isArray(before.families) &&
     'tables' in before &&
-    'backend' in before
+    'backend' in before &&
+    'markInheritance' in before
   )
 }

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { netnsInode } from '#linux'
 import { type BackendName, detectBackend, familiesOf, isInstalled, programName } from './backend.ts'
+import { readMarkInheritance, setMarkInheritance } from './mark-inheritance.ts'
 import { addPolicyRoute, findMissingRoute, removePolicyRoute } from './routing.ts'
 import { desiredTables, type RuleSpec, type TableName, type TableRules } from './rules.ts'
 import { missingProgram, runInNetns, runOrThrow } from './run-in-netns.ts'
@@ -20,6 +21,8 @@ export interface RulesBefore {
   readonly families: readonly (4 | 6)[]
   /** Per family (`4`, `6`) the tables that existed before us. */
   readonly tables: Readonly<Record<string, TablesBefore>>
+  /** net.ipv4.tcp_fwmark_accept. */
+  readonly markInheritance: string
 }
 
 export interface RulesContext {
@@ -45,7 +48,12 @@ export async function inspectPod(context: RulesContext): Promise<Inspection> {
   const saved = await Promise.all(families.map((family) => save(context, backend, family)))
   const tables = families.map((family, i) => [String(family), foreignTables(saved[i] ?? new Map())] as const)
   return {
-    before: { backend, families, tables: Object.fromEntries(tables) },
+    before: {
+      backend,
+      families,
+      tables: Object.fromEntries(tables),
+      markInheritance: readMarkInheritance(context.netnsFd),
+    },
     hasRemains: saved.some((tables) => [...tables.values()].some(hasOurChains)),
   }
 }
@@ -55,6 +63,7 @@ export async function inspectPod(context: RulesContext): Promise<Inspection> {
  * route goes in before the redirects that need it.
  */
 export async function applyRules(context: RulesContext, before: RulesBefore, exclusions: Exclusions): Promise<void> {
+  setMarkInheritance(context.netnsFd, '1')
   await Promise.all(
     before.families.map(async (family) => {
       const [saved] = await Promise.all([
@@ -87,7 +96,9 @@ export async function repairRules(
       return [...findDifferences(wrong, saved), ...missingRoute].map((what) => `IPv${family} ${what}`)
     }),
   )
-  return found.flat()
+  if (readMarkInheritance(context.netnsFd) === '1') return found.flat()
+  setMarkInheritance(context.netnsFd, '1')
+  return [...found.flat(), 'sysctl net.ipv4.tcp_fwmark_accept']
 }
 
 /**
@@ -100,7 +111,8 @@ export async function removeRedirects(context: RulesContext, before: RulesBefore
 
 /** Step two, when the last proxied connection has ended: everything else, and tables that are there only because of us. */
 export async function removeTraces(context: RulesContext, before: RulesBefore): Promise<void> {
-  await removeTables(context, before, ['filter', 'nat', 'mangle'])
+  await removeTables(context, before, ['filter', 'nat'])
+  setMarkInheritance(context.netnsFd, before.markInheritance)
   await Promise.all(
     before.families.map(async (family) => {
       await removePolicyRoute(context.netnsFd, family)

@@ -15,7 +15,7 @@ export interface RuleSpec {
   readonly excludeOutboundCidrs: readonly string[]
 }
 
-export type TableName = 'mangle' | 'nat' | 'filter'
+export type TableName = 'nat' | 'filter'
 
 export interface ChainRules {
   readonly name: string
@@ -35,39 +35,17 @@ export const CHAIN_PREFIX = 'WEIR_'
 
 const hex = (value: number) => `0x${value.toString(16)}`
 const OUR_PACKET = `-m mark --mark ${hex(PACKET_MARK)}/${hex(MARK_MASK)}`
-const OUR_CONNECTION = `-m connmark --mark ${hex(CONNECTION_MARK)}/${hex(MARK_MASK)}`
+const OUR_CONNECTION = `-m mark --mark ${hex(CONNECTION_MARK)}/${hex(MARK_MASK)}`
 const SYN = '--tcp-flags FIN,SYN,RST,ACK SYN'
 const comment = (text: string) => `-m comment --comment "weir: ${text}"`
 
 /**
- * The tables in the order in which they go in: mangle (harmless alone), nat (redirects), filter (the
- * guard, which drops what nat should have redirected and did not). At no point between two of them
- * does a new connection leak or get dropped; they go out in the opposite order.
+ * The tables in the order in which they go in: nat (redirects), then filter (the guard, which drops what
+ * nat should have redirected and did not). Between the two no new connection leaks or gets dropped; they
+ * go out in the opposite order.
  */
 export function desiredTables(spec: RuleSpec): readonly TableRules[] {
-  return [mangle(), nat(spec), filter(spec)]
-}
-
-/** Connections we open towards the application in a foreign name: its answers must come back to us. */
-function mangle(): TableRules {
-  const mark = hex(CONNECTION_MARK)
-  const mask = hex(MARK_MASK)
-  return table('mangle', [
-    [
-      'PREROUTING',
-      'WEIR_PREROUTING',
-      [
-        `-i lo -p tcp -m tcp ${SYN} ${OUR_PACKET} ${comment('remember our connections to the application')} -j CONNMARK --set-xmark ${mark}/${mask}`,
-      ],
-    ],
-    [
-      'OUTPUT',
-      'WEIR_OUTPUT',
-      [
-        `${OUR_CONNECTION} ${comment('answers of the application stay in the pod')} -j CONNMARK --restore-mark --nfmask ${mask} --ctmask ${mask}`,
-      ],
-    ],
-  ])
+  return [nat(spec), filter(spec)]
 }
 
 function nat(spec: RuleSpec): TableRules {
@@ -107,7 +85,7 @@ function filter(spec: RuleSpec): TableRules {
 function outboundExceptions(spec: RuleSpec): string[] {
   return [
     `${OUR_PACKET} ${comment('our own sockets')} -j RETURN`,
-    `${OUR_CONNECTION} ${comment('answers on our connections')} -j RETURN`,
+    `${OUR_CONNECTION} ${comment('our connections to the application')} -j RETURN`,
     `-o lo ${comment('the pod talking to itself')} -j RETURN`,
     ...cidrsOf(spec).map((cidr) => `-d ${cidr} ${comment('excluded by annotation')} -j RETURN`),
     ...spec.excludeOutboundPorts.map(

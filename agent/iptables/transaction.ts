@@ -66,7 +66,6 @@ export function renderRemove(tables: readonly TableName[], saved: SavedTables): 
 const CHAINS_WE_MAKE: Readonly<Record<TableName, readonly string[]>> = {
   filter: ['INPUT', 'OUTPUT'],
   nat: ['PREROUTING', 'OUTPUT'],
-  mangle: ['PREROUTING', 'OUTPUT'],
 }
 
 /**
@@ -76,7 +75,7 @@ const CHAINS_WE_MAKE: Readonly<Record<TableName, readonly string[]>> = {
 export function renderDeleteEmptied(family: 4 | 6, before: TablesBefore, saved: SavedTables): string {
   const nftFamily = family === 4 ? 'ip' : 'ip6'
   const lines: string[] = []
-  for (const table of ['filter', 'nat', 'mangle'] as const) {
+  for (const table of ['filter', 'nat'] as const) {
     const there = saved.get(table)
     if (there === undefined || before.includes(table) || isInUse(new Map([[table, there]]))) continue
     for (const chain of CHAINS_WE_MAKE[table]) {

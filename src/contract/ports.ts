@@ -16,7 +16,10 @@ export const MESH_PORTS: ReadonlySet<number> = new Set([OUTBOUND_PORT, INBOUND_P
 
 /** SO_MARK of every upstream socket of ours: the redirect rules let it pass. */
 export const PACKET_MARK = 0x539
-/** Connection mark of connections we opened towards the application with a foreign source address. */
+/**
+ * SO_MARK of upstream sockets towards the application of a pod, with the client's address as source. The
+ * application's side inherits it (net.ipv4.tcp_fwmark_accept), so that its answers are routed back to us.
+ */
 export const CONNECTION_MARK = 0x111
 /** Both marks are compared and set under this mask; the other bits belong to others. */
 export const MARK_MASK = 0xfff

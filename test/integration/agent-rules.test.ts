@@ -79,8 +79,8 @@ for (const backend of ['nft', 'legacy'] as const) {
       t.equal(await ask(a, 80, (fd) => setMark(fd, 0x539)), `inbound ${addressOf(b)} 80`, 'our own socket leaves')
 
       const transparent = withNetns(b.fd, () => openTcpSocket(family))
-      setMark(transparent, 0x539)
-      t.equal(getMark(transparent), 0x539)
+      setMark(transparent, 0x111)
+      t.equal(getMark(transparent), 0x111)
       setTransparent(transparent, family)
       bindSocket(transparent, { address: addressOf(a), port: 0 })
       const socket = await connectFd(transparent, addressOf(b), 80)

@@ -32,19 +32,11 @@ function applied(restore: string): string {
 t.test('the rules of an IPv4 pod, word by word', (t) => {
   t.equal(
     renderRules(SPEC).restore,
-    `*mangle
-:WEIR_PREROUTING - [0:0]
-:WEIR_OUTPUT - [0:0]
--A WEIR_PREROUTING -i lo -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m mark --mark 0x539/0xfff -m comment --comment "weir: remember our connections to the application" -j CONNMARK --set-xmark 0x111/0xfff
--A WEIR_OUTPUT -m connmark --mark 0x111/0xfff -m comment --comment "weir: answers of the application stay in the pod" -j CONNMARK --restore-mark --nfmask 0xfff --ctmask 0xfff
--I PREROUTING 1 -m comment --comment "weir: mangle rules of the mesh" -j WEIR_PREROUTING
--I OUTPUT 1 -m comment --comment "weir: mangle rules of the mesh" -j WEIR_OUTPUT
-COMMIT
-*nat
+    `*nat
 :WEIR_OUTPUT - [0:0]
 :WEIR_PREROUTING - [0:0]
 -A WEIR_OUTPUT -m mark --mark 0x539/0xfff -m comment --comment "weir: our own sockets" -j RETURN
--A WEIR_OUTPUT -m connmark --mark 0x111/0xfff -m comment --comment "weir: answers on our connections" -j RETURN
+-A WEIR_OUTPUT -m mark --mark 0x111/0xfff -m comment --comment "weir: our connections to the application" -j RETURN
 -A WEIR_OUTPUT -o lo -m comment --comment "weir: the pod talking to itself" -j RETURN
 -A WEIR_OUTPUT -d 10.1.0.0/16 -m comment --comment "weir: excluded by annotation" -j RETURN
 -A WEIR_OUTPUT -p tcp -m tcp --dport 3306 -m comment --comment "weir: excluded by annotation" -j RETURN
@@ -60,7 +52,7 @@ COMMIT
 :WEIR_GUARD_OUTPUT - [0:0]
 :WEIR_GUARD_INPUT - [0:0]
 -A WEIR_GUARD_OUTPUT -m mark --mark 0x539/0xfff -m comment --comment "weir: our own sockets" -j RETURN
--A WEIR_GUARD_OUTPUT -m connmark --mark 0x111/0xfff -m comment --comment "weir: answers on our connections" -j RETURN
+-A WEIR_GUARD_OUTPUT -m mark --mark 0x111/0xfff -m comment --comment "weir: our connections to the application" -j RETURN
 -A WEIR_GUARD_OUTPUT -o lo -m comment --comment "weir: the pod talking to itself" -j RETURN
 -A WEIR_GUARD_OUTPUT -d 10.1.0.0/16 -m comment --comment "weir: excluded by annotation" -j RETURN
 -A WEIR_GUARD_OUTPUT -p tcp -m tcp --dport 3306 -m comment --comment "weir: excluded by annotation" -j RETURN
@@ -95,7 +87,7 @@ t.test('what was flushed, moved or added is named', (t) => {
     findDifferences(desiredTables(SPEC), parseSaved(change(text)))
   t.same(
     differences((s) => s.replace(/^-A (WEIR_OUTPUT|OUTPUT).* -j (WEIR_OUTPUT|REDIRECT.*15001)\n/gm, '')),
-    ['mangle jump from OUTPUT', 'nat jump from OUTPUT', 'nat chain WEIR_OUTPUT'],
+    ['nat jump from OUTPUT', 'nat chain WEIR_OUTPUT'],
   )
   t.same(
     differences((s) => s.replace('-A INPUT', '-A INPUT -j ACCEPT\n-A INPUT')),
