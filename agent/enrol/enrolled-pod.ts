@@ -25,6 +25,7 @@ import {
   removeRedirects,
   removeTraces,
   repairRules,
+  type SavedByFamily,
 } from '../iptables/pod-rules.ts'
 import type { EnrolmentWish } from './wish.ts'
 
@@ -38,6 +39,8 @@ export interface EnrolledPod {
   readonly probes: readonly ChangeProbe[]
   listeners: readonly HeldListener[]
   exclusions: Exclusions
+  /** What was found when the pod was opened; used by the first `installRules`, then forgotten. */
+  inspected: SavedByFamily | undefined
   closed: boolean
 }
 
@@ -74,7 +77,18 @@ export async function preparePod(
     const before = (inspected.hasRemains ? remembered(identity) : undefined) ?? inspected.before
     listeners = openListeners(netnsFd, before.families)
     const probes = openProbes(netnsFd, before)
-    return { wish, path: wish.netns, identity, context, before, probes, listeners, exclusions: wish, closed: false }
+    return {
+      wish,
+      path: wish.netns,
+      identity,
+      context,
+      before,
+      probes,
+      listeners,
+      exclusions: wish,
+      inspected: inspected.saved,
+      closed: false,
+    }
   } catch (thrown) {
     closeListeners(listeners)
     closeFd(netnsFd)
@@ -83,7 +97,9 @@ export async function preparePod(
 }
 
 export async function installRules(pod: EnrolledPod, exclusions: Exclusions): Promise<void> {
-  await applyRules(pod.context, pod.before, exclusions)
+  const { inspected } = pod
+  pod.inspected = undefined
+  await applyRules(pod.context, pod.before, exclusions, inspected)
   pod.exclusions = exclusions
 }
 

@@ -82,7 +82,8 @@ const TICK_MS = 250
 const FULL_CHECK_MS = 30_000
 /** A connection redirected in the last moment still finds its listener. */
 const LINGER_MS = 200
-const PARALLEL = 4
+/** More at once finish no sooner: each is a handful of programs that the processors run. */
+const PARALLEL = 2
 
 export class Enroller {
   readonly #options: EnrollerOptions

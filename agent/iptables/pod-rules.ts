@@ -31,10 +31,14 @@ export interface RulesContext {
   readonly lockDir: string
 }
 
+export type SavedByFamily = ReadonlyMap<4 | 6, SavedTables>
+
 export interface Inspection {
   readonly before: RulesBefore
   /** Chains of ours are there: an earlier agent was at work and did not clear up (or was told to keep them). */
   readonly hasRemains: boolean
+  /** What the kernel holds, per family: good for an `applyRules` right afterwards. */
+  readonly saved: SavedByFamily
 }
 
 /** Looks at a pod before anything is changed in it. @throws WeirError when a program is missing */
@@ -54,20 +58,26 @@ export async function inspectPod(context: RulesContext): Promise<Inspection> {
       tables: Object.fromEntries(tables),
       markInheritance: readMarkInheritance(context.netnsFd),
     },
+    saved: new Map(families.map((family, i) => [family, saved[i] ?? new Map()])),
     hasRemains: saved.some((tables) => [...tables.values()].some(hasOurChains)),
   }
 }
 
 /**
  * Puts the rules in, replacing any edition of ours that is there, each table in one step. The policy
- * route goes in before the redirects that need it.
+ * route goes in before the redirects that need it. `known` saves asking the kernel again.
  */
-export async function applyRules(context: RulesContext, before: RulesBefore, exclusions: Exclusions): Promise<void> {
+export async function applyRules(
+  context: RulesContext,
+  before: RulesBefore,
+  exclusions: Exclusions,
+  known?: SavedByFamily,
+): Promise<void> {
   setMarkInheritance(context.netnsFd, '1')
   await Promise.all(
     before.families.map(async (family) => {
       const [saved] = await Promise.all([
-        save(context, before.backend, family),
+        known?.get(family) ?? save(context, before.backend, family),
         addPolicyRoute(context.netnsFd, family),
       ])
       const desired = desiredTables({ family, ...exclusions })
