@@ -89,15 +89,22 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     begun = true
     enrolling = enroller.setWishes(mesh.wishes)
     await enrolling
-    ready = true
-    const enrolled = enroller.list().filter(({ state }) => state === 'enrolled').length
-    log.info({ pods: enrolled, failed: enroller.list().length - enrolled, tookMs: Date.now() - startedAt }, 'ready')
   })()
-  starting.catch((thrown: unknown) => log.error({ err: thrown }, 'start failed'))
+  let stopping = false
+  Promise.all([starting, pool.serving]).then(
+    () => {
+      if (stopping) return
+      ready = true
+      const enrolled = enroller.list().filter(({ state }) => state === 'enrolled').length
+      log.info({ pods: enrolled, failed: enroller.list().length - enrolled, tookMs: Date.now() - startedAt }, 'ready')
+    },
+    (thrown: unknown) => log.error({ err: thrown }, 'start failed'),
+  )
 
   return {
     stop: async (reason) => {
       log.info({ reason }, 'stopping')
+      stopping = true
       ready = false
       await source[Symbol.asyncDispose]()
       await starting.catch(() => undefined)

@@ -6,11 +6,11 @@ import type { Endpoint, HttpFacts, MeshService, ServicePort, Workload } from '#c
 import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
-import { decideRoute, explainRoute, usableEndpoints } from '#routing'
+import { decideRoute, explainRoute, forwardedFacts, usableEndpoints } from '#routing'
 import type { Caller, EndpointExplanation } from './explain-policy.ts'
 import { explainEndpoint } from './explain-policy.ts'
 import type { ExplainQuery } from './explain-query.ts'
-import { forwardedFacts, requestFacts } from './explained-facts.ts'
+import { requestFacts } from './explained-facts.ts'
 import type { Target } from './target.ts'
 import { resolveTarget } from './target.ts'
 
@@ -151,7 +151,7 @@ function explainShare(world: World, facts: HttpFacts, decision: RouteDecision, p
       return { service: '', percent, outcome: 'fail', detail, endpoints: [] }
     }
     case 'forward': {
-      const arriving = forwardedFacts(facts, world.query, decision)
+      const arriving = forwardedFacts(decision, facts)
       const name = `${decision.service.namespace}/${decision.service.name}:${decision.port}`
       return forwarded(name, percent, explainEndpoints(world, decision.endpoints, arriving))
     }

@@ -67,6 +67,6 @@ function isPodRecord(value: unknown): value is PodRecord {
     Array.isArray(before.families) &&
     'tables' in before &&
     'backend' in before &&
-    'markInheritance' in before
+    'sysctls' in before
   )
 }

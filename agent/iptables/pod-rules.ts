@@ -6,7 +6,13 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { netnsInode } from '#linux'
 import { type BackendName, detectBackend, familiesOf, isInstalled, programName } from './backend.ts'
-import { readMarkInheritance, setMarkInheritance } from './mark-inheritance.ts'
+import {
+  findMarkSysctlsOff,
+  type MarkSysctls,
+  readMarkSysctls,
+  setMarkSysctls,
+  turnOnMarkSysctls,
+} from './mark-sysctls.ts'
 import { addPolicyRoute, findMissingRoute, removePolicyRoute } from './routing.ts'
 import { desiredTables, type RuleSpec, type TableName, type TableRules } from './rules.ts'
 import { missingProgram, runInNetns, runOrThrow } from './run-in-netns.ts'
@@ -21,8 +27,7 @@ export interface RulesBefore {
   readonly families: readonly (4 | 6)[]
   /** Per family (`4`, `6`) the tables that existed before us. */
   readonly tables: Readonly<Record<string, TablesBefore>>
-  /** net.ipv4.tcp_fwmark_accept. */
-  readonly markInheritance: string
+  readonly sysctls: MarkSysctls
 }
 
 export interface RulesContext {
@@ -56,7 +61,7 @@ export async function inspectPod(context: RulesContext): Promise<Inspection> {
       backend,
       families,
       tables: Object.fromEntries(tables),
-      markInheritance: readMarkInheritance(context.netnsFd),
+      sysctls: readMarkSysctls(context.netnsFd),
     },
     saved: new Map(families.map((family, i) => [family, saved[i] ?? new Map()])),
     hasRemains: saved.some((tables) => [...tables.values()].some(hasOurChains)),
@@ -73,7 +78,7 @@ export async function applyRules(
   exclusions: Exclusions,
   known?: SavedByFamily,
 ): Promise<void> {
-  setMarkInheritance(context.netnsFd, '1')
+  turnOnMarkSysctls(context.netnsFd)
   await Promise.all(
     before.families.map(async (family) => {
       const [saved] = await Promise.all([
@@ -106,9 +111,9 @@ export async function repairRules(
       return [...findDifferences(wrong, saved), ...missingRoute].map((what) => `IPv${family} ${what}`)
     }),
   )
-  if (readMarkInheritance(context.netnsFd) === '1') return found.flat()
-  setMarkInheritance(context.netnsFd, '1')
-  return [...found.flat(), 'sysctl net.ipv4.tcp_fwmark_accept']
+  const off = findMarkSysctlsOff(context.netnsFd)
+  if (off.length > 0) turnOnMarkSysctls(context.netnsFd)
+  return [...found.flat(), ...off.map((name) => `sysctl ${name}`)]
 }
 
 /**
@@ -122,7 +127,7 @@ export async function removeRedirects(context: RulesContext, before: RulesBefore
 /** Step two, when the last proxied connection has ended: everything else, and tables that are there only because of us. */
 export async function removeTraces(context: RulesContext, before: RulesBefore): Promise<void> {
   await removeTables(context, before, ['filter', 'nat'])
-  setMarkInheritance(context.netnsFd, before.markInheritance)
+  setMarkSysctls(context.netnsFd, before.sysctls)
   await Promise.all(
     before.families.map(async (family) => {
       await removePolicyRoute(context.netnsFd, family)

@@ -67,6 +67,7 @@ export class ProxyPool {
   #stopping = false
   #toldApplied = 0
   #allDown: (() => void) | undefined
+  readonly #serving = Promise.withResolvers<void>()
 
   constructor(options: ProxyPoolOptions) {
     this.#options = options
@@ -87,6 +88,11 @@ export class ProxyPool {
 
   start(): void {
     for (const slot of this.#slots) this.#startSlot(slot)
+  }
+
+  /** Resolves when every proxy has come up for the first time and goes by the present world. */
+  get serving(): Promise<void> {
+    return this.#serving.promise
   }
 
   /** Tells all proxies of a change; `world.objects()` must already include it. */
@@ -237,6 +243,7 @@ export class ProxyPool {
   #tellApplied(): void {
     const { version } = this.#options.world
     const behind = this.#slots.some((slot) => slot.state === 'up' && slot.worldVersion !== version)
+    if (!behind && this.#slots.every(({ state }) => state === 'up')) this.#serving.resolve()
     if (behind || version === this.#toldApplied) return
     this.#toldApplied = version
     this.#options.log.info({ version }, 'world applied')

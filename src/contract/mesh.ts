@@ -164,9 +164,9 @@ export interface ReferenceGrant extends Named {
 
 export interface AuthorizationPolicy extends Named {
   readonly kind: 'authorization-policy'
-  /** Apply to the whole mesh: the object is in the root namespace (`weir-system`) and selects nothing. */
+  /** `mesh`: it is in the root namespace (`weir-system`) and applies in all namespaces, to what its selector selects. */
   readonly scope: 'mesh' | 'namespace' | 'workload'
-  /** matchLabels; empty for mesh and namespace scope. */
+  /** matchLabels; empty selects all that is in scope. */
   readonly selector: Readonly<Record<string, string>>
   /** Services it targets instead (targetRefs), names in its own namespace. */
   readonly services: readonly string[]

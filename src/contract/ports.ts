@@ -18,7 +18,7 @@ export const MESH_PORTS: ReadonlySet<number> = new Set([OUTBOUND_PORT, INBOUND_P
 export const PACKET_MARK = 0x539
 /**
  * SO_MARK of upstream sockets towards the application of a pod, with the client's address as source. The
- * application's side inherits it (net.ipv4.tcp_fwmark_accept), so that its answers are routed back to us.
+ * application's side inherits it (agent/iptables/mark-sysctls.ts), so that its answers are routed back to us.
  */
 export const CONNECTION_MARK = 0x111
 /** Both marks are compared and set under this mask; the other bits belong to others. */

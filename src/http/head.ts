@@ -22,8 +22,8 @@ export const HEADER_WEIR = 11
 export const HEADER_TRACEPARENT = 12
 export const HEADER_HTTP2_SETTINGS = 13
 export const HEADER_TRAILER = 14
-/** A line that only says again what one before it said: not passed on. */
-export const HEADER_REPEATED = 15
+/** A line that is not passed on: it says again what one before it said, or is malformed where that is no error. */
+export const HEADER_VOID = 15
 
 const KNOWN: ReadonlyMap<string, number> = new Map([
   ['host', HEADER_HOST],
@@ -61,6 +61,9 @@ for (let i = 0; i < 256; i++) VALUE[i] = i === 9 || (i >= 32 && i !== 127) ? 1 :
 /** Request target: visible ASCII without `#` (a fragment is never sent, RFC 9112 section 3.2). */
 const TARGET = new Uint8Array(256)
 for (let i = 33; i < 127; i++) TARGET[i] = i === 35 ? 0 : 1
+
+/** Version 00 as it is, later ones by their beginning; an all-zero id is none (W3C Trace Context section 3.2). */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|(?<!^00.{53})-)/
 
 export const PARSE_MORE = 0
 export const PARSE_DONE = 1
@@ -323,6 +326,7 @@ export class Head {
   #finish(request: boolean): HeadResult {
     let lengths = 0
     let codings = 0
+    let traces = 0
     for (let i = 0; i < this.headerCount; i++) {
       const id = this.ids[i]
       if (id === HEADER_OTHER) continue
@@ -341,7 +345,7 @@ export class Head {
           // Two lines are refused in requests; in responses, equal ones collapse (RFC 9110 section 8.6).
           if (lengths > 0 && (request || length !== this.contentLength))
             return this.#bad('more than one Content-Length')
-          if (lengths > 0) this.ids[i] = HEADER_REPEATED
+          if (lengths > 0) this.ids[i] = HEADER_VOID
           this.contentLength = length
           lengths++
           break
@@ -363,7 +367,14 @@ export class Head {
           if (/(?:^|,)\s*trailers\s*(?:,|$)/i.test(this.value(i))) this.teTrailers = true
           break
         case HEADER_TRACEPARENT:
-          this.traceparentIndex = i
+          // Repeated or malformed, the trace is begun anew (W3C Trace Context section 3.2).
+          traces++
+          if (traces === 1 && TRACEPARENT.test(this.value(i))) this.traceparentIndex = i
+          else {
+            this.ids[i] = HEADER_VOID
+            if (this.traceparentIndex >= 0) this.ids[this.traceparentIndex] = HEADER_VOID
+            this.traceparentIndex = -1
+          }
           break
         default:
           break
@@ -451,7 +462,7 @@ const HTTP_1_DOT = [72, 84, 84, 80, 47, 49, 46]
 
 function identify(bytes: Uint8Array, start: number, end: number): number {
   const length = end - start
-  if (length > 5 && (bytes[start] as number | 32) === 120 && bytes[start + 1] === 45) {
+  if (length > 5 && ((bytes[start] as number) | 32) === 120 && bytes[start + 1] === 45) {
     if (matches(bytes, start, 'x-weir-')) return HEADER_WEIR
   }
   const candidates = KNOWN_BY_LENGTH[length]

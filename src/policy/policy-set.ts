@@ -50,7 +50,7 @@ export interface PolicySet {
 export interface PolicySource {
   /** Policies that are in the namespace. */
   authorizationPolicies(namespace: string): readonly AuthorizationPolicy[]
-  /** Policies of the root namespace, those with a selector included: in Istio they select in all namespaces. */
+  /** Policies of the root namespace without targetRefs: as in Istio, they select in all namespaces. */
   meshPolicies(): readonly AuthorizationPolicy[]
 }
 
@@ -75,22 +75,12 @@ const EMPTY: PolicySet = Object.freeze({
   otherwise: NO_POLICY,
 })
 
-/** Whether a policy in the workload's namespace (or, `everywhere`, the root namespace) selects it. */
-function selects(
-  policy: AuthorizationPolicy,
-  workload: Workload,
-  services: ReadonlySet<string>,
-  everywhere: boolean,
-): boolean {
-  if (policy.scope === 'mesh') return true
+function selects(policy: AuthorizationPolicy, workload: Workload, services: ReadonlySet<string>): boolean {
   const sameNamespace = policy.namespace === workload.namespace
-  if (policy.scope === 'namespace') return sameNamespace
-  if (!sameNamespace && !everywhere) return false
-  if (sameNamespace && policy.services.some((name) => services.has(name))) return true
-  const labels = Object.entries(policy.selector)
+  if (policy.scope !== 'mesh' && !sameNamespace) return false
   // With targetRefs the selector is empty and selects nothing by itself.
-  if (labels.length === 0) return policy.services.length === 0 && sameNamespace
-  return labels.every(([name, value]) => workload.labels[name] === value)
+  if (policy.services.length > 0) return sameNamespace && policy.services.some((name) => services.has(name))
+  return Object.entries(policy.selector).every(([name, value]) => workload.labels[name] === value)
 }
 
 function compilePolicy(policy: AuthorizationPolicy): CompiledPolicy {
@@ -127,10 +117,10 @@ export function policySetFor(source: PolicySource, workload: Workload, services:
   const named = new Set(services)
   const chosen = new Map<string, AuthorizationPolicy>()
   for (const policy of source.meshPolicies()) {
-    if (selects(policy, workload, named, true)) chosen.set(keyOf(policy), policy)
+    if (selects(policy, workload, named)) chosen.set(keyOf(policy), policy)
   }
   for (const policy of source.authorizationPolicies(workload.namespace)) {
-    if (selects(policy, workload, named, false)) chosen.set(keyOf(policy), policy)
+    if (selects(policy, workload, named)) chosen.set(keyOf(policy), policy)
   }
   return compileSet([...chosen.values()])
 }

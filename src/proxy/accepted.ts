@@ -233,7 +233,7 @@ export class Accepted implements StreamOwner, HeldConnection {
   }
 
   rejudge(): void {
-    if (this.#target === undefined || this.#pipeline.tcpStillAllowed(this.#target)) return
+    if (this.#target === undefined || this.#pipeline.tcpDenialNow(this.#target) === undefined) return
     this.#server?.close()
   }
 

@@ -312,15 +312,13 @@ export class Engine implements Services, SpokenProtocols {
     // Its policies are judged here; its namespace is used when the broker has sockets of it.
     const enrolled = local && (this.#refused.get(workload.uid) ?? 0) < this.now()
     const self = workload?.uid === pod.uid
+    // Bound to in the destination's namespace, so of the destination's family.
+    const bound = sameFamily(clientAddress, endpoint.address)
+      ? clientAddress
+      : client?.addresses.find((address) => sameFamily(address, endpoint.address))
     const pool =
-      enrolled && !self
-        ? pod.pool(
-            { uid: workload.uid, stock: this.#stock(workload.uid) },
-            'transparent',
-            clientAddress,
-            endpoint,
-            this.limits,
-          )
+      enrolled && !self && bound !== undefined
+        ? pod.pool({ uid: workload.uid, stock: this.#stock(workload.uid) }, 'transparent', bound, endpoint, this.limits)
         : pod.pool(pod, 'plain', undefined, endpoint, this.limits)
     const { trustDomain } = this.#settings
     const source = client === undefined ? undefined : peerIdentity(trustDomain, client)
@@ -334,7 +332,7 @@ export class Engine implements Services, SpokenProtocols {
       policies: local ? this.policiesOf(workload) : undefined,
       connection: {
         ...(source === undefined ? {} : { source }),
-        sourceIp: clientAddress,
+        sourceIp: bound ?? clientAddress,
         destinationIp: endpoint.address,
         destinationPort: endpoint.port,
       },
@@ -576,6 +574,10 @@ function targetedServices(snapshot: Snapshot, workload: Workload): readonly stri
     const endpoints = Object.values(snapshot.service(`${namespace}/${name}`)?.endpoints ?? {})
     return endpoints.some((list) => list.some((endpoint) => endpoint.workload === key))
   })
+}
+
+function sameFamily(one: string, other: string): boolean {
+  return one.includes(':') === other.includes(':')
 }
 
 function peerAddress(handle: object): string {

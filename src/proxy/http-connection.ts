@@ -43,8 +43,8 @@ export interface RouteName {
 /** Chooses targets for one connection's requests. */
 export interface HttpPipeline {
   choose(exchange: HttpConnection): HttpChoice
-  /** Judges the exchange in progress again; false: it is now denied. */
-  stillAllowed(exchange: HttpConnection): boolean
+  /** Judges the exchange in progress again by the present policies. Returns the verdict that now denies it. */
+  denialNow(exchange: HttpConnection): Verdict | undefined
 }
 
 /** Waiting for a head, or in the middle of one. */
@@ -318,7 +318,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.target = choice
     this.#unsent = this.#renderRequest(choice)
     this.#headLength = this.#unsent.length
-    const timeoutMs = choice.decision?.requestTimeoutMs
+    // The backend's is never the longer one, and there are no retries that it could end by itself.
+    const timeoutMs = choice.decision?.backendRequestTimeoutMs ?? choice.decision?.requestTimeoutMs
     if (timeoutMs !== undefined && timeoutMs > 0) this.#startTimer(timeoutMs)
 
     if (!this.#requestDone) {
@@ -789,7 +790,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     upstream.beginTunnel()
     this.stream.writeText(
       renderResponse(upstream.head, {
-        framing: 'none',
+        // Whatever length it tells of means nothing (RFC 9110 section 9.3.6).
+        framing: 'close',
         close: false,
         keepAlive10: false,
         edits: this.target?.decision?.responseEdits ?? NO_EDITS,
@@ -956,13 +958,15 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   rejudge(): void {
     if (this.#state !== TUNNEL && this.#state !== BUSY) return
-    if (this.target === undefined || this.pipeline.stillAllowed(this)) return
+    const denial = this.pipeline.denialNow(this)
+    if (denial === undefined) return
+    this.verdict = denial
     if (this.#responseStarted) {
       this.#status = this.#status || REFUSAL.denied.status
-      this.#cut('RBAC', 'cut: a policy now denies it')
+      this.#cut('RBAC', `cut by a policy change: ${denial.reason}`)
     } else {
       this.#abandonUpstream()
-      this.refuse(REFUSAL.denied, 'a policy now denies it')
+      this.refuse(REFUSAL.denied, `denied by a policy change: ${denial.reason}`)
     }
   }
 

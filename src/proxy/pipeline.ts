@@ -6,7 +6,7 @@ import type { Endpoint, MeshService, Refusal, ResponseFlag, Verdict, Workload } 
 import { MESH_PORTS, REFUSAL } from '#contract'
 import type { Destination } from '#mesh'
 import { authorize, type PolicyDecision } from '#policy'
-import { decideRoute, type ForwardDecision, pickEndpoint } from '#routing'
+import { decideRoute, type ForwardDecision, forwardedFacts, pickEndpoint } from '#routing'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpChoice, HttpConnection, HttpPipeline, RouteName } from './http-connection.ts'
@@ -31,7 +31,8 @@ export type TcpChoice =
 export interface Pipeline extends HttpPipeline {
   /** For bytes that are not HTTP. Sets `verdict`. */
   chooseTcp(): TcpChoice
-  tcpStillAllowed(target: ExchangeTarget): boolean
+  /** As `denialNow`, for a relayed connection. */
+  tcpDenialNow(target: ExchangeTarget): Verdict | undefined
   verdict: Verdict | undefined
   readonly original: SocketName
   /** What is declared of the destination port. */
@@ -50,10 +51,25 @@ function judge(target: ExchangeTarget, http: HttpConnection | undefined): Policy
 function judged(target: ExchangeTarget, exchange: HttpConnection): HttpChoice {
   const policies = target.policies
   if (policies === undefined || policies.empty) return target
-  const verdict = authorize(policies, target.connection, exchange)
+  const verdict = authorize(policies, target.connection, forwardedFacts(target.decision, exchange))
   exchange.verdict = verdict
   if (verdict.kind === 'allow') return target
   return refuse(verdict.malformedPath ? REFUSAL.malformed : REFUSAL.denied, verdict.reason, target)
+}
+
+/** Per list: its IPv4 and its IPv6 endpoints; the list itself where that makes no difference. */
+const byFamily = new WeakMap<readonly Endpoint[], readonly [readonly Endpoint[], readonly Endpoint[]]>()
+
+/** A dual-stack Service's endpoints of one family, as its ClusterIP of that family has them; all if there are none. */
+function ofFamily(endpoints: readonly Endpoint[], six: boolean): readonly Endpoint[] {
+  let lists = byFamily.get(endpoints)
+  if (lists === undefined) {
+    const v6 = endpoints.filter((endpoint) => endpoint.address.includes(':'))
+    const v4 = endpoints.filter((endpoint) => !endpoint.address.includes(':'))
+    lists = v4.length === 0 || v6.length === 0 ? [endpoints, endpoints] : [v4, v6]
+    byFamily.set(endpoints, lists)
+  }
+  return lists[six ? 1 : 0]
 }
 
 export class OutboundPipeline implements Pipeline {
@@ -62,6 +78,7 @@ export class OutboundPipeline implements Pipeline {
   readonly #engine: Engine
   readonly #pod: Pod
   readonly #clientAddress: string
+  readonly #six: boolean
   #destination: Destination = { kind: 'unknown' }
   #version = -1
   #client: Workload | undefined
@@ -71,6 +88,7 @@ export class OutboundPipeline implements Pipeline {
     this.#pod = pod
     this.original = original
     this.#clientAddress = clientAddress
+    this.#six = original.address.includes(':')
   }
 
   #look(): Destination {
@@ -98,7 +116,7 @@ export class OutboundPipeline implements Pipeline {
         const { service, port } = destination
         const decision = decideRoute(engine.snapshot, { client: this.#client, service, port }, exchange, Math.random())
         if (decision.kind === 'forward') {
-          const endpoint = pickEndpoint(decision.endpoints, engine.loadOf, Math.random)
+          const endpoint = pickEndpoint(ofFamily(decision.endpoints, this.#six), engine.loadOf, Math.random)
           if (endpoint === undefined) {
             const { namespace, name } = decision.service
             return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
@@ -150,18 +168,19 @@ export class OutboundPipeline implements Pipeline {
     return target
   }
 
-  stillAllowed(exchange: HttpConnection): boolean {
-    const target = exchange.target
-    return target === undefined || stillAllowed(this.#engine, target, exchange)
+  denialNow(exchange: HttpConnection): Verdict | undefined {
+    return denialNow(this.#engine, exchange.target, exchange)
   }
 
-  tcpStillAllowed(target: ExchangeTarget): boolean {
-    return stillAllowed(this.#engine, target, undefined)
+  tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
+    return denialNow(this.#engine, target, undefined)
   }
 
   #endpoint(service: MeshService, port: number): Endpoint | undefined {
     const endpoints = service.endpoints[port]
-    return endpoints === undefined ? undefined : pickEndpoint(endpoints, this.#engine.loadOf, Math.random)
+    return endpoints === undefined
+      ? undefined
+      : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.loadOf, Math.random)
   }
 
   #target(
@@ -220,21 +239,26 @@ export class InboundPipeline implements Pipeline {
     return target
   }
 
-  stillAllowed(exchange: HttpConnection): boolean {
-    const target = exchange.target
-    return target === undefined || stillAllowed(this.#engine, target, exchange)
+  denialNow(exchange: HttpConnection): Verdict | undefined {
+    return denialNow(this.#engine, exchange.target, exchange)
   }
 
-  tcpStillAllowed(target: ExchangeTarget): boolean {
-    return stillAllowed(this.#engine, target, undefined)
+  tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
+    return denialNow(this.#engine, target, undefined)
   }
 }
 
-/** Judges an exchange in progress by the policies of the present snapshot. */
-function stillAllowed(engine: Engine, target: ExchangeTarget, http: HttpConnection | undefined): boolean {
-  if (target.policies === undefined || target.workload === undefined) return true
+/** Judges what is in progress by the policies of the present snapshot. */
+function denialNow(
+  engine: Engine,
+  target: ExchangeTarget | undefined,
+  http: HttpConnection | undefined,
+): Verdict | undefined {
+  if (target?.policies === undefined || target.workload === undefined) return undefined
   const policies = engine.policiesOf(target.workload)
-  return authorize(policies, target.connection, http).kind === 'allow'
+  const facts = http === undefined ? undefined : forwardedFacts(target.decision, http)
+  const verdict = authorize(policies, target.connection, facts)
+  return verdict.kind === 'deny' ? verdict : undefined
 }
 
 /** Is this address one that the mesh itself listens on in a pod? Never proxied: it would come back to us. */

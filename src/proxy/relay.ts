@@ -38,7 +38,7 @@ export class Relay implements HeldConnection {
   readonly #clientAddress: string
   readonly #client: TcpStream
   readonly #target: ExchangeTarget
-  readonly #verdict: Verdict | undefined
+  #verdict: Verdict | undefined
   readonly #started: number
   #server: TcpStream | undefined
   #early: Buffer | undefined
@@ -186,7 +186,10 @@ export class Relay implements HeldConnection {
   }
 
   rejudge(): void {
-    if (!this.#pipeline.tcpStillAllowed(this.#target)) this.#cut('RBAC', 'cut: a policy now denies it')
+    const denial = this.#pipeline.tcpDenialNow(this.#target)
+    if (denial === undefined) return
+    this.#verdict = denial
+    this.#cut('RBAC', `cut by a policy change: ${denial.reason}`)
   }
 
   #cut(flag: 'RBAC' | 'DC' | 'DPE', why: string): void {

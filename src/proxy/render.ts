@@ -11,10 +11,10 @@ import {
   HEADER_KEEP_ALIVE,
   HEADER_OTHER,
   HEADER_PROXY_CONNECTION,
-  HEADER_REPEATED,
   HEADER_TE,
   HEADER_TRANSFER_ENCODING,
   HEADER_UPGRADE,
+  HEADER_VOID,
   HEADER_WEIR,
   HEADER_XFCC,
   type Head,
@@ -64,7 +64,7 @@ function isHopByHop(id: number): boolean {
     case HEADER_UPGRADE:
     case HEADER_HTTP2_SETTINGS:
     case HEADER_TRANSFER_ENCODING:
-    case HEADER_REPEATED:
+    case HEADER_VOID:
       return true
     default:
       return false

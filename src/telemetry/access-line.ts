@@ -24,7 +24,7 @@ export interface AccessEdgeDescription {
 
 /** Rendered once per connection or decision and kept by the caller. */
 export class AccessEdge {
-  /** From after the time to before the first value of the request. */
+  /** From the quote that ends the time to before the first value of the request. */
   readonly requestPart: string
   readonly connectionPart: string
 
@@ -37,7 +37,7 @@ export class AccessEdge {
       field('destinationIdentity', edge.destinationIdentity) +
       field('destinationService', edge.destinationService) +
       `,"protocol":${jsonText(edge.protocol)}`
-    const process = `,"pid":${pid},"node":${jsonText(node)}`
+    const process = `","pid":${pid},"node":${jsonText(node)}`
     this.requestPart = `${process},"msg":"request"${rest}`
     this.connectionPart = `${process},"msg":"connection"${rest}`
   }
@@ -96,7 +96,7 @@ export class AccessRecord {
 
 /** With its line feed. `timeMs` since the epoch. */
 export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs: number): string {
-  let line = (record.refused ? '{"level":40,"time":' : '{"level":30,"time":') + timeMs + edge.requestPart
+  let line = (record.refused ? '{"level":40,"time":"' : '{"level":30,"time":"') + isoTime(timeMs) + edge.requestPart
   if (record.sourceAddress !== '') line += `,"sourceAddress":${jsonText(record.sourceAddress)}`
   if (record.route !== '') line += `,"route":${jsonText(record.route)}`
   if (record.rule !== '') line += `,"rule":${jsonText(record.rule)}`
@@ -114,7 +114,7 @@ export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs
 
 /** The end of an opaque TCP connection; bytesIn came from the client. With its line feed. */
 export function renderConnectionLine(edge: AccessEdge, record: AccessRecord, timeMs: number): string {
-  let line = (record.refused ? '{"level":40,"time":' : '{"level":30,"time":') + timeMs + edge.connectionPart
+  let line = (record.refused ? '{"level":40,"time":"' : '{"level":30,"time":"') + isoTime(timeMs) + edge.connectionPart
   if (record.sourceAddress !== '') line += `,"sourceAddress":${jsonText(record.sourceAddress)}`
   if (record.policy !== '') line += `,"policy":${jsonText(record.policy)}`
   if (record.upstream !== '') line += `,"upstream":${jsonText(record.upstream)}`
@@ -125,6 +125,18 @@ export function renderConnectionLine(edge: AccessEdge, record: AccessRecord, tim
 
 function field(name: string, value: string): string {
   return value === '' ? '' : `,"${name}":${jsonText(value)}`
+}
+
+let lastTimeMs = Number.NaN
+let lastTime = ''
+
+/** As pino's isoTime, like the agent's own lines; many requests share a millisecond, so its text is kept. */
+function isoTime(timeMs: number): string {
+  if (timeMs !== lastTimeMs) {
+    lastTimeMs = timeMs
+    lastTime = new Date(timeMs).toISOString()
+  }
+  return lastTime
 }
 
 /** To the microsecond; never NaN or Infinity, which JSON does not know. */

@@ -92,7 +92,7 @@ export function kernelState(pod: TestPod): string {
     ['ip', '-6', 'rule'],
     ['sh', '-c', 'ip -4 route show table 100 2>/dev/null || true'],
     ['sh', '-c', 'ip -6 route show table 100 2>/dev/null || true'],
-    ["cat", "/proc/sys/net/ipv4/tcp_fwmark_accept"],
+    ['sh', '-c', 'cd /proc/sys/net; cat ipv4/tcp_fwmark_accept ipv[46]/fwmark_reflect'],
   ]
   return commands
     .map(([program, ...args]) => `${program} ${args.join(' ')}\n${inPod(pod, program, ...args)}`)

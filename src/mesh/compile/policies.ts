@@ -100,8 +100,8 @@ function compileTarget(spec: TargetSpec, namespace: string, { rootNamespace }: P
     return services.length === 0 ? undefined : { scope: 'workload', selector: {}, services }
   }
   const selector = spec.selector?.matchLabels ?? {}
-  if (Object.keys(selector).length > 0) return { scope: 'workload', selector, services: [] }
-  return { scope: namespace === rootNamespace ? 'mesh' : 'namespace', selector: {}, services: [] }
+  if (namespace === rootNamespace) return { scope: 'mesh', selector, services: [] }
+  return { scope: Object.keys(selector).length > 0 ? 'workload' : 'namespace', selector, services: [] }
 }
 
 function compileRule(rule: AuthorizationRuleSpec, options: PolicyOptions): AuthorizationRule {

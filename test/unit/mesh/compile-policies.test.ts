@@ -19,7 +19,12 @@ t.test('The scope is that of selector, target and namespace', (t) => {
       'weir-system',
       { scope: 'workload', selector: { app: 'web' } },
     ],
-    ['{ selector: { matchLabels: { app: web } } }', 'weir-system', 'weir-system', { scope: 'workload' }],
+    [
+      '{ selector: { matchLabels: { app: web } } }',
+      'weir-system',
+      'weir-system',
+      { scope: 'mesh', selector: { app: 'web' } },
+    ],
     [
       '{ targetRefs: [{ kind: Service, name: a }, { group: core, kind: Service, name: b }] }',
       'shop',

@@ -50,7 +50,7 @@ t.test(
   async (t) => {
     t.ok(applies(policy({ namespace: 'weir-system', scope: 'mesh' })))
     t.ok(applies(policy({ namespace: 'weir-system', scope: 'mesh' }), { namespace: 'weir-system' }))
-    const selecting = policy({ namespace: 'weir-system', scope: 'workload', selector: { app: 'web' } })
+    const selecting = policy({ namespace: 'weir-system', scope: 'mesh', selector: { app: 'web' } })
     t.ok(applies(selecting, { labels: { app: 'web' } }))
     t.notOk(applies(selecting, { labels: { app: 'db' } }))
   },

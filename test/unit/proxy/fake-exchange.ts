@@ -1,0 +1,189 @@
+/**
+ * An HTTP connection of the proxy between two ends that are no sockets: packets are cut as the test says,
+ * the clock stands until it is set, and writes go at once or not at all.
+ */
+import { PROXY_LIMITS_DEFAULT, type ProxyLimits } from '#contract'
+import { World } from '#mesh'
+import {
+  AccessEdge,
+  createIstioFamilies,
+  EdgeCache,
+  type EdgeDescription,
+  Metrics,
+  REPORT_SOURCE,
+  UNKNOWN_SERVICE,
+  UNKNOWN_WORKLOAD,
+} from '#telemetry'
+import { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
+import { HttpConnection } from '../../../src/proxy/http-connection.ts'
+import { Pod } from '../../../src/proxy/pod.ts'
+import type { RequestOutcome, Services } from '../../../src/proxy/services.ts'
+import { SocketStock } from '../../../src/proxy/sockets.ts'
+import { TcpStream } from '../../../src/proxy/tcp.ts'
+import { type Connected, UpstreamConnection, UpstreamPool } from '../../../src/proxy/upstream.ts'
+
+interface StreamBinding {
+  readonly streamBaseState: Int32Array
+  readonly kLastWriteWasAsync: number
+}
+const { streamBaseState, kLastWriteWasAsync } = (
+  process as unknown as { binding(name: string): StreamBinding }
+).binding('stream_wrap')
+
+/** The kernel's side of a stream. */
+export class FakeHandle {
+  readonly fd = -1
+  stream: TcpStream | null = null
+  onread: () => void = () => {}
+  written = ''
+  closed: 'open' | 'closed' | 'reset' = 'open'
+  ended = false
+  /** Writes are taken, but not at once. */
+  stalled = false
+  readonly #waiting: (() => void)[] = []
+
+  setNoDelay(): number {
+    return 0
+  }
+  useUserBuffer(): void {}
+  readStart(): number {
+    return 0
+  }
+  readStop(): number {
+    return 0
+  }
+  #write(request: { oncomplete: ((status: number) => void) | null }, text: string): number {
+    this.written += text
+    streamBaseState[kLastWriteWasAsync] = this.stalled ? 1 : 0
+    if (this.stalled) this.#waiting.push(() => request.oncomplete?.(0))
+    return 0
+  }
+  writeLatin1String(request: { oncomplete: ((status: number) => void) | null }, text: string): number {
+    return this.#write(request, text)
+  }
+  writeBuffer(request: { oncomplete: ((status: number) => void) | null }, bytes: Buffer): number {
+    return this.#write(request, bytes.toString('latin1'))
+  }
+  shutdown(request: { oncomplete: ((status: number) => void) | null }): number {
+    this.ended = true
+    this.#waiting.push(() => request.oncomplete?.(0))
+    if (!this.stalled) this.unstall()
+    return 0
+  }
+  close(): void {
+    if (this.closed === 'open') this.closed = 'closed'
+  }
+  reset(): number {
+    this.closed = 'reset'
+    return 0
+  }
+  /** The peer reads: what waited is gone. */
+  unstall(): void {
+    this.stalled = false
+    for (const done of this.#waiting.splice(0)) done()
+  }
+  /** Bytes from the peer; false when nobody reads them now. */
+  receive(text: string): boolean {
+    const stream = this.stream
+    if (stream === null || stream.closed || !stream.reading) return false
+    const bytes = Buffer.from(text, 'latin1')
+    stream.owner.onData(bytes, bytes.length)
+    return true
+  }
+}
+
+class FakePool extends UpstreamPool {
+  readonly handles: FakeHandle[] = []
+  override connect(done: Connected): void {
+    const handle = new FakeHandle()
+    this.handles.push(handle)
+    queueMicrotask(() => done(new UpstreamConnection(handle, this), 0, ''))
+  }
+}
+
+export interface FakeExchange {
+  readonly client: FakeHandle
+  readonly connection: HttpConnection
+  /** The upstream connections so far. */
+  readonly upstreams: readonly FakeHandle[]
+  readonly outcomes: readonly RequestOutcome[]
+  readonly pod: Pod
+  /** Sets the clock, in ms, and lets the connection look at it. */
+  passTo(now: number): void
+}
+
+export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
+  let now = 1000
+  const limits = { ...PROXY_LIMITS_DEFAULT, ...changes }
+  const outcomes: RequestOutcome[] = []
+  const services: Services = {
+    limits,
+    snapshot: new World().snapshot,
+    now: () => now,
+    errorText: String,
+    rewriteTarget: () => '/',
+    originalAuthority: () => '10.0.0.1',
+    recordRequest: (_exchange, outcome) => outcomes.push(outcome),
+    recordTcp: () => {},
+    connectionClosed: () => {},
+  }
+  const stock = new SocketStock('uid', () => {})
+  const pod = new Pod('uid', 'shop/client', stock)
+  const pool = new FakePool(
+    { address: '10.0.0.2', port: 80 },
+    { stock, kind: 'plain', localAddress: undefined },
+    limits,
+  )
+  const edges = new EdgeCache(createIstioFamilies(new Metrics()))
+  const description: EdgeDescription = {
+    source: UNKNOWN_WORKLOAD,
+    destination: UNKNOWN_WORKLOAD,
+    service: UNKNOWN_SERVICE,
+    protocol: 'http',
+    securityPolicy: 'none',
+  }
+  const access = new AccessEdge(1, 'node', {
+    source: '',
+    sourceIdentity: '',
+    destination: '',
+    destinationIdentity: '',
+    destinationService: '',
+    protocol: 'http',
+    direction: 'outbound',
+    reporter: 'source',
+  })
+  const target = new ExchangeTarget({
+    pool,
+    load: { active: 0 },
+    clientAddress: '10.0.0.3',
+    workload: undefined,
+    policies: undefined,
+    connection: { sourceIp: '10.0.0.3', destinationIp: '10.0.0.2', destinationPort: 80 },
+    identityLines: '',
+    decision: undefined,
+    edge: edges.request(description),
+    tcpEdge: edges.tcp({ ...description, protocol: 'tcp' }),
+    access,
+    tcpAccess: access,
+    reporters: REPORT_SOURCE,
+    upstream: '10.0.0.2:80',
+  })
+  const client = new FakeHandle()
+  const nobody = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
+  const stream = new TcpStream(client, nobody)
+  const pipeline = { choose: () => target, denialNow: () => undefined }
+  const connection = new HttpConnection(services, pod, stream, pipeline, '10.0.0.3')
+  stream.owner = connection
+  stream.resume()
+  return {
+    client,
+    connection,
+    upstreams: pool.handles,
+    outcomes,
+    pod,
+    passTo: (time) => {
+      now = time
+      connection.sweep(now)
+    },
+  }
+}
