@@ -41,7 +41,7 @@ import {
 import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { type EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { HttpConnection } from './http-connection.ts'
-import { InboundPipeline, isMeshPort, OutboundPipeline, type SocketName } from './pipeline.ts'
+import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
 import type { RequestOutcome, Services, TcpOutcome } from './services.ts'
 import { SocketStock } from './sockets.ts'
@@ -249,9 +249,11 @@ export class Engine implements Services, SpokenProtocols {
   #accept(pod: Pod, spec: ListenerSpec, handle: object): void {
     const fd = (handle as { readonly fd: number }).fd
     const original = originalDestination(fd, spec.family)
-    const refusedBy =
-      original === undefined || isMeshPort(original) || pod.connections.size >= this.limits.maxConnectionsPerPod
-    if (refusedBy) {
+    const refused =
+      original === undefined ||
+      isMeshSocket(this.snapshot, original) ||
+      pod.connections.size >= this.limits.maxConnectionsPerPod
+    if (refused) {
       new TcpStream(handle, { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }).reset()
       return
     }

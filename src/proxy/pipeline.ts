@@ -4,7 +4,7 @@
  */
 import type { Endpoint, MeshService, Refusal, ResponseFlag, Verdict, Workload } from '#contract'
 import { MESH_PORTS, REFUSAL } from '#contract'
-import type { Destination } from '#mesh'
+import type { Destination, Snapshot } from '#mesh'
 import { authorize, type PolicyDecision } from '#policy'
 import { decideRoute, type ForwardDecision, forwardedFacts, pickEndpoint } from '#routing'
 import type { Engine } from './engine.ts'
@@ -261,7 +261,11 @@ function denialNow(
   return verdict.kind === 'deny' ? verdict : undefined
 }
 
-/** Is this address one that the mesh itself listens on in a pod? Never proxied: it would come back to us. */
-export function isMeshPort(original: SocketName): boolean {
-  return MESH_PORTS.has(original.port)
+/**
+ * Is this where the mesh itself listens in a pod? Never proxied: it would come back to us. The same ports of whatever
+ * is not in the mesh are like any other.
+ */
+export function isMeshSocket(snapshot: Snapshot, { address, port }: SocketName): boolean {
+  if (!MESH_PORTS.has(port)) return false
+  return address === '::1' || address.startsWith('127.') || snapshot.workloadByAddress(address)?.optedIn === true
 }
