@@ -13,6 +13,8 @@ import {
   openLegacyTablesSocket,
   openNetfilterSocket,
   openNetns,
+  openRouteWatch,
+  takeRouteChange,
   withNetns,
 } from '#linux'
 import { closeListeners, type HeldListener, openListeners, reopenListeners } from '../broker/listeners.ts'
@@ -44,7 +46,7 @@ export interface EnrolledPod {
   closed: boolean
 }
 
-/** A cheap question whose answer changes whenever rules of the pod change. */
+/** A cheap question whose answer changes whenever rules or routes of the pod change. */
 interface ChangeProbe {
   readonly fd: number
   ask(): string
@@ -139,7 +141,7 @@ export function listenersAreUp(pod: EnrolledPod): boolean {
   return pod.listeners.length > 0 && pod.listeners.every(({ fd }) => isListening(fd))
 }
 
-/** Text that differs after any change of the pod's rules. */
+/** Text that differs after any change of the pod's rules or routes. */
 export function rulesFingerprint(pod: EnrolledPod): string {
   return pod.probes.map((probe) => probe.ask()).join(' ')
 }
@@ -183,14 +185,27 @@ function openProbes(netnsFd: number, before: RulesBefore): readonly ChangeProbe[
   return withNetns(netnsFd, () => {
     if (before.backend === 'nft') {
       const fd = openNetfilterSocket()
-      return [{ fd, ask: () => String(nftablesGeneration(fd)) }]
+      return [openRouteProbe(), { fd, ask: () => String(nftablesGeneration(fd)) }]
     }
-    return before.families.map((family) => {
+    const tables = before.families.map((family) => {
       const fd = openLegacyTablesSocket(family)
       const ask = () => ['nat', 'filter'].map((table) => legacyTableSize(fd, family, table)).join()
       return { fd, ask }
     })
+    return [openRouteProbe(), ...tables]
   })
+}
+
+function openRouteProbe(): ChangeProbe {
+  const fd = openRouteWatch()
+  let changes = 0
+  return {
+    fd,
+    ask: () => {
+      if (takeRouteChange(fd)) changes += 1
+      return String(changes)
+    },
+  }
 }
 
 /** `shop/web: …`, one line. */

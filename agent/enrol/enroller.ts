@@ -78,7 +78,7 @@ interface Entry {
 const RETRY: BackoffOptions = { baseMs: 250, maxMs: 30_000 }
 const REPAIR_AGAIN: BackoffOptions = { baseMs: 250, maxMs: 5_000 }
 const TICK_MS = 250
-/** Routes, and a rule replaced by one of equal size in the legacy back end, are seen only by a full look. */
+/** Sysctls, and a rule replaced by one of equal size in the legacy back end, are seen only by a full look. */
 const FULL_CHECK_MS = 30_000
 /** A connection redirected in the last moment still finds its listener. */
 const LINGER_MS = 200

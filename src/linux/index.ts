@@ -6,6 +6,7 @@ export { LinuxError } from './libc.ts'
 export { nftablesGeneration, openNetfilterSocket } from './netlink.ts'
 export { netnsIdentity, netnsInode, openNetns, withNetns } from './netns.ts'
 export { originalDestination } from './original-destination.ts'
+export { openRouteWatch, takeRouteChange } from './route-watch.ts'
 export {
   bindSocket,
   closeFd,

@@ -133,8 +133,18 @@ t.test('flushed rules and dead listeners are found, restored and counted', async
   inPod(pod, 'nft', 'flush', 'ruleset')
   await until('rules repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 1)
   t.match(inPod(pod, 'iptables-save'), 'WEIR_GUARD_INPUT')
+  const policyRoutes: readonly string[][] = [
+    ['-4', 'rule', 'del', 'pref', '32764'],
+    ['-6', 'route', 'flush', 'table', '100'],
+  ]
+  for (const [i, deletion] of policyRoutes.entries()) {
+    inPod(pod, 'ip', ...deletion)
+    await until('route repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 2 + i)
+  }
+  t.match(inPod(pod, 'ip', '-4', 'rule'), '32764')
+  t.match(inPod(pod, 'ip', '-6', 'route', 'show', 'table', '100'), 'local default')
   shutdownSocket(agent.host.listenerFds.get('web')?.[1] ?? -1)
-  await until('listeners repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 2)
+  await until('listeners repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 4)
   t.same(agent.host.calls, ['add shop/web', 'add shop/web'], 'the new listeners are handed over')
   t.match(inPod(pod, 'ss', '-Hltn', 'sport', '=', ':15006'), '0.0.0.0:15006')
 })
