@@ -10,8 +10,8 @@ export interface ProxySettings {
   readonly proxyId: number
   readonly node: string
   readonly trustDomain: string
-  /** File descriptor or path for the access log; `off` for none. */
-  readonly accessLog: 'stdout' | 'off' | string
+  /** Where `stdout` leads is the agent's doing. */
+  readonly accessLog: 'stdout' | 'off'
   readonly limits: ProxyLimits
 }
 

@@ -69,6 +69,8 @@ const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set([
   'UO',
 ])
 
+const STDOUT = 1
+
 export type AskSockets = (id: number, uid: string, kind: SocketKind, family: 4 | 6, count: number) => void
 
 export class Engine implements Services, SpokenProtocols {
@@ -102,7 +104,11 @@ export class Engine implements Services, SpokenProtocols {
     this.limits = settings.limits
     this.snapshot = this.#world.snapshot
     this.#edges = new EdgeCache(createIstioFamilies(this.metrics))
-    this.#log = new AccessLog({ target: settings.accessLog, node: settings.node, metrics: this.metrics })
+    this.#log = new AccessLog({
+      target: settings.accessLog === 'off' ? 'off' : STDOUT,
+      node: settings.node,
+      metrics: this.metrics,
+    })
     this.loadOf = (endpoint) => this.#loadFor(endpoint).active
     this.#lastSweep = performance.now()
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)

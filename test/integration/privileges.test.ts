@@ -17,7 +17,9 @@ const proxy = proxies[0]?.pid ?? 0
 
 /** A field of /proc/PID/status (proc_pid_status(5)). */
 function statusOf(pid: number, field: string): string {
-  const line = readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').find((text) => text.startsWith(`${field}:`))
+  const line = readFileSync(`/proc/${pid}/status`, 'utf8')
+    .split('\n')
+    .find((text) => text.startsWith(`${field}:`))
   return line?.slice(field.length + 1).trim() ?? ''
 }
 
