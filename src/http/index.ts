@@ -1,4 +1,5 @@
 export * from './body.ts'
+export type { ByteStream, StreamOwner } from './byte-stream.ts'
 export * from './detect.ts'
 export * from './head.ts'
 export * from './latin1.ts'

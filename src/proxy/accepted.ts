@@ -3,14 +3,13 @@
  * packets is HTTP. A client that stays silent gets its upstream dialled meanwhile, so that a server
  * that speaks first is relayed at once, on any port, without declaration.
  */
-import { detect, mayBecomeRequest } from '#http'
+import { type ByteStream, detect, mayBecomeRequest, type StreamOwner } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HttpConnection } from './http-connection.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import { Relay } from './relay.ts'
 import type { Services } from './services.ts'
-import { type StreamOwner, TcpStream } from './tcp.ts'
 
 /** A silent client's upstream is dialled after this: clients that speak first do so sooner. */
 const SILENCE_MS = 15
@@ -33,13 +32,13 @@ export class Accepted implements StreamOwner, HeldConnection {
   readonly #clientAddress: string
   readonly #spoken: SpokenProtocols
   readonly #key: string
-  readonly #stream: TcpStream
+  readonly #stream: ByteStream
   readonly #knownHttp: boolean
   readonly #since: number
   #bytes: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
   #undecidedSince = false
-  #server: TcpStream | undefined
+  #server: ByteStream | undefined
   #target: ExchangeTarget | undefined
   #over = false
 
@@ -47,7 +46,7 @@ export class Accepted implements StreamOwner, HeldConnection {
     services: Services,
     pod: Pod,
     pipeline: Pipeline,
-    handle: object,
+    stream: ByteStream,
     clientAddress: string,
     spoken: SpokenProtocols,
   ) {
@@ -57,7 +56,8 @@ export class Accepted implements StreamOwner, HeldConnection {
     this.#clientAddress = clientAddress
     this.#spoken = spoken
     this.#key = `${pipeline.original.address} ${pipeline.original.port}`
-    this.#stream = new TcpStream(handle, this)
+    this.#stream = stream
+    stream.owner = this
     pod.connections.add(this)
     this.#since = services.now()
     const declared = pipeline.declared()
@@ -111,8 +111,8 @@ export class Accepted implements StreamOwner, HeldConnection {
       return
     }
     this.#target = choice
-    choice.pool.dial((status, handle, error) => {
-      if (handle === undefined) {
+    choice.pool.dial((status, server, error) => {
+      if (server === undefined) {
         if (this.#over) return
         // An HTTP client that is slow to speak shall hear 503, or reach another endpoint.
         if (this.#knownHttp) {
@@ -130,9 +130,9 @@ export class Accepted implements StreamOwner, HeldConnection {
         this.#stream.reset()
         return
       }
-      const server = new TcpStream(handle, new Probe(this))
       if (this.#over) server.close()
       else {
+        server.owner = new Probe(this)
         this.#server = server
         server.resume()
       }

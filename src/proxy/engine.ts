@@ -45,7 +45,7 @@ import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from
 import { Pod } from './pod.ts'
 import type { RequestOutcome, Services, TcpOutcome } from './services.ts'
 import { SocketStock } from './sockets.ts'
-import { TcpListener, TcpStream } from './tcp.ts'
+import { NOBODY, TcpListener, TcpStream } from './tcp.ts'
 
 const POLICIES = Symbol('policy sets')
 const BACKLOG = 4096
@@ -253,22 +253,22 @@ export class Engine implements Services, SpokenProtocols {
   }
 
   #accept(pod: Pod, spec: ListenerSpec, handle: object): void {
-    const fd = (handle as { readonly fd: number }).fd
-    const original = originalDestination(fd, spec.family)
+    const stream = new TcpStream(handle, NOBODY)
+    const original = originalDestination(stream.fd, spec.family)
     const refused =
       original === undefined ||
       isMeshSocket(this.snapshot, original) ||
       pod.connections.size >= this.limits.maxConnectionsPerPod
     if (refused) {
-      new TcpStream(handle, { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }).reset()
+      stream.reset()
       return
     }
-    const clientAddress = peerAddress(handle)
+    const clientAddress = stream.peer().address
     const pipeline =
       spec.direction === 'outbound'
         ? new OutboundPipeline(this, pod, original, clientAddress)
         : new InboundPipeline(this, pod, original, clientAddress)
-    new Accepted(this, pod, pipeline, handle, clientAddress, this)
+    new Accepted(this, pod, pipeline, stream, clientAddress, this)
   }
 
   // ── Targets ───────────────────────────────────────────────────────────────────────────────────
@@ -586,11 +586,4 @@ function targetedServices(snapshot: Snapshot, workload: Workload): readonly stri
 
 function sameFamily(one: string, other: string): boolean {
   return one.includes(':') === other.includes(':')
-}
-
-function peerAddress(handle: object): string {
-  const out: Record<string, unknown> = {}
-  ;(handle as { getpeername(out: Record<string, unknown>): number }).getpeername(out)
-  const address = String(out['address'] ?? '')
-  return address.startsWith('::ffff:') ? address.slice(7) : address
 }

@@ -4,12 +4,20 @@
  * machine, one way in (`onData`) and one way out (`finish` or `refuse`) per request.
  */
 import { type HeaderEdit, type HttpFacts, REFUSAL, type Refusal, type ResponseFlag, type Verdict } from '#contract'
-import { BodyReader, type BodySink, Head, latin1, PARSE_BAD, PARSE_DONE } from '#http'
+import {
+  BodyReader,
+  type BodySink,
+  type ByteStream,
+  Head,
+  latin1,
+  PARSE_BAD,
+  PARSE_DONE,
+  type StreamOwner,
+} from '#http'
 import type { EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
 import type { Services } from './services.ts'
-import { isReadBuffer, type StreamOwner, type TcpStream } from './tcp.ts'
 import { newTraceparent, traceIdOf } from './trace-context.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
 
@@ -98,7 +106,7 @@ class ResponseSink implements BodySink {
 export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, HeldConnection {
   readonly services: Services
   readonly pod: Pod
-  readonly stream: TcpStream
+  readonly stream: ByteStream
   readonly pipeline: HttpPipeline
   /** Address of the peer that opened this connection. */
   readonly clientAddress: string
@@ -158,7 +166,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #headLength = 0
   #pumping = false
 
-  constructor(services: Services, pod: Pod, stream: TcpStream, pipeline: HttpPipeline, clientAddress: string) {
+  constructor(services: Services, pod: Pod, stream: ByteStream, pipeline: HttpPipeline, clientAddress: string) {
     this.services = services
     this.pod = pod
     this.stream = stream
@@ -203,7 +211,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #hold(bytes: Buffer, start: number, end: number): void {
     const slice = bytes.subarray(start, end)
     if (this.#pending !== undefined) this.#pending = Buffer.concat([this.#pending, slice])
-    else this.#pending = isReadBuffer(bytes) ? Buffer.from(slice) : slice
+    else this.#pending = Buffer.from(slice)
     this.stream.pause()
   }
 

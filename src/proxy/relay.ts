@@ -3,12 +3,11 @@
  * the writer, so that at most one read is held in between.
  */
 import type { Verdict } from '#contract'
-import { detect } from '#http'
+import { type ByteStream, detect, type StreamOwner } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import type { Services } from './services.ts'
-import { type StreamOwner, TcpStream } from './tcp.ts'
 
 class Side implements StreamOwner {
   readonly #relay: Relay
@@ -36,11 +35,11 @@ export class Relay implements HeldConnection {
   readonly #pod: Pod
   readonly #pipeline: Pipeline
   readonly #clientAddress: string
-  readonly #client: TcpStream
+  readonly #client: ByteStream
   readonly #target: ExchangeTarget
   #verdict: Verdict | undefined
   readonly #started: number
-  #server: TcpStream | undefined
+  #server: ByteStream | undefined
   #early: Buffer | undefined
   /** The client's first bytes while they may yet turn out to be an HTTP request. */
   #undecided: Buffer | undefined
@@ -56,7 +55,7 @@ export class Relay implements HeldConnection {
     pod: Pod,
     pipeline: Pipeline,
     clientAddress: string,
-    client: TcpStream,
+    client: ByteStream,
     target: ExchangeTarget,
     early: Buffer | undefined,
     clientEnded: boolean,
@@ -81,22 +80,18 @@ export class Relay implements HeldConnection {
 
   /** Connects upstream, then moves bytes. */
   dial(): void {
-    this.#target.pool.dial((status, handle, error) => {
-      if (handle === undefined) {
+    this.#target.pool.dial((status, server, error) => {
+      if (server === undefined) {
         this.#end('UF', error === '' ? this.#services.errorText(status) : error)
         this.#client.reset()
-      } else if (this.#over) new TcpStream(handle, new Side(this, false)).close()
-      else this.serve(new TcpStream(handle, new Side(this, false)))
+      } else if (this.#over) server.close()
+      else this.adopt(server)
     })
   }
 
-  /** Goes on with a connection made already; `first` was read from it. */
-  adopt(server: TcpStream): void {
+  /** Goes on with a connection made already. */
+  adopt(server: ByteStream): void {
     server.owner = new Side(this, false)
-    this.serve(server)
-  }
-
-  serve(server: TcpStream): void {
     this.#server = server
     const early = this.#early
     this.#early = undefined

@@ -4,6 +4,7 @@
  * about as much per request as everything Weir does with it (docs/decisions/0002-tcp-handles.md), so
  * this one file uses what `net.Socket` itself is made of. The bias: a closed stream is silent.
  */
+import type { ByteStream, StreamOwner } from '#http'
 
 interface WriteRequest {
   oncomplete: ((status: number) => void) | null
@@ -66,23 +67,6 @@ const READ_BUFFER_BYTES = 65536
 /** Where every read of every stream lands; read synchronously by `onData`, then reused. */
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
 
-/** Bytes of the shared buffer must be copied before they are kept. */
-export function isReadBuffer(bytes: Buffer): boolean {
-  return bytes === readBuffer
-}
-
-/** What a stream tells its owner. After `onClose` nothing follows. */
-export interface StreamOwner {
-  /** `bytes[0..length)` is valid only during the call. */
-  onData(bytes: Buffer, length: number): void
-  /** The peer has sent everything it will (FIN). */
-  onEnd(): void
-  /** Everything written is with the kernel again. */
-  onDrain(): void
-  /** Closed; `status` is a negative libuv error, or 0 when closed in order. */
-  onClose(status: number): void
-}
-
 function onRead(this: TcpHandle): void {
   const stream = this.stream
   if (stream === null || stream.closed) return
@@ -117,20 +101,21 @@ function onShutdown(this: ShutdownRequest, status: number): void {
   else if (stream.readEnded) stream.close()
 }
 
+/** Owner of a stream that nobody listens to: yet, or any more. */
+export const NOBODY: StreamOwner = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
+
 /** A request object is consumed only by a write that could not finish at once. */
 let spareWrite = new WriteWrap()
 spareWrite.oncomplete = onWritten
 
-export class TcpStream {
+export class TcpStream implements ByteStream {
   owner: StreamOwner
   closed = false
-  /** The peer's FIN has arrived. */
   readEnded = false
-  /** We have sent (or will send, after what is queued) our FIN. */
   writeEnded = false
   /** Our FIN, and everything before it, is with the kernel. */
   writeDone = false
-  /** Writes not yet taken by the kernel: back-pressure while above zero. */
+  /** Writes not yet taken by the kernel. */
   pendingWrites = 0
   reading = false
   readonly #handle: TcpHandle
@@ -152,7 +137,11 @@ export class TcpStream {
   peer(): { address: string; port: number } {
     const out: Record<string, unknown> = {}
     this.#handle.getpeername(out)
-    return { address: String(out['address'] ?? ''), port: Number(out['port'] ?? 0) }
+    const address = String(out['address'] ?? '')
+    return {
+      address: address.startsWith('::ffff:') ? address.slice(7) : address,
+      port: Number(out['port'] ?? 0),
+    }
   }
 
   resume(): void {
@@ -168,7 +157,6 @@ export class TcpStream {
     this.#handle.readStop()
   }
 
-  /** Writes latin1 text; false: wait for `onDrain` before writing much more. */
   writeText(text: string): boolean {
     if (this.closed || this.writeEnded) return true
     const request = spareWrite
@@ -176,7 +164,6 @@ export class TcpStream {
     return this.#written(request, error, null)
   }
 
-  /** Writes bytes the caller will not change any more; false: wait for `onDrain`. */
   writeBytes(bytes: Buffer): boolean {
     if (this.closed || this.writeEnded) return true
     const request = spareWrite
@@ -184,7 +171,6 @@ export class TcpStream {
     return this.#written(request, error, bytes)
   }
 
-  /** Writes part of a buffer that will be reused: copied only when the kernel does not take it at once. */
   writeSlice(bytes: Buffer, start: number, end: number): boolean {
     return this.writeBytes(Buffer.from(bytes.subarray(start, end)))
   }
@@ -207,7 +193,6 @@ export class TcpStream {
     this.owner.onDrain()
   }
 
-  /** Sends FIN after everything queued; reading goes on. Closes by itself once both sides have ended. */
   end(): void {
     if (this.closed || this.writeEnded) return
     this.writeEnded = true
@@ -218,12 +203,10 @@ export class TcpStream {
     if (error !== 0) this.fail(error)
   }
 
-  /** Closes at once; queued writes are lost. */
   close(): void {
     this.#close(0, false)
   }
 
-  /** Closes with RST: the peer sees an error, not an end. */
   reset(): void {
     this.#close(0, true)
   }

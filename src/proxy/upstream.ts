@@ -4,9 +4,9 @@
  * dies with either pod. A connection serves one exchange at a time and tells its client what it reads.
  */
 import type { SocketKind } from '#contract'
-import { BodyReader, Head, PARSE_BAD, PARSE_DONE } from '#http'
+import { BodyReader, type ByteStream, Head, PARSE_BAD, PARSE_DONE, type StreamOwner } from '#http'
 import type { SocketStock } from './sockets.ts'
-import { connectTcp, type StreamOwner, TcpStream } from './tcp.ts'
+import { connectTcp, NOBODY, TcpStream } from './tcp.ts'
 
 /** The exchange an upstream connection works for. */
 export interface UpstreamClient {
@@ -30,7 +30,7 @@ const BODY = 2
 const TUNNEL = 3
 
 export class UpstreamConnection implements StreamOwner {
-  readonly stream: TcpStream
+  readonly stream: ByteStream
   readonly pool: UpstreamPool
   readonly head: Head
   readonly body: BodyReader
@@ -43,12 +43,13 @@ export class UpstreamConnection implements StreamOwner {
   #state = IDLE
   #partial: Buffer | undefined
 
-  constructor(handle: object, pool: UpstreamPool) {
+  constructor(stream: ByteStream, pool: UpstreamPool) {
     this.pool = pool
     this.head = new Head(pool.limits.maxHeadBytes, pool.limits.maxHeaders)
     this.body = new BodyReader(pool.limits.maxHeadBytes, pool.limits.maxHeaders)
-    this.stream = new TcpStream(handle, this)
-    this.stream.resume()
+    this.stream = stream
+    stream.owner = this
+    stream.resume()
   }
 
   /** Begins an exchange: the response read next is for this client. */
@@ -184,8 +185,8 @@ export class UpstreamPool {
     return this.#all.size
   }
 
-  /** Opens a new connection to the pool's destination, as a bare handle. */
-  dial(done: (status: number, handle: object | undefined, error: string) => void): void {
+  /** Opens a new connection to the pool's destination; its owner is still to be set. */
+  dial(done: (status: number, stream: ByteStream | undefined, error: string) => void): void {
     const family = this.address.includes(':') ? 6 : 4
     let settled = false
     const timer = setTimeout(() => {
@@ -206,16 +207,16 @@ export class UpstreamPool {
           return
         }
         clearTimeout(timer)
-        done(status, handle, '')
+        done(status, handle === undefined ? undefined : new TcpStream(handle, NOBODY), '')
       })
     })
   }
 
   connect(done: Connected): void {
-    this.dial((status, handle, error) => {
-      if (handle === undefined) done(undefined, status, error)
+    this.dial((status, stream, error) => {
+      if (stream === undefined) done(undefined, status, error)
       else {
-        const connection = new UpstreamConnection(handle, this)
+        const connection = new UpstreamConnection(stream, this)
         this.#all.add(connection)
         done(connection, 0, '')
       }
@@ -250,5 +251,3 @@ export class UpstreamPool {
 
 const UV_ETIMEDOUT = -110
 const UV_ECONNREFUSED = -111
-
-const NOBODY: StreamOwner = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }

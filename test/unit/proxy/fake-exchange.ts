@@ -19,7 +19,7 @@ import { HttpConnection } from '../../../src/proxy/http-connection.ts'
 import { Pod } from '../../../src/proxy/pod.ts'
 import type { RequestOutcome, Services } from '../../../src/proxy/services.ts'
 import { SocketStock } from '../../../src/proxy/sockets.ts'
-import { TcpStream } from '../../../src/proxy/tcp.ts'
+import { NOBODY, TcpStream } from '../../../src/proxy/tcp.ts'
 import { type Connected, UpstreamConnection, UpstreamPool } from '../../../src/proxy/upstream.ts'
 
 interface StreamBinding {
@@ -97,7 +97,7 @@ class FakePool extends UpstreamPool {
   override connect(done: Connected): void {
     const handle = new FakeHandle()
     this.handles.push(handle)
-    queueMicrotask(() => done(new UpstreamConnection(handle, this), 0, ''))
+    queueMicrotask(() => done(new UpstreamConnection(new TcpStream(handle, NOBODY), this), 0, ''))
   }
 }
 

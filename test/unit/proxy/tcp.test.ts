@@ -2,8 +2,9 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import t from 'tap'
+import type { StreamOwner } from '#http'
 import { bindSocket, openTcpSocket } from '#linux'
-import { connectTcp, type StreamOwner, TcpListener, TcpStream } from '../../../src/proxy/tcp.ts'
+import { connectTcp, TcpListener, TcpStream } from '../../../src/proxy/tcp.ts'
 
 const UV_ECONNREFUSED = -111
 const UV_ECONNRESET = -104
