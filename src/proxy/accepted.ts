@@ -120,7 +120,7 @@ export class Accepted implements StreamOwner, HeldConnection {
           return
         }
         this.#finish()
-        this.#services.recordTcp(this.#pod, this.#clientAddress, choice, this.#pipeline.verdict, {
+        this.#services.recorder.connectionRefused(this.#pod, this.#clientAddress, choice, this.#pipeline.verdict, {
           flag: 'UF',
           why: error === '' ? this.#services.errorText(status) : error,
           durationMs: 0,
@@ -192,7 +192,7 @@ export class Accepted implements StreamOwner, HeldConnection {
     const choice = this.#pipeline.chooseTcp()
     if (choice.kind === 'forward') this.#makeRelay(choice, early, clientEnded).dial()
     else {
-      this.#services.recordTcp(this.#pod, this.#clientAddress, choice.target, this.#pipeline.verdict, {
+      this.#services.recorder.connectionRefused(this.#pod, this.#clientAddress, choice.target, this.#pipeline.verdict, {
         flag: choice.flag,
         why: choice.why,
         durationMs: 0,

@@ -3,95 +3,47 @@
  * mutable state of the data path hangs here, below pods; connections see it through `Services`.
  */
 import { getSystemErrorName } from 'node:util'
-import type {
-  Endpoint,
-  HttpFacts,
-  ListenerSpec,
-  MeshService,
-  MetricsAnswer,
-  ProxySettings,
-  ProxyStatusAnswer,
-  ResponseFlag,
-  SocketKind,
-  Verdict,
-  Workload,
-} from '#contract'
-import { peerIdentity, spiffeId } from '#identity'
+import type { HttpFacts, ListenerSpec, MetricsAnswer, ProxySettings, ProxyStatusAnswer, SocketKind } from '#contract'
 import { originalDestination } from '#linux'
 import { type Snapshot, World, type WorldChange } from '#mesh'
-import { type PolicySet, policySetFor } from '#policy'
 import { type ForwardDecision, rewriteTarget } from '#routing'
-import {
-  type AccessEdge,
-  AccessLog,
-  AccessRecord,
-  createIstioFamilies,
-  EdgeCache,
-  type EdgeDescription,
-  Metrics,
-  REPORT_BOTH,
-  REPORT_DESTINATION,
-  REPORT_SOURCE,
-  type Reporters,
-  UNKNOWN,
-  UNKNOWN_SERVICE,
-  UNKNOWN_WORKLOAD,
-  type WorkloadLabels,
-} from '#telemetry'
+import { AccessLog, createIstioFamilies, EdgeCache, Metrics } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
-import { type EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { HttpConnection } from './http-connection.ts'
-import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
+import { InboundPipeline, isMeshSocket, OutboundPipeline } from './pipeline.ts'
 import { Pod } from './pod.ts'
-import type { RequestOutcome, Services, TcpOutcome } from './services.ts'
+import { Recorder } from './recorder.ts'
+import type { Services } from './services.ts'
 import { SocketStock } from './sockets.ts'
+import { type TargetHost, Targets } from './targets.ts'
 import { NOBODY, TcpListener, TcpStream } from './tcp.ts'
 
-const POLICIES = Symbol('policy sets')
 const BACKLOG = 4096
-/** Destinations remembered as HTTP, and direct targets kept per pod; beyond it the table starts over. */
+/** Destinations remembered as HTTP; beyond it the table starts over. */
 const MAX_REMEMBERED = 4096
 const SWEEP_MS = 250
 /** After the broker refused sockets of a pod's namespace, it is treated as not enrolled for this long. */
 const REFUSED_MS = 1_000
 
-/** Flags by which the mesh says that it refused, rather than the application or the client. */
-const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set([
-  'RBAC',
-  'UH',
-  'UF',
-  'UC',
-  'UT',
-  'NR',
-  'DPE',
-  'UPE',
-  'SI',
-  'UO',
-])
-
 const STDOUT = 1
 
 export type AskSockets = (id: number, uid: string, kind: SocketKind, family: 4 | 6, count: number) => void
 
-export class Engine implements Services, SpokenProtocols {
+export class Engine implements Services, SpokenProtocols, TargetHost {
   readonly limits: ProxySettings['limits']
   snapshot: Snapshot
   readonly metrics = new Metrics()
-  readonly loadOf: (endpoint: Endpoint) => number
+  readonly targets: Targets
+  readonly recorder: Recorder
   /** Told when the last connection of a removed pod has ended. */
   onDrained: (uid: string) => void = () => {}
-  readonly #settings: ProxySettings
   readonly #ask: AskSockets
   readonly #world = new World()
-  readonly #edges: EdgeCache
   readonly #log: AccessLog
-  readonly #record = new AccessRecord()
   readonly #pods = new Map<string, Pod>()
   readonly #stocks = new Map<string, SocketStock>()
   readonly #requests = new Map<number, { uid: string; kind: SocketKind; family: 4 | 6; count: number }>()
   readonly #refused = new Map<string, number>()
-  readonly #loads = new Map<string, EndpointLoad>()
-  readonly #loadByEndpoint = new WeakMap<Endpoint, EndpointLoad>()
   readonly #http = new Set<string>()
   readonly #sweeper: NodeJS.Timeout
   #nextRequest = 1
@@ -99,17 +51,16 @@ export class Engine implements Services, SpokenProtocols {
   #lastSweep: number
 
   constructor(settings: ProxySettings, ask: AskSockets) {
-    this.#settings = settings
     this.#ask = ask
     this.limits = settings.limits
     this.snapshot = this.#world.snapshot
-    this.#edges = new EdgeCache(createIstioFamilies(this.metrics))
     this.#log = new AccessLog({
       target: settings.accessLog === 'off' ? 'off' : STDOUT,
       node: settings.node,
       metrics: this.metrics,
     })
-    this.loadOf = (endpoint) => this.#loadFor(endpoint).active
+    this.targets = new Targets(this, settings, new EdgeCache(createIstioFamilies(this.metrics)), this.#log)
+    this.recorder = new Recorder(this.targets, this.#log)
     this.#lastSweep = performance.now()
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
   }
@@ -157,18 +108,11 @@ export class Engine implements Services, SpokenProtocols {
     }
   }
 
-  policiesOf(workload: Workload): PolicySet {
-    const snapshot = this.snapshot
-    return snapshot.derived(POLICIES, `${workload.namespace}/${workload.name}`, () =>
-      policySetFor(snapshot, workload, targetedServices(snapshot, workload)),
-    )
-  }
-
   // ── Pods ──────────────────────────────────────────────────────────────────────────────────────
 
   addPod(uid: string, workload: string, listeners: readonly ListenerSpec[], fds: readonly number[]): void {
     const known = this.#pods.get(uid)
-    const pod = known ?? new Pod(uid, workload, this.#stock(uid))
+    const pod = known ?? new Pod(uid, workload, this.stockOf(uid))
     pod.draining = false
     // Listeners come anew after a repair: the old ones are gone in the kernel.
     pod.stopAccepting()
@@ -227,7 +171,7 @@ export class Engine implements Services, SpokenProtocols {
     await this.#log[Symbol.asyncDispose]()
   }
 
-  #stock(uid: string): SocketStock {
+  stockOf(uid: string): SocketStock {
     let stock = this.#stocks.get(uid)
     if (stock === undefined) {
       stock = new SocketStock(uid, (podUid, kind, family, count) => {
@@ -238,6 +182,10 @@ export class Engine implements Services, SpokenProtocols {
       this.#stocks.set(uid, stock)
     }
     return stock
+  }
+
+  hasSocketsOf(uid: string): boolean {
+    return (this.#refused.get(uid) ?? 0) < this.now()
   }
 
   /** The broker's answer to request `id`; no sockets means refused, and why. */
@@ -271,272 +219,6 @@ export class Engine implements Services, SpokenProtocols {
     new Accepted(this, pod, pipeline, stream, clientAddress, this)
   }
 
-  // ── Targets ───────────────────────────────────────────────────────────────────────────────────
-
-  outboundTarget(
-    pod: Pod,
-    clientAddress: string,
-    decision: ForwardDecision | string | undefined,
-    endpoint: SocketName & { readonly workload?: string },
-    service: MeshService | undefined,
-  ): ExchangeTarget {
-    if (pod.targetsVersion !== this.snapshot.version) {
-      pod.targetsVersion = this.snapshot.version
-      pod.targets.clear()
-    }
-    let byEndpoint = pod.targets.get(decision ?? '')
-    if (byEndpoint === undefined) {
-      byEndpoint = new Map()
-      pod.targets.set(decision ?? '', byEndpoint)
-    }
-    const key = decision === undefined ? `${endpoint.address} ${endpoint.port}` : endpoint
-    const known = byEndpoint.get(key)
-    if (known !== undefined && known.clientAddress === clientAddress && !known.pool.closed) return known
-    if (byEndpoint.size >= MAX_REMEMBERED) byEndpoint.clear()
-    const made = this.#makeOutbound(
-      pod,
-      clientAddress,
-      typeof decision === 'object' ? decision : undefined,
-      endpoint,
-      service,
-    )
-    byEndpoint.set(key, made)
-    return made
-  }
-
-  #makeOutbound(
-    pod: Pod,
-    clientAddress: string,
-    decision: ForwardDecision | undefined,
-    endpoint: SocketName & { readonly workload?: string },
-    service: MeshService | undefined,
-  ): ExchangeTarget {
-    const snapshot = this.snapshot
-    const client = snapshot.workload(pod.workload)
-    const workload =
-      (endpoint.workload === undefined ? undefined : snapshot.workload(endpoint.workload)) ??
-      snapshot.workloadByAddress(endpoint.address)
-    const local = workload?.optedIn === true && workload.node === this.#settings.node
-    // Its policies are judged here; its namespace is used when the broker has sockets of it.
-    const enrolled = local && (this.#refused.get(workload.uid) ?? 0) < this.now()
-    const self = workload?.uid === pod.uid
-    // Bound to in the destination's namespace, so of the destination's family.
-    const bound = sameFamily(clientAddress, endpoint.address)
-      ? clientAddress
-      : client?.addresses.find((address) => sameFamily(address, endpoint.address))
-    const pool =
-      enrolled && !self && bound !== undefined
-        ? pod.pool({ uid: workload.uid, stock: this.#stock(workload.uid) }, 'transparent', bound, endpoint, this.limits)
-        : pod.pool(pod, 'plain', undefined, endpoint, this.limits)
-    const { trustDomain } = this.#settings
-    const source = client === undefined ? undefined : peerIdentity(trustDomain, client)
-    return this.#target({
-      pool,
-      endpoint,
-      decision,
-      workload,
-      service,
-      clientAddress,
-      policies: local ? this.policiesOf(workload) : undefined,
-      connection: {
-        ...(source === undefined ? {} : { source }),
-        sourceIp: bound ?? clientAddress,
-        destinationIp: endpoint.address,
-        destinationPort: endpoint.port,
-      },
-      identityLines:
-        local && client !== undefined
-          ? `x-forwarded-client-cert: By=${spiffeId(trustDomain, workload.namespace, workload.serviceAccount)};URI=${spiffeId(trustDomain, client.namespace, client.serviceAccount)}\r\n`
-          : '',
-      client,
-      reporters: local ? REPORT_BOTH : REPORT_SOURCE,
-      direction: 'outbound',
-    })
-  }
-
-  inboundTarget(pod: Pod, clientAddress: string, original: SocketName): ExchangeTarget | undefined {
-    const workload = this.snapshot.workload(pod.workload)
-    if (workload === undefined) return undefined
-    return this.#target({
-      pool: pod.pool(pod, 'transparent', clientAddress, original, this.limits),
-      endpoint: original,
-      decision: undefined,
-      workload,
-      service: undefined,
-      clientAddress,
-      policies: this.policiesOf(workload),
-      connection: { sourceIp: clientAddress, destinationIp: original.address, destinationPort: original.port },
-      identityLines: '',
-      client: undefined,
-      reporters: REPORT_DESTINATION,
-      direction: 'inbound',
-    })
-  }
-
-  #target(parts: {
-    readonly pool: ExchangeTarget['pool']
-    readonly endpoint: SocketName
-    readonly decision: ForwardDecision | undefined
-    readonly workload: Workload | undefined
-    readonly service: MeshService | undefined
-    readonly clientAddress: string
-    readonly policies: PolicySet | undefined
-    readonly connection: ExchangeTarget['connection']
-    readonly identityLines: string
-    readonly client: Workload | undefined
-    readonly reporters: Reporters
-    readonly direction: 'outbound' | 'inbound'
-  }): ExchangeTarget {
-    const { client, workload, service, reporters } = parts
-    const verified = client !== undefined && parts.policies !== undefined
-    const host = service === undefined ? UNKNOWN : `${service.name}.${service.namespace}.svc.cluster.local`
-    const description: EdgeDescription = {
-      source: this.#labels(client),
-      destination: this.#labels(workload),
-      service: service === undefined ? UNKNOWN_SERVICE : { host, name: service.name, namespace: service.namespace },
-      protocol: 'http',
-      securityPolicy: verified ? 'mutual_tls' : 'none',
-    }
-    const log = (protocol: 'http' | 'tcp'): AccessEdge =>
-      this.#log.edge({
-        source: client === undefined ? '' : `${client.namespace}/${client.name}`,
-        sourceIdentity: this.#identity(client),
-        destination: workload === undefined ? '' : `${workload.namespace}/${workload.name}`,
-        destinationIdentity: workload?.optedIn === true ? this.#identity(workload) : '',
-        destinationService: service === undefined ? '' : host,
-        protocol,
-        direction: parts.direction,
-        reporter: reporters === REPORT_BOTH ? 'both' : reporters === REPORT_SOURCE ? 'source' : 'destination',
-      })
-    return new ExchangeTarget({
-      ...parts,
-      load: this.#loadFor(parts.endpoint as Endpoint),
-      edge: this.#edges.request(description),
-      tcpEdge: this.#edges.tcp({ ...description, protocol: 'tcp' }),
-      access: log('http'),
-      tcpAccess: log('tcp'),
-      upstream: parts.endpoint.address.includes(':')
-        ? `[${parts.endpoint.address}]:${parts.endpoint.port}`
-        : `${parts.endpoint.address}:${parts.endpoint.port}`,
-    })
-  }
-
-  #identity(workload: Workload | undefined): string {
-    return workload === undefined
-      ? ''
-      : spiffeId(this.#settings.trustDomain, workload.namespace, workload.serviceAccount)
-  }
-
-  #labels(workload: Workload | undefined): WorkloadLabels {
-    if (workload === undefined) return UNKNOWN_WORKLOAD
-    return {
-      namespace: workload.namespace,
-      workload: workload.owner,
-      app: workload.app,
-      version: workload.version,
-      principal: workload.optedIn ? this.#identity(workload) : UNKNOWN,
-    }
-  }
-
-  #loadFor(endpoint: Endpoint): EndpointLoad {
-    let load = this.#loadByEndpoint.get(endpoint)
-    if (load === undefined) {
-      const key = `${endpoint.address} ${endpoint.port}`
-      load = this.#loads.get(key)
-      if (load === undefined) {
-        load = { active: 0 }
-        this.#loads.set(key, load)
-      }
-      this.#loadByEndpoint.set(endpoint, load)
-    }
-    return load
-  }
-
-  // ── Telemetry ─────────────────────────────────────────────────────────────────────────────────
-
-  recordRequest(exchange: HttpConnection, outcome: RequestOutcome): void {
-    const target = exchange.target ?? this.#nowhere(exchange.pod, exchange.clientAddress)
-    target.edge.record(
-      outcome.status,
-      outcome.flag,
-      outcome.durationMs,
-      outcome.bytesIn,
-      outcome.bytesOut,
-      target.reporters,
-    )
-    if (!this.#log.enabled) return
-    const record = this.#record
-    const named = exchange.routeName ?? target.decision
-    record.sourceAddress = exchange.clientAddress
-    record.route = named?.route ?? ''
-    record.rule = named?.rule ?? ''
-    record.policy = exchange.verdict?.policy ?? ''
-    record.upstream = exchange.target === undefined ? '' : target.upstream
-    record.method = exchange.method
-    record.path = exchange.path
-    record.authority = exchange.authority
-    record.status = outcome.status
-    record.flags = outcome.flag
-    record.durationMs = outcome.durationMs
-    record.upstreamMs = outcome.upstreamMs
-    record.bytesIn = outcome.bytesIn
-    record.bytesOut = outcome.bytesOut
-    record.traceId = outcome.trace
-    record.refused = REFUSAL_FLAGS.has(outcome.flag)
-    record.reason = outcome.why
-    this.#log.request(target.access, record)
-  }
-
-  recordTcp(
-    pod: Pod,
-    clientAddress: string,
-    chosen: ExchangeTarget | undefined,
-    verdict: Verdict | undefined,
-    outcome: TcpOutcome,
-  ): void {
-    const target = chosen ?? this.#nowhere(pod, clientAddress)
-    target.tcpEdge.opened(target.reporters)
-    target.tcpEdge.received(outcome.bytesIn, target.reporters)
-    target.tcpEdge.sent(outcome.bytesOut, target.reporters)
-    target.tcpEdge.closed(outcome.flag, target.reporters)
-    if (!this.#log.enabled) return
-    const record = this.#record
-    record.reset()
-    record.sourceAddress = clientAddress
-    record.policy = verdict?.policy ?? ''
-    record.upstream = chosen === undefined ? '' : target.upstream
-    record.flags = outcome.flag
-    record.durationMs = outcome.durationMs
-    record.bytesIn = outcome.bytesIn
-    record.bytesOut = outcome.bytesOut
-    record.refused = REFUSAL_FLAGS.has(outcome.flag)
-    record.reason = outcome.why
-    this.#log.connection(target.tcpAccess, record)
-  }
-
-  /** Stands for the destination of what never got one. */
-  #nowhere(pod: Pod, clientAddress: string): ExchangeTarget {
-    const known = pod.targets.get('nowhere')?.get(clientAddress)
-    if (known !== undefined && pod.targetsVersion === this.snapshot.version) return known
-    const endpoint = { address: '', port: 0 }
-    const made = this.#target({
-      pool: pod.pool(pod, 'plain', undefined, endpoint, this.limits),
-      endpoint,
-      decision: undefined,
-      workload: undefined,
-      service: undefined,
-      clientAddress,
-      policies: undefined,
-      connection: { sourceIp: clientAddress, destinationIp: '', destinationPort: 0 },
-      identityLines: '',
-      client: this.snapshot.workload(pod.workload),
-      reporters: REPORT_SOURCE,
-      direction: 'outbound',
-    })
-    pod.targets.set('nowhere', new Map([[clientAddress, made]]))
-    return made
-  }
-
   #sweep(): void {
     const now = performance.now()
     this.#lagMs = Math.max(0, now - this.#lastSweep - SWEEP_MS)
@@ -546,9 +228,7 @@ export class Engine implements Services, SpokenProtocols {
       for (const connection of pod.connections) connection.sweep(now)
       pod.closeIdle(idleSince)
     }
-    if (this.#loads.size > MAX_REMEMBERED) {
-      for (const [key, load] of this.#loads) if (load.active === 0) this.#loads.delete(key)
-    }
+    this.targets.sweep()
     for (const [uid, until] of this.#refused) if (until < now) this.#refused.delete(uid)
   }
 
@@ -571,19 +251,4 @@ export class Engine implements Services, SpokenProtocols {
       })),
     }
   }
-}
-
-/** Of the Services that policies of the workload's namespace name (targetRefs), those that it serves. */
-function targetedServices(snapshot: Snapshot, workload: Workload): readonly string[] {
-  const { namespace } = workload
-  const key = `${namespace}/${workload.name}`
-  const named = new Set(snapshot.authorizationPolicies(namespace).flatMap((policy) => policy.services))
-  return [...named].filter((name) => {
-    const endpoints = Object.values(snapshot.service(`${namespace}/${name}`)?.endpoints ?? {})
-    return endpoints.some((list) => list.some((endpoint) => endpoint.workload === key))
-  })
-}
-
-function sameFamily(one: string, other: string): boolean {
-  return one.includes(':') === other.includes(':')
 }

@@ -928,7 +928,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #record(flag: ResponseFlag, why: string): void {
-    this.services.recordRequest(this, {
+    this.services.recorder.request(this, {
       status: this.#status,
       flag,
       why,

@@ -116,7 +116,7 @@ export class OutboundPipeline implements Pipeline {
         const { service, port } = destination
         const decision = decideRoute(engine.snapshot, { client: this.#client, service, port }, exchange, Math.random())
         if (decision.kind === 'forward') {
-          const endpoint = pickEndpoint(ofFamily(decision.endpoints, this.#six), engine.loadOf, Math.random)
+          const endpoint = pickEndpoint(ofFamily(decision.endpoints, this.#six), engine.targets.loadOf, Math.random)
           if (endpoint === undefined) {
             const { namespace, name } = decision.service
             return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
@@ -180,7 +180,7 @@ export class OutboundPipeline implements Pipeline {
     const endpoints = service.endpoints[port]
     return endpoints === undefined
       ? undefined
-      : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.loadOf, Math.random)
+      : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.targets.loadOf, Math.random)
   }
 
   #target(
@@ -188,7 +188,7 @@ export class OutboundPipeline implements Pipeline {
     endpoint: SocketName & { readonly workload?: string },
     service: MeshService | undefined,
   ): ExchangeTarget {
-    return this.#engine.outboundTarget(this.#pod, this.#clientAddress, decision, endpoint, service)
+    return this.#engine.targets.outbound(this.#pod, this.#clientAddress, decision, endpoint, service)
   }
 }
 
@@ -217,7 +217,7 @@ export class InboundPipeline implements Pipeline {
     const version = this.#engine.snapshot.version
     if (this.#version !== version) {
       this.#version = version
-      this.#target = this.#engine.inboundTarget(this.#pod, this.#clientAddress, this.original)
+      this.#target = this.#engine.targets.inbound(this.#pod, this.#clientAddress, this.original)
     }
     return this.#target
   }
@@ -255,7 +255,7 @@ function denialNow(
   http: HttpConnection | undefined,
 ): Verdict | undefined {
   if (target?.policies === undefined || target.workload === undefined) return undefined
-  const policies = engine.policiesOf(target.workload)
+  const policies = engine.targets.policiesOf(target.workload)
   const facts = http === undefined ? undefined : forwardedFacts(target.decision, http)
   const verdict = authorize(policies, target.connection, facts)
   return verdict.kind === 'deny' ? verdict : undefined

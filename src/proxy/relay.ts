@@ -75,6 +75,7 @@ export class Relay implements HeldConnection {
     client.owner = new Side(this, true)
     client.pause()
     target.load.active++
+    services.recorder.connectionOpened(target)
     pod.connections.add(this)
   }
 
@@ -161,7 +162,7 @@ export class Relay implements HeldConnection {
     this.#over = true
     this.#target.load.active--
     this.#pod.connections.delete(this)
-    this.#services.recordTcp(this.#pod, this.#clientAddress, this.#target, this.#verdict, {
+    this.#services.recorder.connectionClosed(this.#clientAddress, this.#target, this.#verdict, {
       flag,
       why,
       durationMs: this.#services.now() - this.#started,

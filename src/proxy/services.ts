@@ -26,6 +26,25 @@ export interface TcpOutcome {
   readonly bytesOut: number
 }
 
+export interface TrafficRecorder {
+  request(exchange: HttpConnection, outcome: RequestOutcome): void
+  connectionOpened(target: ExchangeTarget): void
+  connectionClosed(
+    clientAddress: string,
+    target: ExchangeTarget,
+    verdict: Verdict | undefined,
+    outcome: TcpOutcome,
+  ): void
+  /** It was never relayed; without a target when it was not even decided where to. */
+  connectionRefused(
+    pod: Pod,
+    clientAddress: string,
+    target: ExchangeTarget | undefined,
+    verdict: Verdict | undefined,
+    outcome: TcpOutcome,
+  ): void
+}
+
 export interface Services {
   readonly limits: ProxyLimits
   readonly snapshot: Snapshot
@@ -36,14 +55,7 @@ export interface Services {
   rewriteTarget(decision: ForwardDecision, facts: HttpFacts): string
   /** Host for a request that names none: where its connection was going. */
   originalAuthority(exchange: HttpConnection): string
-  recordRequest(exchange: HttpConnection, outcome: RequestOutcome): void
-  recordTcp(
-    pod: Pod,
-    clientAddress: string,
-    target: ExchangeTarget | undefined,
-    verdict: Verdict | undefined,
-    outcome: TcpOutcome,
-  ): void
+  readonly recorder: TrafficRecorder
   /** A pod's connection is gone (it may have been the last of a draining pod). */
   connectionClosed(pod: Pod): void
 }

@@ -123,8 +123,12 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     errorText: String,
     rewriteTarget: () => '/',
     originalAuthority: () => '10.0.0.1',
-    recordRequest: (_exchange, outcome) => outcomes.push(outcome),
-    recordTcp: () => {},
+    recorder: {
+      request: (_exchange, outcome) => outcomes.push(outcome),
+      connectionOpened: () => {},
+      connectionClosed: () => {},
+      connectionRefused: () => {},
+    },
     connectionClosed: () => {},
   }
   const stock = new SocketStock('uid', () => {})

@@ -1,0 +1,106 @@
+/** Tells metrics and access log what became of requests and connections. */
+import type { ResponseFlag, Verdict } from '#contract'
+import { type AccessLog, AccessRecord } from '#telemetry'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { HttpConnection } from './http-connection.ts'
+import type { Pod } from './pod.ts'
+import type { RequestOutcome, TcpOutcome, TrafficRecorder } from './services.ts'
+import type { Targets } from './targets.ts'
+
+/** Flags by which the mesh says that it refused, rather than the application or the client. */
+const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set([
+  'RBAC',
+  'UH',
+  'UF',
+  'UC',
+  'UT',
+  'NR',
+  'DPE',
+  'UPE',
+  'SI',
+  'UO',
+])
+
+export class Recorder implements TrafficRecorder {
+  readonly #targets: Targets
+  readonly #log: AccessLog
+  readonly #record = new AccessRecord()
+
+  constructor(targets: Targets, log: AccessLog) {
+    this.#targets = targets
+    this.#log = log
+  }
+
+  request(exchange: HttpConnection, outcome: RequestOutcome): void {
+    const target = exchange.target ?? this.#targets.nowhere(exchange.pod, exchange.clientAddress)
+    target.edge.record(
+      outcome.status,
+      outcome.flag,
+      outcome.durationMs,
+      outcome.bytesIn,
+      outcome.bytesOut,
+      target.reporters,
+    )
+    if (!this.#log.enabled) return
+    const record = this.#record
+    const named = exchange.routeName ?? target.decision
+    record.sourceAddress = exchange.clientAddress
+    record.route = named?.route ?? ''
+    record.rule = named?.rule ?? ''
+    record.policy = exchange.verdict?.policy ?? ''
+    record.upstream = target.upstream
+    record.method = exchange.method
+    record.path = exchange.path
+    record.authority = exchange.authority
+    record.status = outcome.status
+    record.flags = outcome.flag
+    record.durationMs = outcome.durationMs
+    record.upstreamMs = outcome.upstreamMs
+    record.bytesIn = outcome.bytesIn
+    record.bytesOut = outcome.bytesOut
+    record.traceId = outcome.trace
+    record.refused = REFUSAL_FLAGS.has(outcome.flag)
+    record.reason = outcome.why
+    this.#log.request(target.access, record)
+  }
+
+  connectionOpened(target: ExchangeTarget): void {
+    target.tcpEdge.opened(target.reporters)
+  }
+
+  connectionRefused(
+    pod: Pod,
+    clientAddress: string,
+    chosen: ExchangeTarget | undefined,
+    verdict: Verdict | undefined,
+    outcome: TcpOutcome,
+  ): void {
+    const target = chosen ?? this.#targets.nowhere(pod, clientAddress)
+    this.connectionOpened(target)
+    this.connectionClosed(clientAddress, target, verdict, outcome)
+  }
+
+  connectionClosed(
+    clientAddress: string,
+    target: ExchangeTarget,
+    verdict: Verdict | undefined,
+    outcome: TcpOutcome,
+  ): void {
+    target.tcpEdge.received(outcome.bytesIn, target.reporters)
+    target.tcpEdge.sent(outcome.bytesOut, target.reporters)
+    target.tcpEdge.closed(outcome.flag, target.reporters)
+    if (!this.#log.enabled) return
+    const record = this.#record
+    record.reset()
+    record.sourceAddress = clientAddress
+    record.policy = verdict?.policy ?? ''
+    record.upstream = target.upstream
+    record.flags = outcome.flag
+    record.durationMs = outcome.durationMs
+    record.bytesIn = outcome.bytesIn
+    record.bytesOut = outcome.bytesOut
+    record.refused = REFUSAL_FLAGS.has(outcome.flag)
+    record.reason = outcome.why
+    this.#log.connection(target.tcpAccess, record)
+  }
+}
