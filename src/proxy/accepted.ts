@@ -111,7 +111,7 @@ export class Accepted implements StreamOwner, HeldConnection {
       return
     }
     this.#target = choice
-    choice.pool.dial((status, server, error) => {
+    choice.pool.dialer.dial((status, server, error) => {
       if (server === undefined) {
         if (this.#over) return
         // An HTTP client that is slow to speak shall hear 503, or reach another endpoint.

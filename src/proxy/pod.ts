@@ -4,6 +4,7 @@
  */
 import type { ProxyLimits, SocketKind } from '#contract'
 import type { ForwardDecision } from '#routing'
+import { TcpDialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { SocketStock } from './sockets.ts'
 import type { TcpListener } from './tcp.ts'
@@ -55,7 +56,8 @@ export class Pod {
     const key = `${via.uid} ${localAddress ?? ''} ${target.address} ${target.port}`
     let pool = this.#pools.get(key)
     if (pool === undefined || pool.closed) {
-      pool = new UpstreamPool(target, { stock: via.stock, kind, localAddress }, limits)
+      const dialer = new TcpDialer(target, { stock: via.stock, kind, localAddress }, limits.connectTimeoutMs)
+      pool = new UpstreamPool(dialer, limits)
       this.#pools.set(key, pool)
     }
     return pool

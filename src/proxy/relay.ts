@@ -81,7 +81,7 @@ export class Relay implements HeldConnection {
 
   /** Connects upstream, then moves bytes. */
   dial(): void {
-    this.#target.pool.dial((status, server, error) => {
+    this.#target.pool.dialer.dial((status, server, error) => {
       if (server === undefined) {
         this.#end('UF', error === '' ? this.#services.errorText(status) : error)
         this.#client.reset()

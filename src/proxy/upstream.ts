@@ -3,10 +3,8 @@
  * namespace it leaves from, source address, destination): nothing is shared between identities, and it
  * dies with either pod. A connection serves one exchange at a time and tells its client what it reads.
  */
-import type { SocketKind } from '#contract'
 import { BodyReader, type ByteStream, Head, PARSE_BAD, PARSE_DONE, type StreamOwner } from '#http'
-import type { SocketStock } from './sockets.ts'
-import { connectTcp, NOBODY, TcpStream } from './tcp.ts'
+import type { Dialer } from './dialer.ts'
 
 /** The exchange an upstream connection works for. */
 export interface UpstreamClient {
@@ -148,28 +146,15 @@ export interface UpstreamLimits {
 export type Connected = (connection: UpstreamConnection | undefined, status: number, error: string) => void
 
 export class UpstreamPool {
-  readonly address: string
-  readonly port: number
+  readonly dialer: Dialer
   readonly limits: UpstreamLimits
-  readonly #stock: SocketStock
-  readonly #kind: SocketKind
-  /** Bound before connecting: the client's own address, for transparent sockets. */
-  readonly #localAddress: string | undefined
   readonly #idle: UpstreamConnection[] = []
   readonly #all = new Set<UpstreamConnection>()
   closed = false
 
-  constructor(
-    target: { readonly address: string; readonly port: number },
-    source: { readonly stock: SocketStock; readonly kind: SocketKind; readonly localAddress: string | undefined },
-    limits: UpstreamLimits,
-  ) {
-    this.address = target.address
-    this.port = target.port
+  constructor(dialer: Dialer, limits: UpstreamLimits) {
+    this.dialer = dialer
     this.limits = limits
-    this.#stock = source.stock
-    this.#kind = source.kind
-    this.#localAddress = source.localAddress
   }
 
   /** An idle connection, most recently used first; undefined if there is none. */
@@ -185,35 +170,8 @@ export class UpstreamPool {
     return this.#all.size
   }
 
-  /** Opens a new connection to the pool's destination; its owner is still to be set. */
-  dial(done: (status: number, stream: ByteStream | undefined, error: string) => void): void {
-    const family = this.address.includes(':') ? 6 : 4
-    let settled = false
-    const timer = setTimeout(() => {
-      settled = true
-      done(UV_ETIMEDOUT, undefined, 'connect timed out')
-    }, this.limits.connectTimeoutMs)
-    this.#stock.take(this.#kind, family, (fd, error) => {
-      if (fd < 0) {
-        if (settled) return
-        clearTimeout(timer)
-        done(UV_ECONNREFUSED, undefined, error)
-        return
-      }
-      connectTcp(fd, { address: this.address, port: this.port, localAddress: this.#localAddress }, (status, handle) => {
-        if (settled) {
-          // The timeout won: nobody waits for this connection any more.
-          if (handle !== undefined) new TcpStream(handle, NOBODY).close()
-          return
-        }
-        clearTimeout(timer)
-        done(status, handle === undefined ? undefined : new TcpStream(handle, NOBODY), '')
-      })
-    })
-  }
-
   connect(done: Connected): void {
-    this.dial((status, stream, error) => {
+    this.dialer.dial((status, stream, error) => {
       if (stream === undefined) done(undefined, status, error)
       else {
         const connection = new UpstreamConnection(stream, this)
@@ -248,6 +206,3 @@ export class UpstreamPool {
     for (const connection of this.#idle.slice()) connection.stream.close()
   }
 }
-
-const UV_ETIMEDOUT = -110
-const UV_ECONNREFUSED = -111

@@ -14,13 +14,14 @@ import {
   UNKNOWN_SERVICE,
   UNKNOWN_WORKLOAD,
 } from '#telemetry'
+import type { Dialer } from '../../../src/proxy/dialer.ts'
 import { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
 import { HttpConnection } from '../../../src/proxy/http-connection.ts'
 import { Pod } from '../../../src/proxy/pod.ts'
 import type { RequestOutcome, Services } from '../../../src/proxy/services.ts'
 import { SocketStock } from '../../../src/proxy/sockets.ts'
 import { NOBODY, TcpStream } from '../../../src/proxy/tcp.ts'
-import { type Connected, UpstreamConnection, UpstreamPool } from '../../../src/proxy/upstream.ts'
+import { UpstreamPool } from '../../../src/proxy/upstream.ts'
 
 interface StreamBinding {
   readonly streamBaseState: Int32Array
@@ -92,15 +93,6 @@ export class FakeHandle {
   }
 }
 
-class FakePool extends UpstreamPool {
-  readonly handles: FakeHandle[] = []
-  override connect(done: Connected): void {
-    const handle = new FakeHandle()
-    this.handles.push(handle)
-    queueMicrotask(() => done(new UpstreamConnection(new TcpStream(handle, NOBODY), this), 0, ''))
-  }
-}
-
 export interface FakeExchange {
   readonly client: FakeHandle
   readonly connection: HttpConnection
@@ -133,11 +125,15 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
   }
   const stock = new SocketStock('uid', () => {})
   const pod = new Pod('uid', 'shop/client', stock)
-  const pool = new FakePool(
-    { address: '10.0.0.2', port: 80 },
-    { stock, kind: 'plain', localAddress: undefined },
-    limits,
-  )
+  const handles: FakeHandle[] = []
+  const dialer: Dialer = {
+    dial: (done) => {
+      const handle = new FakeHandle()
+      handles.push(handle)
+      queueMicrotask(() => done(0, new TcpStream(handle, NOBODY), ''))
+    },
+  }
+  const pool = new UpstreamPool(dialer, limits)
   const edges = new EdgeCache(createIstioFamilies(new Metrics()))
   const description: EdgeDescription = {
     source: UNKNOWN_WORKLOAD,
@@ -182,7 +178,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
   return {
     client,
     connection,
-    upstreams: pool.handles,
+    upstreams: handles,
     outcomes,
     pod,
     passTo: (time) => {
