@@ -1,5 +1,6 @@
 /** What the admin API is told of the agent: gathered when asked for. */
 import type { MetricsAnswer } from '#contract'
+import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
 import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
 import type { AgentConfig } from './config.ts'
@@ -107,11 +108,14 @@ async function podStatuses({ config, mesh, pool, enroller }: BackendParts): Prom
 function problems({ mesh, enroller }: BackendParts): readonly Problem[] {
   const names = new Map(mesh.wishes.map(({ uid, namespace, name }) => [uid, `Pod ${namespace}/${name}`]))
   return [
-    ...mesh.problems.map((problem): Problem => {
-      const where = [problem.file, problem.object].filter((part) => part !== undefined).join(': ')
-      const message = problem.field === undefined ? problem.message : `${problem.field}: ${problem.message}`
-      return { severity: 'error', subject: where, message, remedy: '' }
-    }),
+    ...mesh.problems.map(
+      (problem): Problem => ({
+        severity: 'error',
+        subject: renderPlace(problem),
+        message: renderFault(problem),
+        remedy: '',
+      }),
+    ),
     ...enroller
       .list()
       .filter(({ detail }) => detail !== '')

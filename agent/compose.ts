@@ -10,6 +10,7 @@ import { createBackend } from './admin-backend.ts'
 import type { AgentConfig } from './config.ts'
 import { AgentCounters } from './counters.ts'
 import { Enroller } from './enrol/enroller.ts'
+import { NodeIdentities } from './identity/node-identities.ts'
 import { createLog } from './log.ts'
 import { MeshState } from './mesh-state.ts'
 import { ProxyPool } from './supervise/proxy-pool.ts'
@@ -48,18 +49,40 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
   })
   const enroller = new Enroller({ stateDir: config.stateDir, host: pool, log, counters })
 
+  // What was opened is closed again when something later cannot be.
+  await using opened = new AsyncDisposableStack()
+  const identities = await NodeIdentities.open({
+    issuer: config.issuer,
+    trustDomain: config.trustDomain,
+    ttlMs: config.certTtlMs,
+    taker: pool,
+    log,
+  })
+  opened.use(identities)
+  /** Of pods that are wanted, and of those that still drain. */
+  const accounts = new Map<string, { readonly namespace: string; readonly serviceAccount: string }>()
+  const setAccounts = (): void => {
+    const leaving = new Set(enroller.list().map(({ uid }) => uid))
+    const wanted = new Set(mesh.wishes.map(({ uid }) => uid))
+    for (const uid of accounts.keys()) if (!wanted.has(uid) && !leaving.has(uid)) accounts.delete(uid)
+    for (const { uid, namespace, serviceAccount } of mesh.wishes) accounts.set(uid, { namespace, serviceAccount })
+    identities.setWanted(accounts.values())
+  }
+
   let ready = false
   let begun = false
   let enrolling: Promise<unknown> = Promise.resolve()
   // Proxies hear of a change before it is acted on: a pod is never served in a world that does not know it.
   mesh.onDelta = (delta) => pool.updateWorld(delta)
   mesh.onWishes = (wishes) => {
+    setAccounts()
     if (begun) enrolling = enroller.setWishes(wishes)
   }
   const source = await openDirectorySource({
     directory: config.manifests,
     onChange: (objects, report) => mesh.update(objects, report.problems),
   })
+  opened.use(source)
   const backend = createBackend({
     config,
     mesh,
@@ -70,18 +93,13 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     version: readVersion(),
     isReady: () => ready,
   })
-  let admin: AsyncDisposable
-  try {
-    admin = await startAdmin({
-      socketPath: join(config.stateDir, 'admin.sock'),
-      ...(config.admin === undefined ? {} : { address: config.admin }),
-      backend,
-      logger: log,
-    })
-  } catch (thrown) {
-    await source[Symbol.asyncDispose]()
-    throw thrown
-  }
+  const admin = await startAdmin({
+    socketPath: join(config.stateDir, 'admin.sock'),
+    ...(config.admin === undefined ? {} : { address: config.admin }),
+    backend,
+    logger: log,
+  })
+  opened.move()
 
   pool.start()
   const starting = (async () => {
@@ -112,6 +130,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
       await pool.stop(STOP_GRACE_MS)
       await enroller.close(config.keepRules)
+      identities[Symbol.dispose]()
       await admin[Symbol.asyncDispose]()
       log.info({}, 'stopped')
     },

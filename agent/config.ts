@@ -8,6 +8,7 @@ import {
   STATE_DIR_DEFAULT,
   TRUST_DOMAIN_DEFAULT,
 } from '#contract'
+import type { IssuerConfig } from './identity/open-issuer.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 
 export interface AgentConfig {
@@ -22,6 +23,9 @@ export interface AgentConfig {
   readonly accessLog: string
   readonly proxyUid: number
   readonly logLevel: LogLevel
+  /** Who signs for this node's identities. */
+  readonly issuer: IssuerConfig
+  readonly certTtlMs: number
   /** Those of the proxies' limits that were given. */
   readonly limits: Partial<ProxyLimits>
 }
@@ -44,6 +48,10 @@ export const AGENT_USAGE = `weir agent --node NAME --manifests DIR [options]
   --manifests DIR       directory of Kubernetes YAML, followed live
   --state-dir DIR       default ${STATE_DIR_DEFAULT}
   --trust-domain NAME   default ${TRUST_DOMAIN_DEFAULT}
+  --ca-dir DIR          sign identities with the CA in DIR (made when empty); without it and --ca: one in memory
+  --ca HOST:PORT        let a CA sign them (weir ca, istiod); with --ca-root FILE (its roots, PEM)
+                        and --join-token FILE (what this node proves itself with)
+  --cert-ttl DURATION   how long certificates last, e.g. 24h (default); renewed at half of it
   --proxies N           proxy processes; default half the processors, at least 1
   --admin ADDR|none     default ${ADMIN_DEFAULT}
   --access-log WHERE    stdout (default), off, or a file
@@ -57,6 +65,8 @@ ${Object.entries(LIMIT_FLAGS)
 
 interface Flag {
   readonly default?: string
+  /** May be left out; it is then empty. */
+  readonly optional?: true
   /** What is wrong with a value; undefined when nothing is. */
   readonly wrong: (value: string) => string | undefined
 }
@@ -76,6 +86,19 @@ const FLAGS: Record<string, Flag> = {
   'trust-domain': {
     default: TRUST_DOMAIN_DEFAULT,
     wrong: matching(/^[a-z0-9._-]{1,255}$/, 'a trust domain such as cluster.local'),
+  },
+  'ca-dir': { optional: true, wrong: anyText },
+  ca: { optional: true, wrong: matching(/^(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}$/, 'HOST:PORT') },
+  'ca-root': { optional: true, wrong: anyText },
+  'join-token': { optional: true, wrong: anyText },
+  'cert-ttl': {
+    default: '24h',
+    wrong: (value) => {
+      const ms = durationMs(value)
+      return ms !== undefined && ms >= MIN_CERT_TTL_MS && ms <= MAX_CERT_TTL_MS
+        ? undefined
+        : `expected a duration from 5s to 720h such as 24h, got ${JSON.stringify(value)}`
+    },
   },
   proxies: { default: String(Math.max(1, Math.floor(availableParallelism() / 2))), wrong: between(1, 64) },
   admin: {
@@ -130,8 +153,13 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
   }
   for (const [name, flag] of Object.entries(FLAGS)) {
     if (values.has(name)) continue
-    if (flag.default === undefined) errors.push(`--${name}: missing.`)
-    else values.set(name, flag.default)
+    if (flag.default !== undefined) values.set(name, flag.default)
+    else if (flag.optional !== true) errors.push(`--${name}: missing.`)
+  }
+  if (values.has('ca') && values.has('ca-dir')) errors.push('--ca-dir: not together with --ca; keep one of them.')
+  for (const name of ['ca-root', 'join-token']) {
+    if (values.has('ca') && !values.has(name)) errors.push(`--${name}: needed with --ca.`)
+    if (values.has(name) && !values.has('ca')) errors.push(`--${name}: only with --ca.`)
   }
   if (errors.length > 0) return { kind: 'errors', errors }
   return { kind: 'config', config: toConfig((name) => values.get(name) ?? '', keepRules) }
@@ -151,8 +179,29 @@ function toConfig(value: (name: string) => string, keepRules: boolean): AgentCon
     accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),
     proxyUid: Number(value('proxy-uid')),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+    issuer: issuerOf(value),
+    certTtlMs: durationMs(value('cert-ttl')) ?? 0,
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
   }
+}
+
+function issuerOf(value: (name: string) => string): IssuerConfig {
+  if (value('ca') !== '') {
+    const [rootFile, tokenFile] = [resolve(value('ca-root')), resolve(value('join-token'))]
+    return { kind: 'remote', address: value('ca'), rootFile, tokenFile }
+  }
+  return value('ca-dir') === '' ? { kind: 'memory' } : { kind: 'directory', directory: resolve(value('ca-dir')) }
+}
+
+const MIN_CERT_TTL_MS = 5_000
+const MAX_CERT_TTL_MS = 720 * 3_600_000
+const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
+
+/** `90s`, `30m`, `24h`. */
+function durationMs(text: string): number | undefined {
+  const [, count = '', unit = ''] = /^(\d{1,7})([smh])$/.exec(text) ?? []
+  const unitMs = UNIT_MS[unit]
+  return unitMs === undefined ? undefined : Number(count) * unitMs
 }
 
 function isLogLevel(value: string): value is LogLevel {

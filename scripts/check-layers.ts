@@ -14,6 +14,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   linux: ['base', 'contract'],
   resources: ['base', 'contract'],
   identity: ['base', 'contract'],
+  // Apart from identity, so that proxies never load what makes certificates. Of linux it takes the file lock.
+  'identity/ca': ['base', 'contract', 'linux', 'identity'],
   discovery: ['base', 'contract', 'resources'],
   mesh: ['base', 'contract', 'resources', 'identity'],
   routing: ['base', 'contract', 'mesh', 'identity'],
@@ -26,6 +28,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   agent: ['base', 'contract', 'linux', 'resources', 'discovery', 'mesh', 'identity', 'telemetry'],
   // The admin API explains decisions, so it asks the deciders themselves.
   'agent/admin': ['agent', 'base', 'contract', 'mesh', 'identity', 'routing', 'policy', 'telemetry'],
+  'agent/identity': ['agent', 'base', 'contract', 'identity', 'identity/ca'],
+  // The CA is a process of its own: of the agent it shares only the identities' side.
+  'agent/ca': ['agent/identity', 'base', 'contract', 'resources', 'discovery', 'mesh', 'identity', 'identity/ca'],
   cni: ['base', 'contract', 'linux'],
   cli: ['base', 'contract'],
 }
@@ -33,10 +38,18 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 /** Folders that decide: nothing they reach may be a Node module or a package. Identity comes as types only. */
 const PURE = ['routing', 'policy']
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['identity'], policy: ['identity'] }
-/** Packages that only the named folders may import. */
-const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = { koffi: ['linux'] }
+/** Packages that only the named folders or files may import. */
+const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
+  koffi: ['linux'],
+  '@peculiar/x509': ['identity/ca'],
+  '@grpc/proto-loader': ['identity/ca'],
+  '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca'],
+}
+/** First files of processes that live on every node: what makes certificates costs tens of MiB, and is not for them. */
+const RESIDENT = ['agent/main.ts', 'src/proxy/main.ts']
+const NOT_RESIDENT: ReadonlySet<string> = new Set(['@peculiar/x509', '@grpc/grpc-js', '@grpc/proto-loader'])
 /** Doors between processes: a file that starts another one in its own process. */
-const DOORS: ReadonlySet<string> = new Set(['src/cli/main.ts > agent/main.ts'])
+const DOORS: ReadonlySet<string> = new Set(['src/cli/main.ts > agent/main.ts', 'src/cli/main.ts > agent/ca/main.ts'])
 
 interface Import {
   readonly specifier: string | undefined
@@ -50,10 +63,9 @@ interface SourceFile {
   readonly imports: readonly Import[]
 }
 
-/** `src/http/x.ts` → `http`; `agent/admin/x.ts` → `agent/admin`; `agent/x.ts` → `agent`. */
+/** `src/http/x.ts` → `http`; `src/identity/ca/x.ts` → `identity/ca`; `agent/x.ts` → `agent`. */
 function folderOf(path: string): string {
-  const [first = '', second = ''] = path.split('/')
-  if (first === 'src') return second
+  const [first = '', second = ''] = path.split('/').slice(path.startsWith('src/') ? 1 : 0)
   return `${first}/${second}` in ALLOWED ? `${first}/${second}` : first
 }
 
@@ -94,7 +106,8 @@ function refusal(root: string, file: SourceFile, found: Import): string | undefi
   const target = targetOf(file, specifier)
   if (target === undefined) {
     const owners = PACKAGE_OWNERS[specifier]
-    return owners && !owners.includes(file.folder) ? `only ${owners.join(', ')} may import ${specifier}` : undefined
+    const owned = owners === undefined || owners.includes(file.folder) || owners.includes(file.path)
+    return owned ? undefined : `only ${owners.join(', ')} may import ${specifier}`
   }
   if (!existsSync(join(root, target))) return `${target} does not exist`
   if (DOORS.has(`${file.path} > ${target}`)) return undefined
@@ -102,7 +115,7 @@ function refusal(root: string, file: SourceFile, found: Import): string | undefi
   if (to === file.folder) {
     return specifier.startsWith('#') ? 'inside a folder, import by a relative path' : undefined
   }
-  const insideAgent = to.split('/')[0] === file.folder.split('/')[0]
+  const insideAgent = to.split('/')[0] === 'agent' && file.folder.split('/')[0] === 'agent'
   if (insideAgent) return undefined
   if (!ALLOWED[file.folder]?.includes(to)) return `${file.folder} may not import ${to}`
   if (!specifier.startsWith('#')) return `import '#${to}', not a file inside it`
@@ -110,8 +123,15 @@ function refusal(root: string, file: SourceFile, found: Import): string | undefi
   return undefined
 }
 
-/** The first way from a file to something impure, as text. Type imports are erased, so they do not count. */
-function impureWay(files: ReadonlyMap<string, SourceFile>, start: string): string | undefined {
+/**
+ * The first way from a file to a Node module or package that is meant, as text. Type imports are erased, so they do
+ * not count.
+ */
+function wayTo(
+  isMeant: (specifier: string) => boolean,
+  files: ReadonlyMap<string, SourceFile>,
+  start: string,
+): string | undefined {
   const seen = new Set([start])
   const queue: { readonly path: string; readonly way: string }[] = [{ path: start, way: start }]
   for (let next = queue.shift(); next; next = queue.shift()) {
@@ -120,6 +140,7 @@ function impureWay(files: ReadonlyMap<string, SourceFile>, start: string): strin
       if (!file || found.typeOnly || found.specifier === undefined) continue
       const target = targetOf(file, found.specifier)
       if (target === undefined) {
+        if (!isMeant(found.specifier)) continue
         const kind = isBuiltin(found.specifier) ? 'Node module' : 'package'
         return `reaches the ${kind} ${found.specifier}: ${next.way} > ${found.specifier}`
       }
@@ -143,8 +164,12 @@ export function checkLayers(root: string): { readonly fileCount: number; readonl
       if (why !== undefined) violations.push(`${file.path}:${found.line}: ${found.specifier ?? 'import(…)'}: ${why}`)
     }
     if (!PURE.includes(file.folder)) continue
-    const way = impureWay(files, file.path)
+    const way = wayTo(() => true, files, file.path)
     if (way !== undefined) violations.push(`${file.path}: ${file.folder} must stay pure, but ${way}`)
+  }
+  for (const path of RESIDENT) {
+    const way = wayTo((specifier) => NOT_RESIDENT.has(specifier), files, path)
+    if (way !== undefined) violations.push(`${path}: a process of every node, but ${way}`)
   }
   return { fileCount: files.size, violations }
 }

@@ -1,7 +1,7 @@
 /** What policy says at each endpoint that a request could reach. */
 import type { ConnectionFacts, Endpoint, HttpFacts, Workload } from '#contract'
 import type { Snapshot } from '#mesh'
-import { authorize, explainPolicy, policySetFor } from '#policy'
+import { authorize, explainPolicy, plainDenial, policySetFor } from '#policy'
 
 export interface EndpointExplanation {
   readonly address: string
@@ -36,8 +36,13 @@ export function explainEndpoint(
   if (workload === undefined)
     return unjudged(place, 'the endpoint is no pod that the mesh knows: no policy is enforced')
   if (!workload.optedIn) return unjudged(place, 'the pod has not opted in: no policy is enforced there')
-  const set = policySetFor(snapshot, workload, servicesOf(snapshot, workload))
   const facts = connectionFacts(caller, endpoint)
+  const plain = facts.source === undefined ? plainDenial(workload, endpoint.port) : undefined
+  if (plain !== undefined) {
+    const { policy = '', reason } = plain
+    return { ...place, verdict: 'deny', policy, reason, steps: [`Denied: ${reason}`] }
+  }
+  const set = policySetFor(snapshot, workload, servicesOf(snapshot, workload))
   const decision = authorize(set, facts, http)
   return {
     ...place,

@@ -2,7 +2,7 @@
  * What would become of a request: the same functions that decide for the proxies are asked about it, for every
  * backend that it could reach. Nothing is sent.
  */
-import type { Endpoint, HttpFacts, MeshService, ServicePort, Workload } from '#contract'
+import type { Endpoint, HttpFacts, MeshService, Refusal, ServicePort, Workload } from '#contract'
 import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
@@ -83,8 +83,12 @@ function explainTarget(world: World, target: Target): Found {
   const { destination, address, port } = target
   switch (destination.kind) {
     case 'unknown':
-    case 'service-port-unknown':
       return NOTHING
+    case 'service-port-unknown': {
+      if (!world.caller.workload.optedIn) return NOTHING
+      const { namespace, name } = destination.service
+      return refused(world.facts, REFUSAL.noRoute, `Service ${namespace}/${name} has no port ${port}`)
+    }
     case 'workload': {
       const { namespace, name } = destination.workload
       const endpoint = { address: address ?? '', port, workload: `${namespace}/${name}` }
@@ -97,12 +101,24 @@ function explainTarget(world: World, target: Target): Found {
   }
 }
 
+/** What the mesh refuses whole: a request gets its status, anything else a reset. */
+function refused(facts: HttpFacts | undefined, { status }: Refusal, why: string): Found {
+  const detail = `${facts === undefined ? 'reset' : status}: ${why}`
+  const backend: BackendExplanation = { service: '', percent: 100, outcome: 'fail', detail, endpoints: [] }
+  const step =
+    facts === undefined ? `The connection is reset: ${why}.` : `This request is answered with ${status}: ${why}.`
+  return { ...NOTHING, backends: [backend], steps: [step] }
+}
+
 function explainService(world: World, service: MeshService, port: ServicePort): Found {
   const { snapshot, caller, facts } = world
   const opaque = port.protocol === 'tcp' || port.protocol === 'tls'
   if (facts === undefined || opaque || !caller.workload.optedIn) {
     const endpoints = service.endpoints[String(port.port)] ?? []
     const judged = explainEndpoints(world, endpoints, opaque ? undefined : facts)
+    if (caller.workload.optedIn && !judged.some(({ usable }) => usable)) {
+      return refused(undefined, REFUSAL.noEndpoint, `no healthy endpoint of ${service.namespace}/${service.name}`)
+    }
     const backend = forwarded(`${service.namespace}/${service.name}:${port.port}`, 100, judged)
     const why = opaque ? `Port ${port.port} is declared ${port.protocol}: HTTPRoutes do not apply.` : undefined
     return { ...NOTHING, backends: [backend], steps: why === undefined ? [] : [why] }

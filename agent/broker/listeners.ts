@@ -1,6 +1,6 @@
 /** The listening sockets of a pod, opened inside its network namespace and held by the agent for the pod's life. */
 import { WeirError } from '#base'
-import { INBOUND_PORT, type ListenerSpec, OUTBOUND_PORT } from '#contract'
+import { HBONE_PORT, INBOUND_PORT, type ListenerSpec, OUTBOUND_PORT } from '#contract'
 import {
   bindSocket,
   closeFd,
@@ -22,7 +22,7 @@ export interface HeldListener {
 const BACKLOG = 4096
 
 /**
- * Outbound on loopback only: nobody outside the pod can speak to it. Inbound on all addresses.
+ * Outbound on loopback only: nobody outside the pod can speak to it. Inbound and tunnels on all addresses.
  * @throws WeirError WEIR_AGENT_PORT_IN_USE, naming the port, with none left open
  */
 export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): readonly HeldListener[] {
@@ -32,6 +32,7 @@ export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): re
       for (const family of families) {
         held.push(openListener({ direction: 'outbound', family, port: OUTBOUND_PORT }))
         held.push(openListener({ direction: 'inbound', family, port: INBOUND_PORT }))
+        held.push(openListener({ direction: 'tunnel', family, port: HBONE_PORT }))
       }
     })
     return held

@@ -18,6 +18,7 @@ import {
   withNetns,
 } from '#linux'
 import { closeListeners, type HeldListener, openListeners, reopenListeners } from '../broker/listeners.ts'
+import { findMarkSysctlsOff } from '../iptables/mark-sysctls.ts'
 import {
   applyRules,
   type Exclusions,
@@ -48,6 +49,7 @@ export interface EnrolledPod {
 
 /** A cheap question whose answer changes whenever rules or routes of the pod change. */
 interface ChangeProbe {
+  /** To be closed; -1 for none. */
   readonly fd: number
   ask(): string
 }
@@ -166,7 +168,7 @@ export function closePod(pod: EnrolledPod): void {
   if (pod.closed) return
   pod.closed = true
   releaseListeners(pod)
-  for (const { fd } of pod.probes) closeFd(fd)
+  for (const { fd } of pod.probes) if (fd >= 0) closeFd(fd)
   closeFd(pod.context.netnsFd)
 }
 
@@ -185,15 +187,30 @@ function openProbes(netnsFd: number, before: RulesBefore): readonly ChangeProbe[
   return withNetns(netnsFd, () => {
     if (before.backend === 'nft') {
       const fd = openNetfilterSocket()
-      return [openRouteProbe(), { fd, ask: () => String(nftablesGeneration(fd)) }]
+      return [openRouteProbe(), sysctlProbe(netnsFd), { fd, ask: () => String(nftablesGeneration(fd)) }]
     }
     const tables = before.families.map((family) => {
       const fd = openLegacyTablesSocket(family)
       const ask = () => ['nat', 'filter'].map((table) => legacyTableSize(fd, family, table)).join()
       return { fd, ask }
     })
-    return [openRouteProbe(), ...tables]
+    return [openRouteProbe(), sysctlProbe(netnsFd), ...tables]
   })
+}
+
+/** Looked at every other second: nobody tells of these. */
+const SYSCTL_EVERY = 8
+
+function sysctlProbe(netnsFd: number): ChangeProbe {
+  let asked = 0
+  let off = ''
+  return {
+    fd: -1,
+    ask: () => {
+      if (asked++ % SYSCTL_EVERY === 0) off = findMarkSysctlsOff(netnsFd).join()
+      return off
+    },
+  }
 }
 
 function openRouteProbe(): ChangeProbe {

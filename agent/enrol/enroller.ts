@@ -31,7 +31,13 @@ import { type EnrolmentWish, sameExclusions } from './wish.ts'
 
 /** Those who serve the enrolled pods. */
 export interface PodHost {
-  addPod(pod: { uid: string; workload: string; netnsFd: number; listeners: EnrolledPod['listeners'] }): void
+  addPod(pod: {
+    uid: string
+    workload: string
+    account: string
+    netnsFd: number
+    listeners: EnrolledPod['listeners']
+  }): void
   /** Resolves when the last connection of the pod has ended. */
   removePod(uid: string, mode: 'drain' | 'now'): Promise<void>
   forgetPod(uid: string): void
@@ -78,7 +84,7 @@ interface Entry {
 const RETRY: BackoffOptions = { baseMs: 250, maxMs: 30_000 }
 const REPAIR_AGAIN: BackoffOptions = { baseMs: 250, maxMs: 5_000 }
 const TICK_MS = 250
-/** Sysctls, and a rule replaced by one of equal size in the legacy back end, are seen only by a full look. */
+/** A rule replaced by one of equal size in the legacy back end is seen only by a full look. */
 const FULL_CHECK_MS = 30_000
 /** A connection redirected in the last moment still finds its listener. */
 const LINGER_MS = 200
@@ -305,7 +311,9 @@ export class Enroller {
 
   #tellHost(pod: EnrolledPod): void {
     const { wish, context, listeners } = pod
-    this.#options.host.addPod({ uid: wish.uid, workload: workloadOf(wish), netnsFd: context.netnsFd, listeners })
+    const { uid, namespace, serviceAccount } = wish
+    const account = `${namespace}/${serviceAccount}`
+    this.#options.host.addPod({ uid, workload: workloadOf(wish), account, netnsFd: context.netnsFd, listeners })
   }
 
   /** Opt-out: new connections are direct at once; what runs through the proxy may end by itself. */

@@ -5,6 +5,7 @@ export interface EnrolmentWish extends Exclusions {
   readonly uid: string
   readonly namespace: string
   readonly name: string
+  readonly serviceAccount: string
   /** Path of its network namespace; absent when nobody said. */
   readonly netns?: string | undefined
 }

@@ -17,7 +17,7 @@ import { addPolicyRoute, findMissingRoute, removePolicyRoute } from './routing.t
 import { desiredTables, type RuleSpec, type TableName, type TableRules } from './rules.ts'
 import { missingProgram, runInNetns, runOrThrow } from './run-in-netns.ts'
 import { foreignTables, hasOurChains, parseSaved, type SavedTables, type TablesBefore } from './saved.ts'
-import { findDifferences, renderApply, renderDeleteEmptied, renderRemove } from './transaction.ts'
+import { findDifferences, renderApply, renderDeleteEmptied, renderRemove, renderUnhook } from './transaction.ts'
 
 export type Exclusions = Omit<RuleSpec, 'family'>
 
@@ -118,10 +118,18 @@ export async function repairRules(
 
 /**
  * Step one of leaving: guard and redirects go, new connections are direct. Connections through the proxy
- * live on, because connection tracking, its translations and the policy route stay.
+ * live on, because connection tracking, its translations and the policy route stay. The kernel tracks connections
+ * in a namespace only while some rule asks for it, and translates nothing then: the guard's chains, which do, are
+ * left in place with nothing that leads to them.
  */
 export async function removeRedirects(context: RulesContext, before: RulesBefore): Promise<void> {
-  await removeTables(context, before, ['filter', 'nat'])
+  await Promise.all(
+    before.families.map(async (family) => {
+      const saved = await save(context, before.backend, family)
+      const input = renderUnhook('filter', saved) + renderRemove(['nat'], saved)
+      if (input !== '') await restore(context, before.backend, family, input)
+    }),
+  )
 }
 
 /** Step two, when the last proxied connection has ended: everything else, and tables that are there only because of us. */

@@ -62,6 +62,17 @@ export function renderRemove(tables: readonly TableName[], saved: SavedTables): 
     .join('')
 }
 
+/** Input that leaves our chains in the table but lets nothing enter them; empty if nothing does. */
+export function renderUnhook(table: TableName, saved: SavedTables): string {
+  const jumps = jumpsOfOurs(saved.get(table) ?? new Map())
+  return jumps.length === 0
+    ? ''
+    : block(
+        table,
+        jumps.map(({ from, rule }) => `-D ${from} ${rule}`),
+      )
+}
+
 /** Built-in chains that our rules hang on, and so bring into being, per table. */
 const CHAINS_WE_MAKE: Readonly<Record<TableName, readonly string[]>> = {
   filter: ['INPUT', 'OUTPUT'],

@@ -3,7 +3,14 @@
  * ends takes only its own connections along; the listeners are the agent's, so new ones wait in the backlog.
  */
 import { backoffMs, errorLine, startInterval } from '#base'
-import type { MeshObject, MetricsAnswer, ProxySettings, ProxyStatusAnswer, ProxyToAgent } from '#contract'
+import type {
+  IdentityMaterial,
+  MeshObject,
+  MetricsAnswer,
+  ProxySettings,
+  ProxyStatusAnswer,
+  ProxyToAgent,
+} from '#contract'
 import type { HeldListener } from '../broker/listeners.ts'
 import { openUpstreamSockets, refuseSocketsRequest } from '../broker/upstream-sockets.ts'
 import type { AgentLog } from '../log.ts'
@@ -15,6 +22,8 @@ export interface PooledPod {
   readonly uid: string
   /** `namespace/name`. */
   readonly workload: string
+  /** `namespace/name` of its service account. */
+  readonly account: string
   readonly netnsFd: number
   readonly listeners: readonly HeldListener[]
 }
@@ -61,6 +70,8 @@ export class ProxyPool {
   readonly #options: ProxyPoolOptions
   readonly #slots: Slot[]
   readonly #pods = new Map<string, PooledPod>()
+  /** By account. A proxy is told of those only that pods dealt to it have. */
+  readonly #identities = new Map<string, IdentityMaterial>()
   /** Per pod that is leaving: the proxies not heard from yet, and whom to tell. */
   readonly #leaving = new Map<string, { readonly awaited: Set<number>; readonly done: () => void }>()
   readonly #pinger: Disposable
@@ -99,6 +110,24 @@ export class ProxyPool {
   updateWorld(change: { readonly upsert: readonly MeshObject[]; readonly remove: readonly string[] }): void {
     const { version } = this.#options.world
     for (const { process } of this.#slots) process?.send({ type: 'world', version, reset: false, ...change })
+  }
+
+  /** New, renewed or (undefined) forgotten: told to the proxies that pods of the account are dealt to. */
+  setIdentity(account: string, material: IdentityMaterial | undefined): void {
+    const before = this.#identities.get(account)
+    if (material === undefined) this.#identities.delete(account)
+    else this.#identities.set(account, material)
+    for (const { id, process } of this.#slots) {
+      if (material === undefined) {
+        if (before !== undefined) process?.send({ type: 'identity-forget', identity: before.identity })
+      } else if (this.#accountsOf(id).has(account)) process?.send({ type: 'identity', material })
+    }
+  }
+
+  /** Accounts whose pods are dealt to a proxy. */
+  #accountsOf(slotId: number): Set<string> {
+    const pods = [...this.#pods.values()].filter(({ uid }) => this.handOf(uid).includes(slotId))
+    return new Set(pods.map(({ account }) => account))
   }
 
   /** Deals the pod to its proxies. Again for the same uid: the listeners replace those handed over before. */
@@ -209,7 +238,9 @@ export class ProxyPool {
     }
   }
 
-  #sendPod(process: ProxyProcess | undefined, { uid, workload, listeners }: PooledPod): void {
+  #sendPod(process: ProxyProcess | undefined, { uid, workload, account, listeners }: PooledPod): void {
+    const material = this.#identities.get(account)
+    if (material !== undefined) process?.send({ type: 'identity', material })
     process?.sendWithFds(
       (ticket) => ({ type: 'pod-add', ticket, uid, workload, listeners: listeners.map(({ spec }) => spec) }),
       listeners.map(({ fd }) => fd),

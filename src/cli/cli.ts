@@ -21,6 +21,8 @@ export interface CliIo {
   err(text: string): void
   /** Runs the agent until it ends; its exit code, or undefined when it sets that itself. */
   runAgent(argv: readonly string[]): Promise<number | undefined>
+  /** Runs the certificate authority until it ends; its exit code. */
+  runCa(argv: readonly string[]): Promise<number | undefined>
   nowMs(): number
 }
 
@@ -41,12 +43,14 @@ const SHARED_OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const
 
-/** The exit code, or undefined when the agent has set it. `argv` without node and script. */
+/** The exit code, or undefined when the process that was run has set it. `argv` without node and script. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number | undefined> {
   const [word = 'help', ...rest] = argv
   switch (word) {
     case 'agent':
       return io.runAgent(rest)
+    case 'ca':
+      return io.runCa(rest)
     case 'help':
     case '--help':
     case '-h':
@@ -79,6 +83,7 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
 
 async function help(word: string | undefined, io: CliIo): Promise<number | undefined> {
   if (word === 'agent') return io.runAgent(['--help'])
+  if (word === 'ca') return io.runCa(['--help'])
   const verb = VERBS.find(({ name }) => name === word)
   if (word !== undefined && verb === undefined) return unknownVerb(word, io)
   io.out(verb === undefined ? renderUsage(VERBS) : renderVerbUsage(verb))
@@ -93,7 +98,7 @@ function version(json: boolean, io: CliIo): number {
 }
 
 function unknownVerb(word: string, io: CliIo): number {
-  const near = nearest(word, ['agent', 'help', 'version', ...VERBS.map(({ name }) => name)])
+  const near = nearest(word, ['agent', 'ca', 'help', 'version', ...VERBS.map(({ name }) => name)])
   const hint = near === undefined ? '' : `; did you mean ${near}?`
   return usageError(`weir has no verb ${JSON.stringify(word)}${hint} (see weir help)`, io)
 }

@@ -14,6 +14,10 @@ try {
       const code: unknown = await main(argv)
       return typeof code === 'number' ? code : undefined
     },
+    runCa: async (argv) => {
+      const { main } = await import('../../agent/ca/main.ts')
+      return main(argv)
+    },
     nowMs: () => Date.now(),
   })
   if (exitCode !== undefined) process.exitCode = exitCode

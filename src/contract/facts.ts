@@ -34,4 +34,11 @@ export interface ConnectionFacts {
 
 export type Verdict =
   | { readonly kind: 'allow'; readonly policy?: string; readonly rule?: number; readonly reason: string }
-  | { readonly kind: 'deny'; readonly policy?: string; readonly rule?: number; readonly reason: string }
+  | {
+      readonly kind: 'deny'
+      readonly policy?: string
+      readonly rule?: number
+      readonly reason: string
+      /** The path cannot be normalised and a policy looks at paths: the refusal is 400, not 403. */
+      readonly malformedPath?: boolean
+    }

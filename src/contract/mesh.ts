@@ -43,6 +43,29 @@ export interface Workload extends Named {
   /** Labels app / app.kubernetes.io/name and version / app.kubernetes.io/version; `unknown` if absent. */
   readonly app: string
   readonly version: string
+  /** Absent: plain traffic and mutual TLS are both taken on all ports. */
+  readonly peerModes?: PeerModes
+  /** Addresses of its node, from which the kubelet probes it. */
+  readonly hostAddresses: readonly string[]
+  /** What the kubelet probes, from its containers' probes; exec probes need nothing. */
+  readonly probes: readonly Probe[]
+}
+
+/** PeerAuthentication: STRICT takes mutual TLS only, DISABLE is called in plain text, PERMISSIVE takes both. */
+export type PeerMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE'
+
+export interface PeerModes {
+  readonly mode: PeerMode
+  /** By port of the pod; those not here have `mode`. */
+  readonly ports: Readonly<Record<string, PeerMode>>
+  /** `namespace/name` of what decided. */
+  readonly policy: string
+}
+
+export interface Probe {
+  readonly port: number
+  /** Path of an HTTP probe without its query; absent for TCP and gRPC probes. */
+  readonly path?: string
 }
 
 export type AppProtocol = 'http' | 'http2' | 'grpc' | 'tls' | 'tcp' | 'unknown'

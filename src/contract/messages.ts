@@ -49,7 +49,8 @@ export const PROXY_LIMITS_DEFAULT: ProxyLimits = {
   maxRequestsPerPod: 10_000,
 }
 
-export type Direction = 'outbound' | 'inbound'
+/** `tunnel`: HBONE from other nodes. */
+export type Direction = 'outbound' | 'inbound' | 'tunnel'
 export interface ListenerSpec {
   readonly direction: Direction
   readonly family: 4 | 6
@@ -63,6 +64,17 @@ export interface ListenerSpec {
  */
 export type SocketKind = 'plain' | 'transparent'
 
+/** A key and its certificate, PEM texts. Secret: neither logged nor written to disk. */
+export interface IdentityMaterial {
+  /** SPIFFE ID with its scheme. */
+  readonly identity: string
+  readonly privateKey: string
+  /** The certificate first, then what leads to a root. */
+  readonly certificateChain: string
+  /** Roots that peers are verified against. */
+  readonly trustBundle: string
+}
+
 export type AgentToProxy =
   | { readonly type: 'settings'; readonly settings: ProxySettings }
   | {
@@ -74,6 +86,9 @@ export type AgentToProxy =
       /** Keys as made by `meshKey`. */
       readonly remove: readonly string[]
     }
+  /** What pods of an account prove themselves with: before the first of them, and again when it is renewed. */
+  | { readonly type: 'identity'; readonly material: IdentityMaterial }
+  | { readonly type: 'identity-forget'; readonly identity: string }
   /** A pod is enrolled: the ticket's packet carries one listening socket per entry, in this order. */
   | {
       readonly type: 'pod-add'

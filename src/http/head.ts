@@ -5,6 +5,7 @@
  */
 
 import { latin1 } from './latin1.ts'
+import { isProtected } from './protected-names.ts'
 
 /** Headers the engine itself must know; everything else is `HEADER_OTHER`. */
 export const HEADER_OTHER = 0
@@ -22,7 +23,10 @@ export const HEADER_WEIR = 11
 export const HEADER_TRACEPARENT = 12
 export const HEADER_HTTP2_SETTINGS = 13
 export const HEADER_TRAILER = 14
-/** A line that is not passed on: it says again what one before it said, or is malformed where that is no error. */
+/**
+ * A line that is nobody's business: it says again what one before it said, is malformed where that is no error, is listed
+ * in Connection, or spells a name of ours with underscores (which CGI and its kin read as dashes). Not passed on, not judged.
+ */
 export const HEADER_VOID = 15
 
 const KNOWN: ReadonlyMap<string, number> = new Map([
@@ -61,9 +65,6 @@ for (let i = 0; i < 256; i++) VALUE[i] = i === 9 || (i >= 32 && i !== 127) ? 1 :
 /** Request target: visible ASCII without `#` (a fragment is never sent, RFC 9112 section 3.2). */
 const TARGET = new Uint8Array(256)
 for (let i = 33; i < 127; i++) TARGET[i] = i === 35 ? 0 : 1
-
-/** Version 00 as it is, later ones by their beginning; an all-zero id is none (W3C Trace Context section 3.2). */
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|(?<!^00.{53})-)/
 
 export const PARSE_MORE = 0
 export const PARSE_DONE = 1
@@ -110,7 +111,7 @@ export class Head {
   connectionKeepAlive = false
   connectionUpgrade = false
   /** The Connection header names something beside close, keep-alive, upgrade, te, http2-settings. */
-  connectionNamesOthers = false
+  #connectionNamesOthers = false
   hostIndex = -1
   upgradeIndex = -1
   traceparentIndex = -1
@@ -135,7 +136,7 @@ export class Head {
     this.connectionClose = false
     this.connectionKeepAlive = false
     this.connectionUpgrade = false
-    this.connectionNamesOthers = false
+    this.#connectionNamesOthers = false
     this.hostIndex = -1
     this.upgradeIndex = -1
     this.traceparentIndex = -1
@@ -369,7 +370,7 @@ export class Head {
         case HEADER_TRACEPARENT:
           // Repeated or malformed, the trace is begun anew (W3C Trace Context section 3.2).
           traces++
-          if (traces === 1 && TRACEPARENT.test(this.value(i))) this.traceparentIndex = i
+          if (traces === 1 && isTraceparent(this.value(i))) this.traceparentIndex = i
           else {
             this.ids[i] = HEADER_VOID
             if (this.traceparentIndex >= 0) this.ids[this.traceparentIndex] = HEADER_VOID
@@ -380,6 +381,7 @@ export class Head {
           break
       }
     }
+    if (this.#connectionNamesOthers) this.#dropListed()
     if (codings > 0 && lengths > 0) return this.#bad('both Transfer-Encoding and Content-Length')
     if (codings > 0 && this.minor === 0) return this.#bad('Transfer-Encoding in HTTP/1.0')
     return PARSE_DONE
@@ -411,9 +413,22 @@ export class Head {
           this.connectionUpgrade = true
           break
         default:
-          this.connectionNamesOthers = true
+          this.#connectionNamesOthers = true
       }
     }
+  }
+
+  /** Lines that Connection lists go no further (RFC 9110 section 7.6.1), those aside that a client may not have stripped. */
+  #dropListed(): void {
+    const names = new Set<string>()
+    for (let i = 0; i < this.headerCount; i++) {
+      if (this.ids[i] !== HEADER_CONNECTION) continue
+      for (const part of this.value(i).split(',')) {
+        const name = part.trim().toLowerCase()
+        if (name !== '' && !isProtected(name)) names.add(name)
+      }
+    }
+    for (let i = 0; i < this.headerCount; i++) if (names.has(this.name(i))) this.ids[i] = HEADER_VOID
   }
 
   /** Value of header `index`. */
@@ -438,11 +453,11 @@ export class Head {
     return true
   }
 
-  /** All lines of a header joined with `, ` (RFC 9110 section 5.3); undefined if absent. */
+  /** All lines of a header that count, joined with `, ` (RFC 9110 section 5.3); undefined if absent. */
   get(lowerCaseName: string): string | undefined {
     let found: string | undefined
     for (let i = 0; i < this.headerCount; i++) {
-      if (!this.isNamed(i, lowerCaseName)) continue
+      if (!this.isNamed(i, lowerCaseName) || this.ids[i] === HEADER_VOID) continue
       found = found === undefined ? this.value(i) : `${found}, ${this.value(i)}`
     }
     return found
@@ -462,25 +477,48 @@ const HTTP_1_DOT = [72, 84, 84, 80, 47, 49, 46]
 
 function identify(bytes: Uint8Array, start: number, end: number): number {
   const length = end - start
-  if (length > 5 && ((bytes[start] as number) | 32) === 120 && bytes[start + 1] === 45) {
+  if (length > 6 && ((bytes[start] as number) | 32) === 120) {
     if (matches(bytes, start, 'x-weir-')) return HEADER_WEIR
   }
   const candidates = KNOWN_BY_LENGTH[length]
   if (candidates === undefined) return HEADER_OTHER
   for (let i = 0; i < candidates.length; i++) {
     const candidate = candidates[i] as [string, number]
-    if (matches(bytes, start, candidate[0])) return candidate[1]
+    if (matches(bytes, start, candidate[0])) return bytes.subarray(start, end).includes(95) ? HEADER_VOID : candidate[1]
   }
   return HEADER_OTHER
 }
 
+/** An underscore counts as a dash. */
 function matches(bytes: Uint8Array, start: number, lowerCaseName: string): boolean {
   for (let i = 0; i < lowerCaseName.length; i++) {
     let byte = bytes[start + i] as number
     if (byte >= 65 && byte <= 90) byte |= 32
+    else if (byte === 95) byte = 45
     if (byte !== lowerCaseName.charCodeAt(i)) return false
   }
   return true
+}
+
+/** Version 00 as it is, later ones by their beginning; an all-zero id is none (W3C Trace Context section 3.2). */
+function isTraceparent(text: string): boolean {
+  if (text.length < 55 || text.charCodeAt(2) !== 45 || text.charCodeAt(35) !== 45 || text.charCodeAt(52) !== 45)
+    return false
+  const version = lowerHex(text, 0, 2)
+  if (version < 0 || text.startsWith('ff')) return false
+  if (lowerHex(text, 3, 35) <= 0 || lowerHex(text, 36, 52) <= 0 || lowerHex(text, 53, 55) < 0) return false
+  return text.length === 55 || (version > 0 && text.charCodeAt(55) === 45)
+}
+
+/** Of the digits in [start, end): -1 when one is none, 0 when all are zeros, else 1. */
+function lowerHex(text: string, start: number, end: number): -1 | 0 | 1 {
+  let found: 0 | 1 = 0
+  for (let i = start; i < end; i++) {
+    const code = text.charCodeAt(i)
+    if (!((code >= 48 && code <= 57) || (code >= 97 && code <= 102))) return -1
+    if (code !== 48) found = 1
+  }
+  return found
 }
 
 /** RFC 9110 section 7.2: uri-host with optional port; empty is allowed by the grammar. */

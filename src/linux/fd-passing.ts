@@ -79,7 +79,8 @@ export function sendFds(channel: number, ticket: number, fds: readonly number[])
 
 /**
  * Takes one packet if there is one; the descriptors are the caller's from then on, close-on-exec.
- * A packet cut short is a hard error: what came with it is closed. `closed`: the other end is gone.
+ * Without descriptors when this process may hold no more (what came with the packet is closed). `closed`: the other end
+ * is gone.
  */
 export function receiveFds(channel: number): { readonly ticket: number; readonly fds: number[] } | 'empty' | 'closed' {
   const { bytes, address } = block()
@@ -100,8 +101,8 @@ export function receiveFds(channel: number): { readonly ticket: number; readonly
   const flags = bytes.readInt32LE(48)
   if (size === 0 && fds.length === 0) return 'closed'
   if (size !== 4 || (flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0) {
-    for (const fd of fds) closeFd(fd)
-    throw new WeirError('WEIR_LINUX_FDS', 'A packet of file descriptors arrived incomplete.')
+    for (const fd of fds.splice(0)) closeFd(fd)
+    if (size !== 4) throw new WeirError('WEIR_LINUX_FDS', 'A packet of file descriptors is malformed.')
   }
   return { ticket: bytes.readUInt32LE(PAYLOAD), fds }
 }

@@ -3,6 +3,8 @@
  * packets is HTTP. A client that stays silent gets its upstream dialled meanwhile, so that a server
  * that speaks first is relayed at once, on any port, without declaration.
  */
+
+import type { ResponseFlag } from '#contract'
 import { type ByteStream, detect, mayBecomeRequest, type StreamOwner } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HttpConnection } from './http-connection.ts'
@@ -17,6 +19,8 @@ const SILENCE_MS = 15
 const SILENCE_KNOWN_HTTP_MS = 60
 /** An undecided beginning that no HTTP method begins with is opaque after this. */
 const UNDECIDED_MS = 150
+/** Connections that a pod may be opening when one more is opened in case its server speaks first. */
+const MAX_SPECULATIVE = 64
 const MAX_UNDECIDED_BYTES = 16384
 
 export interface SpokenProtocols {
@@ -41,6 +45,7 @@ export class Accepted implements StreamOwner, HeldConnection {
   #server: ByteStream | undefined
   #target: ExchangeTarget | undefined
   #over = false
+  #isHttp = false
 
   constructor(
     services: Services,
@@ -105,6 +110,11 @@ export class Accepted implements StreamOwner, HeldConnection {
   #silent(): void {
     this.#timer = undefined
     const choice = this.#pipeline.chooseTcp()
+    // Where many wait to be connected already, what was asked for comes first.
+    if (this.#pod.dialling > MAX_SPECULATIVE) {
+      this.#timer = setTimeout(() => this.#silent(), SILENCE_KNOWN_HTTP_MS)
+      return
+    }
     // Denied as opaque bytes, but perhaps not as a request: wait for the client's first word.
     if (choice.kind !== 'forward') {
       this.#timer = setTimeout(() => this.#relay(undefined, false), this.#services.limits.headTimeoutMs)
@@ -119,19 +129,19 @@ export class Accepted implements StreamOwner, HeldConnection {
           this.#target = undefined
           return
         }
-        this.#finish()
-        this.#services.recorder.connectionRefused(this.#pod, this.#clientAddress, choice, this.#pipeline.verdict, {
-          flag: 'UF',
-          why: error === '' ? this.#services.errorText(status) : error,
-          durationMs: 0,
-          bytesIn: 0,
-          bytesOut: 0,
-        })
-        this.#stream.reset()
+        this.#refused(choice, 'UF', error === '' ? this.#services.errorText(status) : error)
         return
       }
-      if (this.#over) server.close()
-      else {
+      const denial = this.#pipeline.tcpDenialNow(choice)
+      if (this.#over) {
+        if (this.#isHttp) choice.pool.adopt(server)
+        else server.close()
+      } else if (denial !== undefined) {
+        // A policy changed while it was dialled.
+        server.close()
+        this.#pipeline.verdict = denial
+        this.#refused(choice, 'RBAC', denial.reason)
+      } else {
         server.owner = new Probe(this)
         this.#server = server
         server.resume()
@@ -174,7 +184,12 @@ export class Accepted implements StreamOwner, HeldConnection {
   }
 
   #http(bytes: Buffer): void {
+    this.#isHttp = true
+    const server = this.#server
+    this.#server = undefined
     this.#finish()
+    // Dialled in case the server speaks first: it will serve this request, or another one.
+    if (server !== undefined) this.#target?.pool.adopt(server)
     this.#spoken.sawHttp(this.#key)
     new HttpConnection(this.#services, this.#pod, this.#stream, this.#pipeline, this.#clientAddress).adopt(bytes)
   }
@@ -185,22 +200,24 @@ export class Accepted implements StreamOwner, HeldConnection {
     const dialled = this.#target
     this.#finish()
     if (this.#stream.closed) return
-    if (server !== undefined && dialled !== undefined) {
+    if (server !== undefined && dialled !== undefined && this.#pipeline.tcpDenialNow(dialled) === undefined) {
       this.#makeRelay(dialled, early, clientEnded).adopt(server)
       return
     }
+    server?.close()
     const choice = this.#pipeline.chooseTcp()
     if (choice.kind === 'forward') this.#makeRelay(choice, early, clientEnded).dial()
     else {
-      this.#services.recorder.connectionRefused(this.#pod, this.#clientAddress, choice.target, this.#pipeline.verdict, {
-        flag: choice.flag,
-        why: choice.why,
-        durationMs: 0,
-        bytesIn: early?.length ?? 0,
-        bytesOut: 0,
-      })
-      this.#stream.reset()
+      this.#refused(choice.target, choice.flag, choice.why, early?.length)
     }
+  }
+
+  #refused(target: ExchangeTarget | undefined, flag: ResponseFlag, why: string, bytesIn = 0): void {
+    this.#finish()
+    const outcome = { flag, why, durationMs: 0, bytesIn, bytesOut: 0 }
+    const { verdict } = this.#pipeline
+    this.#services.recorder.connectionRefused(this.#pod, this.#clientAddress, target, verdict, outcome)
+    this.#stream.reset()
   }
 
   /** Detection is over, whatever follows. */

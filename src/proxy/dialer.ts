@@ -1,8 +1,11 @@
 /** How a new connection to a destination is made. */
 import type { SocketKind } from '#contract'
 import type { ByteStream } from '#http'
+import { closeFd } from '#linux'
+import type { TunnelDestination, TunnelPool } from '#tunnel'
 import type { SocketStock } from './sockets.ts'
 import { connectTcp, NOBODY, TcpStream } from './tcp.ts'
+import { newTraceparent } from './trace-context.ts'
 
 /** Called with a stream whose owner is still to be set, or undefined, a negative libuv error and perhaps more words. */
 export type Dialled = (status: number, stream: ByteStream | undefined, error: string) => void
@@ -16,9 +19,55 @@ export interface TcpSource {
   readonly kind: SocketKind
   /** Bound before connecting: the client's own address, for transparent sockets. */
   readonly localAddress: string | undefined
+  /** Of the pod on whose behalf. */
+  readonly count: DialCount
 }
 
-/** Straight to the destination, through a socket of the broker. */
+/** Connections of one pod that are being opened. */
+export interface DialCount {
+  dialling: number
+}
+
+/** A pod whose destinations do not answer holds no more sockets than this, whatever its clients do. */
+const MAX_DIALLING = 2048
+
+/** A bare connection through a socket of the broker, as a handle of libuv. Nothing is left of one that fails. */
+export function dialHandle(
+  { address, port }: { readonly address: string; readonly port: number },
+  { stock, kind, localAddress, count }: TcpSource,
+  timeoutMs: number,
+  done: (status: number, handle: object | undefined, error: string) => void,
+): void {
+  if (count.dialling >= MAX_DIALLING) {
+    queueMicrotask(() => done(UV_EMFILE, undefined, `the pod is opening ${MAX_DIALLING} connections already`))
+    return
+  }
+  count.dialling++
+  let giveUp = (): void => {}
+  let settled = false
+  const settle = (status: number, handle: object | undefined, error: string): void => {
+    if (settled) return
+    settled = true
+    count.dialling--
+    clearTimeout(timer)
+    done(status, handle, error)
+  }
+  const timer = setTimeout(() => {
+    settle(UV_ETIMEDOUT, undefined, 'connect timed out')
+    giveUp()
+  }, timeoutMs)
+  stock.take(kind, address.includes(':') ? 6 : 4, (fd, error) => {
+    if (settled) {
+      // Nobody waits for this connection any more.
+      if (fd >= 0) closeFd(fd)
+    } else if (fd < 0) settle(UV_ECONNREFUSED, undefined, error)
+    else {
+      giveUp = connectTcp(fd, { address, port, localAddress }, (status, handle) => settle(status, handle, ''))
+    }
+  })
+}
+
+/** Straight to the destination. */
 export class TcpDialer implements Dialer {
   readonly #target: { readonly address: string; readonly port: number }
   readonly #source: TcpSource
@@ -31,32 +80,30 @@ export class TcpDialer implements Dialer {
   }
 
   dial(done: Dialled): void {
-    const { address, port } = this.#target
-    const { stock, kind, localAddress } = this.#source
-    let settled = false
-    const timer = setTimeout(() => {
-      settled = true
-      done(UV_ETIMEDOUT, undefined, 'connect timed out')
-    }, this.#timeoutMs)
-    stock.take(kind, address.includes(':') ? 6 : 4, (fd, error) => {
-      if (fd < 0) {
-        if (settled) return
-        clearTimeout(timer)
-        done(UV_ECONNREFUSED, undefined, error)
-        return
-      }
-      connectTcp(fd, { address, port, localAddress }, (status, handle) => {
-        if (settled) {
-          // The timeout won: nobody waits for this connection any more.
-          if (handle !== undefined) new TcpStream(handle, NOBODY).close()
-          return
-        }
-        clearTimeout(timer)
-        done(status, handle === undefined ? undefined : new TcpStream(handle, NOBODY), '')
-      })
-    })
+    dialHandle(this.#target, this.#source, this.#timeoutMs, (status, handle, error) =>
+      done(status, handle === undefined ? undefined : new TcpStream(handle, NOBODY), error),
+    )
+  }
+}
+
+/** Through the tunnel to the destination pod: never beside it. */
+export class TunnelDialer implements Dialer {
+  readonly #pool: TunnelPool
+  readonly #destination: TunnelDestination
+  readonly #headers: readonly string[]
+
+  /** @param headers of the CONNECT, without the trace */
+  constructor(pool: TunnelPool, destination: TunnelDestination, headers: readonly string[]) {
+    this.#pool = pool
+    this.#destination = destination
+    this.#headers = headers
+  }
+
+  dial(done: Dialled): void {
+    this.#pool.open(this.#destination, [...this.#headers, 'traceparent', newTraceparent()], done)
   }
 }
 
 const UV_ETIMEDOUT = -110
 const UV_ECONNREFUSED = -111
+const UV_EMFILE = -24

@@ -3,20 +3,31 @@
  * mutable state of the data path hangs here, below pods; connections see it through `Services`.
  */
 import { getSystemErrorName } from 'node:util'
-import type { HttpFacts, ListenerSpec, MetricsAnswer, ProxySettings, ProxyStatusAnswer, SocketKind } from '#contract'
+import type {
+  HttpFacts,
+  IdentityMaterial,
+  ListenerSpec,
+  MetricsAnswer,
+  PeerIdentity,
+  ProxySettings,
+  ProxyStatusAnswer,
+  SocketKind,
+} from '#contract'
+import type { ByteStream } from '#http'
 import { originalDestination } from '#linux'
 import { type Snapshot, World, type WorldChange } from '#mesh'
 import { type ForwardDecision, rewriteTarget } from '#routing'
 import { AccessLog, createIstioFamilies, EdgeCache, Metrics } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
 import type { HttpConnection } from './http-connection.ts'
-import { InboundPipeline, isMeshSocket, OutboundPipeline } from './pipeline.ts'
+import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
 import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
 import { SocketStock } from './sockets.ts'
 import { type TargetHost, Targets } from './targets.ts'
 import { NOBODY, TcpListener, TcpStream } from './tcp.ts'
+import { type TunnelHost, Tunnels } from './tunnels.ts'
 
 const BACKLOG = 4096
 /** Destinations remembered as HTTP; beyond it the table starts over. */
@@ -29,7 +40,7 @@ const STDOUT = 1
 
 export type AskSockets = (id: number, uid: string, kind: SocketKind, family: 4 | 6, count: number) => void
 
-export class Engine implements Services, SpokenProtocols, TargetHost {
+export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost {
   readonly limits: ProxySettings['limits']
   snapshot: Snapshot
   readonly metrics = new Metrics()
@@ -41,6 +52,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost {
   readonly #world = new World()
   readonly #log: AccessLog
   readonly #pods = new Map<string, Pod>()
+  readonly #tunnels: Tunnels
   readonly #stocks = new Map<string, SocketStock>()
   readonly #requests = new Map<number, { uid: string; kind: SocketKind; family: 4 | 6; count: number }>()
   readonly #refused = new Map<string, number>()
@@ -52,6 +64,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost {
 
   constructor(settings: ProxySettings, ask: AskSockets) {
     this.#ask = ask
+    this.#tunnels = new Tunnels(this, settings.trustDomain)
     this.limits = settings.limits
     this.snapshot = this.#world.snapshot
     this.#log = new AccessLog({
@@ -99,20 +112,38 @@ export class Engine implements Services, SpokenProtocols, TargetHost {
     for (const pod of this.#pods.values()) {
       for (const connection of [...pod.connections]) connection.rejudge()
     }
-    // Pools through the namespace of a pod that is gone must not outlive it.
+    // Pools through the namespace of a pod that is gone, or towards it, must not outlive it.
+    const known = (uid: string): boolean => this.#pods.has(uid) || this.snapshot.workloadByUid(uid) !== undefined
+    for (const pod of this.#pods.values()) pod.forgetGone(known)
     for (const [uid, stock] of this.#stocks) {
-      if (this.#pods.has(uid) || this.snapshot.workloadByUid(uid) !== undefined) continue
+      if (known(uid)) continue
       this.#stocks.delete(uid)
       stock.close()
-      for (const pod of this.#pods.values()) pod.forgetVia(uid)
     }
+  }
+
+  setIdentity(material: IdentityMaterial): void {
+    this.#tunnels.setIdentity(material, this.#pods.values())
+  }
+
+  forgetIdentity(identity: string): void {
+    this.#tunnels.forgetIdentity(identity)
+  }
+
+  tunnelled(pod: Pod, stream: ByteStream, target: SocketName, clientAddress: string, peer: PeerIdentity): void {
+    const pipeline = new InboundPipeline(this, pod, target, clientAddress, peer)
+    new Accepted(this, pod, pipeline, stream, clientAddress, this)
+  }
+
+  tunnelRefused(pod: Pod, clientAddress: string, why: string): void {
+    this.recorder.tunnelRefused(pod, clientAddress, why)
   }
 
   // ── Pods ──────────────────────────────────────────────────────────────────────────────────────
 
   addPod(uid: string, workload: string, listeners: readonly ListenerSpec[], fds: readonly number[]): void {
     const known = this.#pods.get(uid)
-    const pod = known ?? new Pod(uid, workload, this.stockOf(uid))
+    const pod = known ?? new Pod(uid, workload, this.stockOf(uid), (made) => this.#tunnels.poolOf(made))
     pod.draining = false
     // Listeners come anew after a repair: the old ones are gone in the kernel.
     pod.stopAccepting()
@@ -201,6 +232,10 @@ export class Engine implements Services, SpokenProtocols, TargetHost {
   }
 
   #accept(pod: Pod, spec: ListenerSpec, handle: object): void {
+    if (spec.direction === 'tunnel') {
+      this.#tunnels.accept(pod, handle)
+      return
+    }
     const stream = new TcpStream(handle, NOBODY)
     const original = originalDestination(stream.fd, spec.family)
     const refused =
@@ -215,7 +250,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost {
     const pipeline =
       spec.direction === 'outbound'
         ? new OutboundPipeline(this, pod, original, clientAddress)
-        : new InboundPipeline(this, pod, original, clientAddress)
+        : new InboundPipeline(this, pod, original, clientAddress, undefined)
     new Accepted(this, pod, pipeline, stream, clientAddress, this)
   }
 
@@ -225,8 +260,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost {
     this.#lastSweep = now
     const idleSince = now - this.limits.upstreamIdleTimeoutMs
     for (const pod of this.#pods.values()) {
-      for (const connection of pod.connections) connection.sweep(now)
-      pod.closeIdle(idleSince)
+      pod.sweep(now, idleSince)
     }
     this.targets.sweep()
     for (const [uid, until] of this.#refused) if (until < now) this.#refused.delete(uid)

@@ -8,6 +8,7 @@ import {
   BodyReader,
   type BodySink,
   type ByteStream,
+  ChunkGather,
   Head,
   latin1,
   PARSE_BAD,
@@ -77,12 +78,17 @@ const LINGER_MS = 2_000
 const HALF_CLOSED_MS = 5_000
 /** Interim answers (1xx) to one request; an upstream that sends more is not sane. */
 const MAX_INTERIM = 32
+/** Requests of one client answered in one turn of the event loop. */
+const MAX_PER_TURN = 16
 /** How long a draining proxy keeps an idle client connection. */
 const DRAIN_IDLE_MS = 1_000
 /** An upgrade to HTTP/2 would carry requests that nothing judges: it is left out, as RFC 9110 section 7.8 allows. */
 const NOT_TUNNELLED = /(?:^|,)\s*(?:h2c?|http)\s*(?:\/|,|$)/i
 const NO_EDITS: readonly HeaderEdit[] = Object.freeze([])
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+/** Used within one call at a time. */
+const chunks = new ChunkGather()
 
 class RequestSink implements BodySink {
   readonly #connection: HttpConnection
@@ -181,8 +187,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     pod.connections.add(this)
   }
 
+  /** What a client says in the mesh's own name counts for nothing. */
   header(lowerCaseName: string): string | undefined {
-    return this.head.get(lowerCaseName)
+    return isMeshHeader(lowerCaseName) ? undefined : this.head.get(lowerCaseName)
   }
 
   // ── Client side ───────────────────────────────────────────────────────────────────────────────
@@ -294,7 +301,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#responseStarted = false
     this.#responseText = ''
     this.#upstreamMs = -1
-    this.#bytesIn = head.length
+    this.#bytesIn = 0
     this.#bytesOut = 0
     this.#status = 0
     this.#upgrading = false
@@ -410,19 +417,17 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   /** Reads body bytes out of [start, end); false when that ended the exchange. */
   #consumeBody(bytes: Buffer, start: number, end: number): boolean {
     const body = this.#body
+    chunks.clear()
     const stop = body.read(bytes, start, end, this.#requestSink)
     if (body.problem !== '') {
       this.#failRequest(REFUSAL.malformed, `request body: ${body.problem}`)
       return false
     }
+    if (this.#requestChunked) this.#sendRequestChunk()
     if (body.done) {
       this.#requestDone = true
       this.#deadline = 0
       this.#bytesIn += body.received
-      if (this.#requestChunked) {
-        const trailers = body.trailers === undefined ? '' : renderTrailers(body.trailers)
-        this.#writeRequest(`0\r\n${trailers}\r\n`)
-      }
       if (stop < end) this.#hold(bytes, stop, end)
     }
     return true
@@ -437,16 +442,23 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   /** A piece of the request's body. */
   requestData(bytes: Buffer, start: number, end: number): void {
-    if (this.#collecting || (this.#requestChunked && end - start <= COMBINE_BYTES)) {
-      const data = latin1(bytes, start, end)
-      this.#writeRequest(this.#requestChunked ? `${(end - start).toString(16)}\r\n${data}\r\n` : data)
-      return
+    if (this.#requestChunked) chunks.add(bytes, start, end)
+    else if (this.#collecting) this.#unsent += latin1(bytes, start, end)
+    else this.#upstream?.stream.writeSlice(bytes, start, end)
+  }
+
+  /** What one read brought, as one chunk, and the end of the body when it is there. */
+  #sendRequestChunk(): void {
+    const chunk = chunks.chunk()
+    const end = this.#body.done ? lastChunk(this.#body) : ''
+    if (chunk === undefined) {
+      if (end !== '') this.#writeRequest(end)
+    } else if (this.#collecting || chunk.length <= COMBINE_BYTES) {
+      this.#writeRequest(latin1(chunk, 0, chunk.length) + end)
+    } else {
+      this.#upstream?.stream.writeSlice(chunk, 0, chunk.length)
+      if (end !== '') this.#writeRequest(end)
     }
-    const stream = this.#upstream?.stream
-    if (stream === undefined) return
-    if (this.#requestChunked) stream.writeText(`${(end - start).toString(16)}\r\n`)
-    stream.writeSlice(bytes, start, end)
-    if (this.#requestChunked) stream.writeText('\r\n')
   }
 
   #writeRequest(text: string): void {
@@ -561,7 +573,6 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       edits: this.target?.decision?.responseEdits ?? NO_EDITS,
       upgrade: false,
     })
-    this.#bytesOut += text.length
     if (upstream.body.done) {
       this.#writeResponse(text)
       this.#responseComplete(upstream, bodyStart < end)
@@ -573,27 +584,21 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       return
     }
     this.#responseText = text
-    this.#combining = end - bodyStart <= COMBINE_BYTES
-    if (!this.#combining) {
-      this.#writeResponse(text)
-      this.#responseText = ''
-    }
+    this.#combining = framing !== 'chunked' && end - bodyStart <= COMBINE_BYTES
+    if (!this.#combining && framing !== 'chunked') this.#flushResponse()
     this.responseBytes(upstream, bytes, bodyStart, end)
   }
 
   responseBytes(upstream: UpstreamConnection, bytes: Buffer, start: number, end: number): void {
     const body = upstream.body
-    if (!this.#combining && this.#responseFraming === 'chunked' && end - start <= COMBINE_BYTES) {
-      this.#combining = true
-      this.#responseText = ''
-    }
+    chunks.clear()
     const stop = body.read(bytes, start, end, this.#responseSink)
     if (body.problem !== '') {
       this.upstreamMalformed(upstream, `response body: ${body.problem}`)
       return
     }
-    if (body.done && this.#responseFraming === 'chunked') this.#endChunks(upstream)
-    this.#flushResponse()
+    if (this.#responseFraming === 'chunked') this.#sendResponseChunk(body)
+    else this.#flushResponse()
     if (body.done) this.#responseComplete(upstream, stop < end)
     else if (this.#clientEnded) this.#deadline = this.services.now() + HALF_CLOSED_MS
     if (!body.done && this.stream.pendingWrites > 0) {
@@ -602,15 +607,23 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
   }
 
-  #endChunks(upstream: UpstreamConnection): void {
-    const trailers = upstream.body.trailers === undefined ? '' : renderTrailers(upstream.body.trailers)
-    const text = `0\r\n${trailers}\r\n`
-    if (this.#combining) this.#responseText += text
-    else this.#writeResponse(text)
+  /** What one read brought, as one chunk, behind the head when that waits, and the end of the body when it is there. */
+  #sendResponseChunk(body: BodyReader): void {
+    const head = this.#responseText
+    const chunk = chunks.chunk()
+    const end = body.done ? lastChunk(body) : ''
+    this.#responseText = ''
+    if (chunk === undefined || chunk.length <= COMBINE_BYTES) {
+      const text = chunk === undefined ? head + end : head + latin1(chunk, 0, chunk.length) + end
+      if (text !== '') this.#writeResponse(text)
+      return
+    }
+    if (head !== '') this.#writeResponse(head)
+    this.stream.writeSlice(chunk, 0, chunk.length)
+    if (end !== '') this.#writeResponse(end)
   }
 
   #flushResponse(): void {
-    if (!this.#combining) return
     const text = this.#responseText
     this.#combining = false
     this.#responseText = ''
@@ -620,15 +633,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   /** A piece of the response's body. */
   responseData(bytes: Buffer, start: number, end: number): void {
     this.#bytesOut += end - start
-    const chunked = this.#responseFraming === 'chunked'
-    if (this.#combining) {
-      const data = latin1(bytes, start, end)
-      this.#responseText += chunked ? `${(end - start).toString(16)}\r\n${data}\r\n` : data
-      return
-    }
-    if (chunked) this.stream.writeText(`${(end - start).toString(16)}\r\n`)
-    this.stream.writeSlice(bytes, start, end)
-    if (chunked) this.stream.writeText('\r\n')
+    if (this.#responseFraming === 'chunked') chunks.add(bytes, start, end)
+    else if (this.#combining) this.#responseText += latin1(bytes, start, end)
+    else this.stream.writeSlice(bytes, start, end)
   }
 
   #writeResponse(text: string): void {
@@ -697,7 +704,21 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #takePending(): void {
     if (this.#pumping) return
     this.#pumping = true
-    while (this.#state === READY && this.#pending !== undefined && this.stream.pendingWrites === 0) {
+    for (let served = 0; this.#state === READY && this.#pending !== undefined; served++) {
+      if (this.stream.pendingWrites > 0) {
+        this.#pumping = false
+        this.stream.pause()
+        return
+      }
+      if (served === MAX_PER_TURN) {
+        // Requests that the mesh itself answers wait for nobody: others have their turn in between.
+        this.#pumping = false
+        this.stream.pause()
+        setImmediate(() => {
+          if (!this.stream.closed) this.#takePending()
+        })
+        return
+      }
       const pending: Buffer = this.#pending
       const epoch = this.#epoch
       this.#pending = undefined
@@ -747,8 +768,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     if (this.#responseStarted) {
       if (status === 0 && upstream.body.end()) {
-        this.#combining = false
-        if (this.#responseFraming === 'chunked') this.#endChunks(upstream)
+        this.#flushResponse()
+        if (this.#responseFraming === 'chunked') this.#writeResponse(lastChunk(upstream.body))
         this.#responseComplete(upstream, false)
         return
       }
@@ -836,9 +857,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const malformed = refusal.flag === 'DPE' || refusal.flag === 'SI'
     if (malformed || !this.#requestDone) this.#closeAfter = true
     this.#status = refusal.status
-    const text = renderRefusal(refusal, this.#closeAfter, this.method === 'HEAD')
-    this.#bytesOut += text.length
-    this.stream.writeText(text)
+    const headOnly = this.method === 'HEAD'
+    if (!headOnly) this.#bytesOut += refusal.body.length
+    this.stream.writeText(renderRefusal(refusal, this.#closeAfter, headOnly))
     this.#record(refusal.flag, why)
     if (this.#closeAfter) this.#beginLinger()
     else this.#next()
@@ -866,7 +887,6 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#status = status
     if (!this.#requestDone) this.#closeAfter = true
     const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', `location: ${location}\r\n${extra}`)
-    this.#bytesOut += text.length
     this.stream.writeText(text)
     this.#record('DI', '')
     if (this.#closeAfter) this.#beginLinger()
@@ -994,4 +1014,13 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.onData(bytes, bytes.length)
     if (!this.stream.closed && this.#state !== LINGER && this.#pending === undefined) this.stream.resume()
   }
+}
+
+/** The end of a chunked body, with its trailers. */
+function lastChunk({ trailers }: BodyReader): string {
+  return `0\r\n${trailers === undefined ? '' : renderTrailers(trailers)}\r\n`
+}
+
+function isMeshHeader(lowerCaseName: string): boolean {
+  return lowerCaseName === 'x-forwarded-client-cert' || lowerCaseName.startsWith('x-weir-')
 }

@@ -55,8 +55,16 @@ function handle(message: AgentToProxy): void {
       requireEngine().applyWorld(message)
       send({ type: 'world-applied', version: message.version })
       break
+    case 'identity':
+      requireEngine().setIdentity(message.material)
+      break
+    case 'identity-forget':
+      requireEngine().forgetIdentity(message.identity)
+      break
     case 'pod-add': {
       const fds = takeFds(message.ticket)
+      // Started again, with room for descriptors, it serves the pod; going on it would not.
+      if (fds.length !== message.listeners.length) throw new Error('No descriptors left for the listeners of a pod')
       requireEngine().addPod(message.uid, message.workload, message.listeners, fds)
       send({ type: 'pod-listening', uid: message.uid })
       break
@@ -65,7 +73,7 @@ function handle(message: AgentToProxy): void {
       requireEngine().removePod(message.uid, message.mode)
       break
     case 'sockets':
-      requireEngine().socketsArrived(message.id, takeFds(message.ticket), 'the broker sent no socket')
+      requireEngine().socketsArrived(message.id, takeFds(message.ticket), 'no file descriptor is left in the proxy')
       break
     case 'sockets-refused':
       requireEngine().socketsArrived(message.id, [], message.error)

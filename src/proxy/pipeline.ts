@@ -2,10 +2,10 @@
  * Where traffic goes, read top to bottom: destination → route → endpoint → policy. One function per
  * direction; both end in `judge`, so nothing is forwarded that was not judged.
  */
-import type { Endpoint, MeshService, Refusal, ResponseFlag, Verdict, Workload } from '#contract'
+import type { Endpoint, MeshService, PeerIdentity, Refusal, ResponseFlag, Verdict, Workload } from '#contract'
 import { MESH_PORTS, REFUSAL } from '#contract'
 import type { Destination, Snapshot } from '#mesh'
-import { authorize, type PolicyDecision } from '#policy'
+import { authorize, plainDenial, probeVerdict } from '#policy'
 import { decideRoute, type ForwardDecision, forwardedFacts, pickEndpoint } from '#routing'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
@@ -43,18 +43,36 @@ function refuse(refusal: Refusal, why: string, target?: ExchangeTarget, route?: 
   return { kind: 'refuse', refusal, why, target, route }
 }
 
-/** Judges the target's policies; undefined when nothing is judged here (the destination is not ours). */
-function judge(target: ExchangeTarget, http: HttpConnection | undefined): PolicyDecision | undefined {
-  return target.policies === undefined ? undefined : authorize(target.policies, target.connection, http)
+/** What policy says of a request (or, without one, of a connection) to a pod of this node. */
+type Judge = (judged: Judged, http: HttpConnection | undefined) => Verdict
+type Judged = Pick<ExchangeTarget, 'policies' | 'workload' | 'connection' | 'decision'>
+
+/** By the policies of the destination: the source's identity is in the target. */
+const byPolicy: Judge = (target, http) => {
+  const { policies } = target
+  if (policies === undefined || policies.empty) return NOTHING_TO_JUDGE
+  return authorize(policies, target.connection, http && forwardedFacts(target.decision, http))
 }
 
-function judged(target: ExchangeTarget, exchange: HttpConnection): HttpChoice {
-  const policies = target.policies
-  if (policies === undefined || policies.empty) return target
-  const verdict = authorize(policies, target.connection, forwardedFacts(target.decision, exchange))
-  exchange.verdict = verdict
+const NOTHING_TO_JUDGE: Verdict = Object.freeze({ kind: 'allow', reason: 'No policy applies here' })
+
+/** Without an identity: the kubelet's probes pass, then PeerAuthentication has a word, then policy. */
+const plain: Judge = (target, http) => {
+  const { workload, connection } = target
+  if (workload === undefined) return byPolicy(target, http)
+  const { sourceIp, destinationPort } = connection
+  return (
+    probeVerdict(workload, sourceIp, destinationPort, http?.path) ??
+    plainDenial(workload, destinationPort) ??
+    byPolicy(target, http)
+  )
+}
+
+function judgeRequest(judge: Judge, target: ExchangeTarget, exchange: HttpConnection): HttpChoice {
+  const verdict = judge(target, exchange)
+  if (verdict !== NOTHING_TO_JUDGE) exchange.verdict = verdict
   if (verdict.kind === 'allow') return target
-  return refuse(verdict.malformedPath ? REFUSAL.malformed : REFUSAL.denied, verdict.reason, target)
+  return refuse(verdict.malformedPath === true ? REFUSAL.malformed : REFUSAL.denied, verdict.reason, target)
 }
 
 /** Per list: its IPv4 and its IPv6 endpoints; the list itself where that makes no difference. */
@@ -121,7 +139,7 @@ export class OutboundPipeline implements Pipeline {
             const { namespace, name } = decision.service
             return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
           }
-          return judged(this.#target(decision, endpoint, decision.service), exchange)
+          return judgeRequest(byPolicy, this.#target(decision, endpoint, decision.service), exchange)
         }
         if (decision.kind === 'redirect') {
           const extra = editLines([], decision.responseEdits)
@@ -130,7 +148,8 @@ export class OutboundPipeline implements Pipeline {
         return refuse(REFUSAL[decision.refusal], decision.why, undefined, decision)
       }
       case 'workload':
-        return judged(
+        return judgeRequest(
+          byPolicy,
           this.#target(undefined, { address: this.original.address, port: destination.port }, undefined),
           exchange,
         )
@@ -162,18 +181,18 @@ export class OutboundPipeline implements Pipeline {
     } else if (destination.kind === 'service-port-unknown') {
       return { kind: 'refuse', flag: 'NR', target: undefined, why: `the Service has no port ${this.original.port}` }
     } else target = this.#target(undefined, this.original, undefined)
-    const verdict = judge(target, undefined)
+    const verdict = byPolicy(target, undefined)
     this.verdict = verdict
-    if (verdict?.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
+    if (verdict.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
     return target
   }
 
   denialNow(exchange: HttpConnection): Verdict | undefined {
-    return denialNow(this.#engine, exchange.target, exchange)
+    return denialNow(this.#engine, byPolicy, exchange.target, exchange)
   }
 
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
-    return denialNow(this.#engine, target, undefined)
+    return denialNow(this.#engine, byPolicy, target, undefined)
   }
 
   #endpoint(service: MeshService, port: number): Endpoint | undefined {
@@ -192,18 +211,22 @@ export class OutboundPipeline implements Pipeline {
   }
 }
 
-/** Plain connections that arrive from outside the mesh: the destination is the pod itself, the peer has no identity. */
+/** What arrives at a pod: plain from outside the mesh, without an identity, or through a tunnel from a verified peer. */
 export class InboundPipeline implements Pipeline {
   verdict: Verdict | undefined
   readonly original: SocketName
   readonly #engine: Engine
   readonly #pod: Pod
   readonly #clientAddress: string
+  readonly #peer: PeerIdentity | undefined
+  readonly #judge: Judge
   #target: ExchangeTarget | undefined
   #version = -1
 
-  constructor(engine: Engine, pod: Pod, original: SocketName, clientAddress: string) {
+  constructor(engine: Engine, pod: Pod, original: SocketName, clientAddress: string, peer: PeerIdentity | undefined) {
     this.#engine = engine
+    this.#peer = peer
+    this.#judge = peer === undefined ? plain : byPolicy
     this.#pod = pod
     this.original = original
     this.#clientAddress = clientAddress
@@ -217,7 +240,7 @@ export class InboundPipeline implements Pipeline {
     const version = this.#engine.snapshot.version
     if (this.#version !== version) {
       this.#version = version
-      this.#target = this.#engine.targets.inbound(this.#pod, this.#clientAddress, this.original)
+      this.#target = this.#engine.targets.inbound(this.#pod, this.#clientAddress, this.original, this.#peer)
     }
     return this.#target
   }
@@ -226,38 +249,39 @@ export class InboundPipeline implements Pipeline {
     const target = this.#current()
     // The world does not know this pod (yet): what policy says of it is not known either.
     if (target === undefined) return refuse(REFUSAL.denied, 'the destination pod is not known yet')
-    return judged(target, exchange)
+    return judgeRequest(this.#judge, target, exchange)
   }
 
   chooseTcp(): TcpChoice {
     const target = this.#current()
     if (target === undefined)
       return { kind: 'refuse', flag: 'RBAC', target, why: 'the destination pod is not known yet' }
-    const verdict = judge(target, undefined)
+    const verdict = this.#judge(target, undefined)
     this.verdict = verdict
-    if (verdict?.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
+    if (verdict.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
     return target
   }
 
   denialNow(exchange: HttpConnection): Verdict | undefined {
-    return denialNow(this.#engine, exchange.target, exchange)
+    return denialNow(this.#engine, this.#judge, exchange.target, exchange)
   }
 
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
-    return denialNow(this.#engine, target, undefined)
+    return denialNow(this.#engine, this.#judge, target, undefined)
   }
 }
 
-/** Judges what is in progress by the policies of the present snapshot. */
+/** Judges what is in progress by the present snapshot. */
 function denialNow(
   engine: Engine,
+  judge: Judge,
   target: ExchangeTarget | undefined,
   http: HttpConnection | undefined,
 ): Verdict | undefined {
   if (target?.policies === undefined || target.workload === undefined) return undefined
-  const policies = engine.targets.policiesOf(target.workload)
-  const facts = http === undefined ? undefined : forwardedFacts(target.decision, http)
-  const verdict = authorize(policies, target.connection, facts)
+  const { connection, decision } = target
+  const workload = engine.snapshot.workload(`${target.workload.namespace}/${target.workload.name}`) ?? target.workload
+  const verdict = judge({ policies: engine.targets.policiesOf(workload), workload, connection, decision }, http)
   return verdict.kind === 'deny' ? verdict : undefined
 }
 

@@ -2,10 +2,12 @@
  * One enrolled pod as this proxy serves it: its listeners, its sockets' stock, its pools and how much of
  * the shared proxy it holds. Everything of a pod dies with it; an address reused later inherits nothing.
  */
-import type { ProxyLimits, SocketKind } from '#contract'
+import type { ProxyLimits } from '#contract'
 import type { ForwardDecision } from '#routing'
-import { TcpDialer } from './dialer.ts'
+import type { TunnelPool } from '#tunnel'
+import type { Dialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
+import { HeldTunnel } from './held-tunnel.ts'
 import type { SocketStock } from './sockets.ts'
 import type { TcpListener } from './tcp.ts'
 import { UpstreamPool } from './upstream.ts'
@@ -30,55 +32,73 @@ export class Pod {
   readonly listeners: TcpListener[] = []
   readonly connections = new Set<HeldConnection>()
   requestsInFlight = 0
+  dialling = 0
   draining = false
   /** Targets by decision and endpoint (or by address, without a decision); valid for `targetsVersion`. */
   readonly targets = new Map<ForwardDecision | string, Map<object | string, ExchangeTarget>>()
   targetsVersion = -1
-  readonly #pools = new Map<string, UpstreamPool>()
+  readonly tunnels: TunnelPool
+  readonly #pools = new Map<string, Map<string, UpstreamPool>>()
 
-  constructor(uid: string, workload: string, stock: SocketStock) {
+  constructor(uid: string, workload: string, stock: SocketStock, openTunnels: (pod: Pod) => TunnelPool) {
     this.uid = uid
     this.workload = workload
     this.stock = stock
+    this.tunnels = openTunnels(this)
   }
 
   /**
-   * The pool of this pod's traffic towards `address:port`, through sockets of `via` (this pod's own
-   * namespace, or the destination's when it is enrolled on this node).
+   * The pool that `key` names, of this pod's traffic through the namespace of pod `viaUid`, or through tunnels to it.
+   * It lives no longer than either pod.
    */
-  pool(
-    via: { readonly uid: string; readonly stock: SocketStock },
-    kind: SocketKind,
-    localAddress: string | undefined,
-    target: { readonly address: string; readonly port: number },
-    limits: ProxyLimits,
-  ): UpstreamPool {
-    const key = `${via.uid} ${localAddress ?? ''} ${target.address} ${target.port}`
-    let pool = this.#pools.get(key)
+  pool(viaUid: string, key: string, limits: ProxyLimits, makeDialer: () => Dialer): UpstreamPool {
+    let pools = this.#pools.get(viaUid)
+    if (pools === undefined) {
+      pools = new Map()
+      this.#pools.set(viaUid, pools)
+    }
+    let pool = pools.get(key)
     if (pool === undefined || pool.closed) {
-      const dialer = new TcpDialer(target, { stock: via.stock, kind, localAddress }, limits.connectTimeoutMs)
-      pool = new UpstreamPool(dialer, limits)
-      this.#pools.set(key, pool)
+      pool = new UpstreamPool(makeDialer(), limits)
+      pools.set(key, pool)
     }
     return pool
   }
 
-  /** Another pod is gone: nothing pooled through its namespace may live on. */
+  /** Another pod is gone: nothing pooled through its namespace, or towards it, may live on. */
   forgetVia(uid: string): void {
-    const prefix = `${uid} `
-    for (const [key, pool] of this.#pools) {
-      if (!key.startsWith(prefix)) continue
-      pool.close()
-      this.#pools.delete(key)
-    }
+    for (const pool of this.#pools.get(uid)?.values() ?? []) pool.close()
+    this.#pools.delete(uid)
+    this.tunnels.forget(uid)
     this.targets.clear()
   }
 
-  closeIdle(since: number): void {
-    for (const [key, pool] of this.#pools) {
-      pool.closeIdle(since)
-      if (pool.size === 0) this.#pools.delete(key)
+  /** As `forgetVia`, of all pods that are not `known`. */
+  forgetGone(known: (uid: string) => boolean): void {
+    for (const uid of [...this.#pools.keys()]) if (uid !== this.uid && !known(uid)) this.forgetVia(uid)
+  }
+
+  /** What runs through the tunnel to that pod ends, and is not used again: the tunnel takes nothing new. */
+  renewVia(uid: string): void {
+    for (const pool of this.#pools.get(uid)?.values() ?? []) pool.renew()
+  }
+
+  /** The pod's own certificate was renewed: tunnels under the old one take nothing new, either way. */
+  renewTunnels(): void {
+    this.tunnels.renew()
+    for (const connection of [...this.connections]) if (connection instanceof HeldTunnel) connection.retire()
+  }
+
+  sweep(now: number, idleSince: number): void {
+    for (const connection of this.connections) connection.sweep(now)
+    for (const [uid, pools] of this.#pools) {
+      for (const [key, pool] of pools) {
+        pool.closeIdle(idleSince)
+        if (pool.size === 0) pools.delete(key)
+      }
+      if (pools.size === 0) this.#pools.delete(uid)
     }
+    this.tunnels.sweep(now)
   }
 
   stopAccepting(): void {
@@ -88,8 +108,9 @@ export class Pod {
   close(): void {
     this.stopAccepting()
     for (const connection of [...this.connections]) connection.abort()
-    for (const pool of this.#pools.values()) pool.close()
+    for (const pools of this.#pools.values()) for (const pool of pools.values()) pool.close()
     this.#pools.clear()
+    this.tunnels.close()
     this.targets.clear()
     this.stock.close()
   }

@@ -21,6 +21,9 @@ const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set([
   'UO',
 ])
 
+/** Where a tunnel that is refused was going: to no port of the application. */
+const TUNNEL = { address: '', port: 0 }
+
 export class Recorder implements TrafficRecorder {
   readonly #targets: Targets
   readonly #log: AccessLog
@@ -62,6 +65,12 @@ export class Recorder implements TrafficRecorder {
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
     this.#log.request(target.access, record)
+  }
+
+  /** A tunnel that did not come to be: no connection was asked for yet. */
+  tunnelRefused(pod: Pod, clientAddress: string, why: string): void {
+    const outcome: TcpOutcome = { flag: 'DPE', why: `tunnel refused: ${why}`, durationMs: 0, bytesIn: 0, bytesOut: 0 }
+    this.connectionRefused(pod, clientAddress, this.#targets.inbound(pod, clientAddress, TUNNEL), undefined, outcome)
   }
 
   connectionOpened(target: ExchangeTarget): void {

@@ -18,41 +18,8 @@ import {
   HEADER_WEIR,
   HEADER_XFCC,
   type Head,
+  isProtected,
 } from '#http'
-
-/** What a Connection header may not take away (what policy, tracing and identity rest on). */
-const PROTECTED = new Set([
-  'host',
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'content-length',
-  'content-type',
-  'transfer-encoding',
-  'traceparent',
-  'tracestate',
-  'b3',
-  'baggage',
-  'forwarded',
-  'x-request-id',
-  'origin',
-])
-function isProtected(name: string): boolean {
-  return PROTECTED.has(name) || /^x-(?:weir|b3|forwarded)-/.test(name)
-}
-
-/** Names the Connection header lists for removal, lower case; only when it names any. */
-function listedNames(head: Head): ReadonlySet<string> {
-  const names = new Set<string>()
-  for (let i = 0; i < head.headerCount; i++) {
-    if (head.ids[i] !== HEADER_CONNECTION) continue
-    for (const part of head.value(i).split(',')) {
-      const name = part.trim().toLowerCase()
-      if (name !== '' && !isProtected(name)) names.add(name)
-    }
-  }
-  return names
-}
 
 /** Hop-by-hop in either direction. Content-Length and Transfer-Encoding are kept or replaced by the caller. */
 function isHopByHop(id: number): boolean {
@@ -83,13 +50,12 @@ function copyHeaders(
   edits: readonly HeaderEdit[],
 ): string {
   if (edits.length > 0) return copyEdited(head, dropIdentity, dropLength, host, edits)
-  const listed = head.connectionNamesOthers ? listedNames(head) : undefined
   const { text, offsets, headerCount } = head
   let out = ''
   let runStart = -1
   let runEnd = 0
   for (let i = 0; i < headerCount; i++) {
-    if (passes(head, i, dropIdentity, dropLength, host, listed)) {
+    if (passes(head, i, dropIdentity, dropLength, host)) {
       if (runStart < 0) runStart = offsets[i * 4] as number
       // The next line begins right behind this one's CRLF: a run is cut out as a whole.
       runEnd = i + 1 < headerCount ? (offsets[(i + 1) * 4] as number) : text.length - 2
@@ -108,7 +74,6 @@ function passes(
   dropIdentity: boolean,
   dropLength: boolean,
   host: string | undefined,
-  listed: ReadonlySet<string> | undefined,
 ): boolean {
   const id = head.ids[index] as number
   if (id !== HEADER_OTHER) {
@@ -117,7 +82,7 @@ function passes(
     if (dropLength && id === HEADER_CONTENT_LENGTH) return false
     if (id === HEADER_HOST && host !== undefined) return false
   }
-  return listed === undefined || !listed.has(head.name(index))
+  return true
 }
 
 /** What a route's filters may not touch: framing, hop-by-hop fields, identity. */
@@ -137,11 +102,10 @@ function copyEdited(
   host: string | undefined,
   edits: readonly HeaderEdit[],
 ): string {
-  const listed = head.connectionNamesOthers ? listedNames(head) : undefined
   const lines: { name: string; value: string }[] = []
   if (host !== undefined) lines.push({ name: 'host', value: host })
   for (let i = 0; i < head.headerCount; i++) {
-    if (!passes(head, i, dropIdentity, dropLength, host, listed)) continue
+    if (!passes(head, i, dropIdentity, dropLength, host)) continue
     const start = head.offsets[i * 4]
     lines.push({ name: head.text.slice(start, head.offsets[i * 4 + 1]), value: head.value(i) })
   }

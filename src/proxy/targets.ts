@@ -2,7 +2,7 @@
  * Works out, once per snapshot, what "this pod's traffic to that endpoint" means: through whose namespace and pool it
  * goes, whose policies judge it here, what the application and the log are told of the peer.
  */
-import type { Endpoint, MeshService, ProxyLimits, Workload } from '#contract'
+import type { Endpoint, MeshService, PeerIdentity, PeerMode, ProxyLimits, Workload } from '#contract'
 import { peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
 import { type PolicySet, policySetFor } from '#policy'
@@ -21,10 +21,12 @@ import {
   UNKNOWN_WORKLOAD,
   type WorkloadLabels,
 } from '#telemetry'
+import { TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
 import { type EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
 import type { SocketStock } from './sockets.ts'
+import type { UpstreamPool } from './upstream.ts'
 
 const POLICIES = Symbol('policy sets')
 /** Direct targets kept per pod, and endpoint loads kept; beyond it the table starts over, or is thinned. */
@@ -82,15 +84,7 @@ export class Targets {
     endpoint: SocketName & { readonly workload?: string },
     service: MeshService | undefined,
   ): ExchangeTarget {
-    if (pod.targetsVersion !== this.#host.snapshot.version) {
-      pod.targetsVersion = this.#host.snapshot.version
-      pod.targets.clear()
-    }
-    let byEndpoint = pod.targets.get(decision ?? '')
-    if (byEndpoint === undefined) {
-      byEndpoint = new Map()
-      pod.targets.set(decision ?? '', byEndpoint)
-    }
+    const byEndpoint = this.#table(pod, decision ?? '')
     const key = decision === undefined ? `${endpoint.address} ${endpoint.port}` : endpoint
     const known = byEndpoint.get(key)
     if (known !== undefined && known.clientAddress === clientAddress && !known.pool.closed) return known
@@ -106,6 +100,20 @@ export class Targets {
     return made
   }
 
+  /** The targets that a pod keeps under `key`, for as long as the snapshot stays. */
+  #table(pod: Pod, key: ForwardDecision | string): Map<object | string, ExchangeTarget> {
+    if (pod.targetsVersion !== this.#host.snapshot.version) {
+      pod.targetsVersion = this.#host.snapshot.version
+      pod.targets.clear()
+    }
+    let table = pod.targets.get(key)
+    if (table === undefined) {
+      table = new Map()
+      pod.targets.set(key, table)
+    }
+    return table
+  }
+
   #makeOutbound(
     pod: Pod,
     clientAddress: string,
@@ -118,28 +126,20 @@ export class Targets {
     const workload =
       (endpoint.workload === undefined ? undefined : snapshot.workload(endpoint.workload)) ??
       snapshot.workloadByAddress(endpoint.address)
-    const local = workload?.optedIn === true && workload.node === this.#settings.node
-    // Its policies are judged here; its namespace is used when the broker has sockets of it.
-    const enrolled = local && this.#host.hasSocketsOf(workload.uid)
-    const self = workload?.uid === pod.uid
+    const optedIn = workload?.optedIn === true
+    const local = optedIn && workload.node === this.#settings.node
+    // Another node's mesh pod is reached through a tunnel or not at all, unless its owner asked for plain text.
+    const tunnelled = optedIn && !local && modeOf(workload, endpoint.port) !== 'DISABLE'
+    const { trustDomain } = this.#settings
+    const source = client === undefined ? undefined : peerIdentity(trustDomain, client)
     // Bound to in the destination's namespace, so of the destination's family.
     const bound = sameFamily(clientAddress, endpoint.address)
       ? clientAddress
       : client?.addresses.find((address) => sameFamily(address, endpoint.address))
-    const pool =
-      enrolled && !self && bound !== undefined
-        ? pod.pool(
-            { uid: workload.uid, stock: this.#host.stockOf(workload.uid) },
-            'transparent',
-            bound,
-            endpoint,
-            this.#host.limits,
-          )
-        : pod.pool(pod, 'plain', undefined, endpoint, this.#host.limits)
-    const { trustDomain } = this.#settings
-    const source = client === undefined ? undefined : peerIdentity(trustDomain, client)
     return this.#target({
-      pool,
+      pool: tunnelled
+        ? this.#tunnelPool(pod, clientAddress, client, workload, endpoint)
+        : this.#directPool(pod, bound, local ? workload : undefined, endpoint),
       endpoint,
       decision,
       workload,
@@ -152,33 +152,101 @@ export class Targets {
         destinationIp: endpoint.address,
         destinationPort: endpoint.port,
       },
-      identityLines:
-        local && client !== undefined
-          ? `x-forwarded-client-cert: By=${spiffeId(trustDomain, workload.namespace, workload.serviceAccount)};URI=${spiffeId(trustDomain, client.namespace, client.serviceAccount)}\r\n`
-          : '',
+      identityLines: local && client !== undefined ? this.#identityLines(workload, client) : '',
       client,
+      secured: (local || tunnelled) && client !== undefined,
       reporters: local ? REPORT_BOTH : REPORT_SOURCE,
       direction: 'outbound',
     })
   }
 
-  inbound(pod: Pod, clientAddress: string, original: SocketName): ExchangeTarget | undefined {
-    const workload = this.#host.snapshot.workload(pod.workload)
+  /** Header lines that tell an application who calls it. */
+  #identityLines(workload: Workload, client: Pick<Workload, 'namespace' | 'serviceAccount'>): string {
+    const { trustDomain } = this.#settings
+    const by = spiffeId(trustDomain, workload.namespace, workload.serviceAccount)
+    const uri = spiffeId(trustDomain, client.namespace, client.serviceAccount)
+    return `x-forwarded-client-cert: By=${by};URI=${uri}\r\n`
+  }
+
+  /** `local`: the destination, when it is a mesh pod of this node: its own namespace is used when the broker has sockets of it. */
+  #directPool(pod: Pod, bound: string | undefined, local: Workload | undefined, endpoint: SocketName): UpstreamPool {
+    const { limits } = this.#host
+    const socket = `${endpoint.address} ${endpoint.port}`
+    if (local !== undefined && local.uid !== pod.uid && bound !== undefined && this.#host.hasSocketsOf(local.uid)) {
+      const source: TcpSource = {
+        stock: this.#host.stockOf(local.uid),
+        kind: 'transparent',
+        localAddress: bound,
+        count: pod,
+      }
+      return pod.pool(
+        local.uid,
+        `${bound} ${socket}`,
+        limits,
+        () => new TcpDialer(endpoint, source, limits.connectTimeoutMs),
+      )
+    }
+    const source: TcpSource = { stock: pod.stock, kind: 'plain', localAddress: undefined, count: pod }
+    return pod.pool(pod.uid, socket, limits, () => new TcpDialer(endpoint, source, limits.connectTimeoutMs))
+  }
+
+  #tunnelPool(
+    pod: Pod,
+    clientAddress: string,
+    client: Workload | undefined,
+    { uid, namespace, serviceAccount }: Workload,
+    endpoint: SocketName,
+  ): UpstreamPool {
+    const identity = spiffeId(this.#settings.trustDomain, namespace, serviceAccount)
+    const authority = socketText(endpoint)
+    const forwarded = `for=${clientAddress.includes(':') ? `"[${clientAddress}]"` : clientAddress}`
+    const headers = [':method', 'CONNECT', ':authority', authority, 'forwarded', forwarded]
+    if (client !== undefined) headers.push('baggage', baggageOf(client))
+    return pod.pool(
+      uid,
+      `tunnel ${clientAddress} ${identity} ${authority}`,
+      this.#host.limits,
+      () => new TunnelDialer(pod.tunnels, { uid, address: endpoint.address, identity }, headers),
+    )
+  }
+
+  /** What arrives at a pod: plain, or through a tunnel from a verified peer. */
+  inbound(pod: Pod, clientAddress: string, original: SocketName, source?: PeerIdentity): ExchangeTarget | undefined {
+    const { snapshot, limits } = this.#host
+    const workload = snapshot.workload(pod.workload)
     if (workload === undefined) return undefined
-    return this.#target({
-      pool: pod.pool(pod, 'transparent', clientAddress, original, this.#host.limits),
+    const table = this.#table(pod, `inbound ${source?.principal ?? ''}`)
+    const key = `${clientAddress} ${socketText(original)}`
+    const known = table.get(key)
+    if (known !== undefined && !known.pool.closed) return known
+    if (table.size >= MAX_REMEMBERED) table.clear()
+    // Named in the telemetry when the address is a pod of that very identity.
+    const caller = source === undefined ? undefined : snapshot.workloadByAddress(clientAddress)
+    const named = caller?.namespace === source?.namespace && caller?.serviceAccount === source?.serviceAccount
+    const tcp: TcpSource = { stock: pod.stock, kind: 'transparent', localAddress: clientAddress, count: pod }
+    const made = this.#target({
+      pool: pod.pool(pod.uid, key, limits, () => new TcpDialer(original, tcp, limits.connectTimeoutMs)),
       endpoint: original,
       decision: undefined,
       workload,
       service: undefined,
       clientAddress,
       policies: this.policiesOf(workload),
-      connection: { sourceIp: clientAddress, destinationIp: original.address, destinationPort: original.port },
-      identityLines: '',
-      client: undefined,
+      connection: {
+        ...(source === undefined ? {} : { source }),
+        sourceIp: clientAddress,
+        destinationIp: original.address,
+        destinationPort: original.port,
+      },
+      identityLines: source === undefined ? '' : this.#identityLines(workload, source),
+      client: named ? caller : undefined,
+      source,
+      secured: source !== undefined,
       reporters: REPORT_DESTINATION,
       direction: 'inbound',
     })
+    table.set(key, made)
+    return made
   }
 
   #target(parts: {
@@ -192,23 +260,26 @@ export class Targets {
     readonly connection: ExchangeTarget['connection']
     readonly identityLines: string
     readonly client: Workload | undefined
+    /** The verified peer, where the client is not known by name. */
+    readonly source?: PeerIdentity | undefined
+    /** Both ends are proven to each other. */
+    readonly secured: boolean
     readonly reporters: Reporters
     readonly direction: 'outbound' | 'inbound'
   }): ExchangeTarget {
     const { client, workload, service, reporters } = parts
-    const verified = client !== undefined && parts.policies !== undefined
     const host = service === undefined ? UNKNOWN : `${service.name}.${service.namespace}.svc.cluster.local`
     const description: EdgeDescription = {
       source: this.#labels(client),
       destination: this.#labels(workload),
       service: service === undefined ? UNKNOWN_SERVICE : { host, name: service.name, namespace: service.namespace },
       protocol: 'http',
-      securityPolicy: verified ? 'mutual_tls' : 'none',
+      securityPolicy: parts.secured ? 'mutual_tls' : 'none',
     }
     const log = (protocol: 'http' | 'tcp'): AccessEdge =>
       this.#log.edge({
         source: client === undefined ? '' : `${client.namespace}/${client.name}`,
-        sourceIdentity: this.#identity(client),
+        sourceIdentity: parts.source === undefined ? this.#identity(client) : `spiffe://${parts.source.principal}`,
         destination: workload === undefined ? '' : `${workload.namespace}/${workload.name}`,
         destinationIdentity: workload?.optedIn === true ? this.#identity(workload) : '',
         destinationService: service === undefined ? '' : host,
@@ -264,7 +335,7 @@ export class Targets {
     if (known !== undefined && pod.targetsVersion === this.#host.snapshot.version) return known
     const endpoint = { address: '', port: 0 }
     const made = this.#target({
-      pool: pod.pool(pod, 'plain', undefined, endpoint, this.#host.limits),
+      pool: this.#directPool(pod, undefined, undefined, endpoint),
       endpoint,
       decision: undefined,
       workload: undefined,
@@ -274,6 +345,7 @@ export class Targets {
       connection: { sourceIp: clientAddress, destinationIp: '', destinationPort: 0 },
       identityLines: '',
       client: this.#host.snapshot.workload(pod.workload),
+      secured: false,
       reporters: REPORT_SOURCE,
       direction: 'outbound',
     })
@@ -291,6 +363,22 @@ function targetedServices(snapshot: Snapshot, workload: Workload): readonly stri
     const endpoints = Object.values(snapshot.service(`${namespace}/${name}`)?.endpoints ?? {})
     return endpoints.some((list) => list.some((endpoint) => endpoint.workload === key))
   })
+}
+
+function modeOf({ peerModes }: Workload, port: number): PeerMode {
+  return peerModes?.ports[port] ?? peerModes?.mode ?? 'PERMISSIVE'
+}
+
+/** Who calls, for the other end's telemetry, in the keys that Istio ambient uses; values as W3C Baggage wants them. */
+function baggageOf({ namespace, owner, app, version }: Workload): string {
+  const entries = [
+    ['k8s.cluster.name', 'Kubernetes'],
+    ['k8s.namespace.name', namespace],
+    ['k8s.deployment.name', owner],
+    ['service.name', app],
+    ['service.version', version],
+  ]
+  return entries.map(([key, value]) => `${key}=${encodeURIComponent(value ?? '')}`).join(',')
 }
 
 function socketText({ address, port }: SocketName): string {

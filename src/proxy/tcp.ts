@@ -4,6 +4,7 @@
  * about as much per request as everything Weir does with it (docs/decisions/0002-tcp-handles.md), so
  * this one file uses what `net.Socket` itself is made of. The bias: a closed stream is silent.
  */
+import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { ByteStream, StreamOwner } from '#http'
 
 interface WriteRequest {
@@ -63,6 +64,7 @@ const { WriteWrap, ShutdownWrap, kReadBytesOrError, kLastWriteWasAsync, streamBa
 ) as Bindings['stream_wrap']
 
 const UV_EOF = -4095
+const UV_ECANCELED = -125
 const READ_BUFFER_BYTES = 65536
 /** Where every read of every stream lands; read synchronously by `onData`, then reused. */
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
@@ -226,6 +228,20 @@ export class TcpStream implements ByteStream {
   }
 }
 
+/** For what only `net.Socket` can do: TLS. The handle is the socket's from then on. */
+export function toSocket(handle: object): Socket {
+  // `handle` is how Node itself makes the sockets that its servers accept.
+  return new Socket({ handle } as unknown as SocketConstructorOpts)
+}
+
+/** Where an accepted connection comes from, canonical (IPv4-mapped IPv6 unwrapped). */
+export function peerAddress(handle: object): string {
+  const out: Record<string, unknown> = {}
+  ;(handle as TcpHandle).getpeername(out)
+  const address = String(out['address'] ?? '')
+  return address.startsWith('::ffff:') ? address.slice(7) : address
+}
+
 /** A listening socket made by the broker, served here. */
 export class TcpListener {
   readonly #handle: TcpHandle
@@ -249,12 +265,13 @@ export class TcpListener {
 /**
  * Connects a socket made by the broker. `localAddress` binds it first (transparent sockets).
  * `done` gets 0 or a negative libuv error, never synchronously on success.
+ * @returns gives the attempt up: the socket is closed and `done` gets UV_ECANCELED, unless it was told already
  */
 export function connectTcp(
   fd: number,
   target: { readonly address: string; readonly port: number; readonly localAddress: string | undefined },
   done: (status: number, handle: object | undefined) => void,
-): void {
+): () => void {
   const handle = new TCP(constants.SOCKET)
   const six = target.address.includes(':')
   let error = fd >= 0 ? handle.open(fd) : 0
@@ -262,19 +279,19 @@ export function connectTcp(
     error = six ? handle.bind6(target.localAddress, 0, 0) : handle.bind(target.localAddress, 0)
   }
   const request = new TCPConnectWrap()
-  request.oncomplete = (status: number) => {
-    if (status < 0) {
-      handle.close()
-      done(status, undefined)
-    } else done(0, handle)
+  let told = false
+  const tell = (status: number, connected: object | undefined): void => {
+    if (told) return
+    told = true
+    if (connected === undefined) handle.close()
+    done(status, connected)
   }
+  request.oncomplete = (status: number) => tell(status, status < 0 ? undefined : handle)
   if (error === 0) {
     error = six
       ? handle.connect6(request, target.address, target.port)
       : handle.connect(request, target.address, target.port)
   }
-  if (error !== 0) {
-    handle.close()
-    queueMicrotask(() => done(error, undefined))
-  }
+  if (error !== 0) queueMicrotask(() => tell(error, undefined))
+  return () => tell(UV_ECANCELED, undefined)
 }

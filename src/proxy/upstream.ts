@@ -30,6 +30,8 @@ const TUNNEL = 3
 export class UpstreamConnection implements StreamOwner {
   readonly stream: ByteStream
   readonly pool: UpstreamPool
+  /** Of the pool, when this was made. */
+  readonly generation: number
   readonly head: Head
   readonly body: BodyReader
   client: UpstreamClient | undefined
@@ -43,6 +45,7 @@ export class UpstreamConnection implements StreamOwner {
 
   constructor(stream: ByteStream, pool: UpstreamPool) {
     this.pool = pool
+    this.generation = pool.generation
     this.head = new Head(pool.limits.maxHeadBytes, pool.limits.maxHeaders)
     this.body = new BodyReader(pool.limits.maxHeadBytes, pool.limits.maxHeaders)
     this.stream = stream
@@ -151,6 +154,7 @@ export class UpstreamPool {
   readonly #idle: UpstreamConnection[] = []
   readonly #all = new Set<UpstreamConnection>()
   closed = false
+  generation = 0
 
   constructor(dialer: Dialer, limits: UpstreamLimits) {
     this.dialer = dialer
@@ -181,9 +185,18 @@ export class UpstreamPool {
     })
   }
 
+  /** Takes in a connection that was made for something else and has carried nothing yet. */
+  adopt(stream: ByteStream): void {
+    if (stream.closed) return
+    const connection = new UpstreamConnection(stream, this)
+    this.#all.add(connection)
+    this.release(connection)
+  }
+
   release(connection: UpstreamConnection): void {
     if (connection.stream.closed) return
-    if (this.closed || connection.stream.readEnded) connection.stream.close()
+    if (this.closed || connection.stream.readEnded || connection.generation !== this.generation)
+      connection.stream.close()
     else this.#idle.push(connection)
   }
 
@@ -198,6 +211,12 @@ export class UpstreamPool {
     while (this.#idle.length > 0 && (this.#idle[0] as UpstreamConnection).idleSince < since) {
       ;(this.#idle[0] as UpstreamConnection).stream.close()
     }
+  }
+
+  /** Connections made so far serve no further exchange: idle ones close, busy ones when they finish. */
+  renew(): void {
+    this.generation++
+    for (const connection of this.#idle.slice()) connection.stream.close()
   }
 
   /** No new exchanges; idle connections close, busy ones finish. */

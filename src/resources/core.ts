@@ -41,10 +41,21 @@ export const nodeBody = object('lenient', {
 })
 export const serviceAccountBody = object('lenient', {})
 
+const probe = optional(
+  object('lenient', {
+    httpGet: optional(object('lenient', { path: withDefault(string(), '/'), port: stringOrInteger(1, 65535) })),
+    tcpSocket: optional(object('lenient', { port: stringOrInteger(1, 65535) })),
+    grpc: optional(object('lenient', { port: port() })),
+  }),
+)
+
 const container = object('lenient', {
   name: optional(string()),
   /** `Always` on an init container makes it run beside the others. */
   restartPolicy: optional(string()),
+  livenessProbe: probe,
+  readinessProbe: probe,
+  startupProbe: probe,
   ports: withDefault(list(object('lenient', { name: optional(string()), containerPort: port(), protocol })), []),
 })
 
@@ -62,11 +73,13 @@ export const podBody = object('lenient', {
   status: withDefault(
     object('lenient', {
       phase: optional(string()),
+      hostIP: optional(ipText),
+      hostIPs: withDefault(list(object('lenient', { ip: ipText })), []),
       podIP: optional(ipText),
       podIPs: withDefault(list(object('lenient', { ip: ipText })), []),
       conditions: optional(list(object('lenient', { type: string(), status: string() }))),
     }),
-    { podIPs: [] },
+    { hostIPs: [], podIPs: [] },
   ),
 })
 

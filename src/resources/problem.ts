@@ -25,15 +25,28 @@ export interface Problem {
   readonly message: string
 }
 
-/** One line: `shop.yaml (document 2, item 3): Pod shop/web: spec.nodeName: expected a string, got number`. */
-export function renderProblem(problem: Problem): string {
+/** Where it is: `shop.yaml (document 2, item 3): Pod shop/web`; empty when nobody knows. */
+export function renderPlace({ file, document, item, object }: Problem): string {
   const numbers = [
-    ...(problem.document === undefined ? [] : [`document ${problem.document}`]),
-    ...(problem.item === undefined ? [] : [`item ${problem.item}`]),
+    ...(document === undefined ? [] : [`document ${document}`]),
+    ...(item === undefined ? [] : [`item ${item}`]),
   ]
   const place = numbers.length > 0 ? ` (${numbers.join(', ')})` : ''
-  const file = problem.file === undefined ? '' : `${problem.file}${place}: `
-  const object = problem.object === undefined ? '' : `${problem.object}: `
-  const field = problem.field ? `${problem.field}: ` : ''
-  return `${file}${object}${field}${problem.message}`.replaceAll(/\s+/g, ' ')
+  const parts = [...(file === undefined ? [] : [`${file}${place}`]), ...(object === undefined ? [] : [object])]
+  return oneLine(parts.join(': '))
+}
+
+/** What it is: `spec.nodeName: expected a string, got number`. */
+export function renderFault({ field, message }: Problem): string {
+  return oneLine(field ? `${field}: ${message}` : message)
+}
+
+/** Place and fault on one line. */
+export function renderProblem(problem: Problem): string {
+  const place = renderPlace(problem)
+  return place === '' ? renderFault(problem) : `${place}: ${renderFault(problem)}`
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ')
 }

@@ -15,8 +15,8 @@ export interface AccessLogOptions {
   readonly target: number | 'off'
   readonly node: string
   readonly metrics: Metrics
-  /** Characters gathered before a chunk is written. Default 16 384. */
-  readonly chunkChars?: number
+  /** Bytes gathered before a chunk is written. Default 65 536. */
+  readonly chunkBytes?: number
   /** Longest that a line waits for its chunk to fill. Default 100. */
   readonly flushMs?: number
   /** Bytes that may wait for a slow reader; beyond it lines are dropped. Default 4 MiB. */
@@ -29,18 +29,19 @@ export class AccessLog implements AsyncDisposable {
   /** False when the target is `off`: callers need not fill a record at all. */
   readonly enabled: boolean
   readonly #options: AccessLogOptions
-  readonly #chunkChars: number
+  readonly #chunkBytes: number
   readonly #dropped: ValueHandle
   readonly #timer: NodeJS.Timeout
   readonly #onExit = () => this.#writeLast()
   #destination: Destination | undefined
   #broken = false
-  #chunk = ''
+  #chunk: Buffer | undefined
+  #length = 0
   #lines = 0
 
   constructor(options: AccessLogOptions) {
     this.#options = options
-    this.#chunkChars = options.chunkChars ?? 16_384
+    this.#chunkBytes = options.chunkBytes ?? 65_536
     this.#dropped = options.metrics
       .counter({
         name: 'weir_access_log_dropped_total',
@@ -76,12 +77,12 @@ export class AccessLog implements AsyncDisposable {
   /** Hands what is gathered to the operating system, without waiting for it. */
   flush(): void {
     if (this.#lines === 0) return
-    const chunk = this.#chunk
+    const chunk = this.#take()
     const lines = this.#lines
-    this.#chunk = ''
     this.#lines = 0
     if (this.#broken || this.#destination === undefined) this.#dropped.value += lines
-    else this.#destination.write(chunk)
+    // With contentMode `buffer` it takes bytes, whatever its type says.
+    else this.#destination.write(chunk as unknown as string)
   }
 
   /** Writes what is left. The log takes no further lines. */
@@ -100,16 +101,33 @@ export class AccessLog implements AsyncDisposable {
   }
 
   #append(line: string): void {
+    if (this.#length + line.length > this.#chunkBytes) this.flush()
     if (this.#lines === 0) this.#timer.refresh()
-    this.#chunk += line
+    this.#chunk ??= Buffer.allocUnsafeSlow(Math.max(this.#chunkBytes, line.length))
+    // All of it is ASCII.
+    this.#length += this.#chunk.write(line, this.#length, 'latin1')
     this.#lines++
-    if (this.#chunk.length >= this.#chunkChars) this.flush()
+  }
+
+  /** What is gathered; the buffer is the taker's. */
+  #take(): Buffer {
+    const chunk = this.#chunk?.subarray(0, this.#length) ?? Buffer.alloc(0)
+    this.#chunk = undefined
+    this.#length = 0
+    return chunk
   }
 
   #open(fd: number): Destination {
     const maxLength = this.#options.maxBufferedBytes ?? 4 << 20
     // 64 KiB a write: with the default 16 KiB the round trips to the thread pool are the bottleneck (measured).
-    const destination = pino.destination({ dest: fd, sync: false, minLength: 0, maxWrite: 65_536, maxLength })
+    const destination = pino.destination({
+      dest: fd,
+      sync: false,
+      minLength: 0,
+      maxWrite: 65_536,
+      maxLength,
+      contentMode: 'buffer',
+    })
     destination.on('drop', (chunk: unknown) => {
       this.#dropped.value += lineCount(String(chunk))
     })
@@ -124,7 +142,7 @@ export class AccessLog implements AsyncDisposable {
     const { target } = this.#options
     if (this.#lines === 0 || this.#broken || target === 'off') return
     try {
-      writeSync(target, this.#chunk)
+      writeSync(target, this.#take())
     } catch {
       // The process is ending: there is nowhere left to say it.
     }

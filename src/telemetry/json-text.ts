@@ -3,12 +3,12 @@
 /** Longest value that a log line shows; the rest is cut off, so that a 64 KiB path does not become a 64 KiB line. */
 export const MAX_LOGGED_CHARS = 4096
 
-const NEEDS_ESCAPE = /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/
-const NEEDS_MORE = /[\u007f-\u009f\u2028\u2029]/g
+const NEEDS_ESCAPE = /["\\\u0000-\u001f\u007f-\uffff]/
+const NEEDS_MORE = /[\u007f-\uffff]/g
 
 /**
- * `value` as a JSON string with its quotes. Also escapes what JSON allows but a terminal obeys (DEL and the C1
- * control characters), and lone surrogates, which UTF-8 cannot carry.
+ * `value` as a JSON string with its quotes, in ASCII: a line is then encoded by copying it, and holds nothing that a
+ * terminal obeys (DEL, C1 control characters) or that UTF-8 cannot carry (lone surrogates).
  */
 export function jsonText(value: string): string {
   if (value.length > MAX_LOGGED_CHARS) return escaped(`${value.slice(0, MAX_LOGGED_CHARS)}…`)

@@ -3,8 +3,12 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
+import { twoHopMtls } from './two-hop-mtls.ts'
 
-const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = { 'one-hop': oneHop }
+const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = {
+  'one-hop': oneHop,
+  'two-hop-mtls': twoHopMtls,
+}
 
 function positive(name: string, text: string): number {
   const value = Number(text)

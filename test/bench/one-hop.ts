@@ -8,7 +8,7 @@ import { measure } from './load.ts'
 import { BACKEND_PORT, type Peer, startBackend, startHaproxy, startHttpProxy, startNginx } from './peers.ts'
 import { type BenchOptions, type BenchRow, medianRow } from './rows.ts'
 
-const ROUTE_AND_POLICY = `
+export const ROUTE_AND_POLICY = `
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: { name: web, namespace: bench }

@@ -20,7 +20,7 @@ export interface Peer {
 }
 
 /** Redirects the connections that the pod opens to `address`, port 80, to the peer; returns the URL. */
-async function redirect(pod: LabPod, address: string, port: number): Promise<string> {
+export async function redirect(pod: LabPod, address: string, port: number): Promise<string> {
   const rule = [
     '-t',
     'nat',
@@ -60,7 +60,7 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${di
 }
 
 /** Waits until something answers. */
-async function reachable(pod: LabPod, url: string): Promise<void> {
+export async function reachable(pod: LabPod, url: string): Promise<void> {
   const { status } = await pod.curl(url, [
     '--retry',
     '50',

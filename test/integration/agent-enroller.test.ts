@@ -34,7 +34,7 @@ class FakeHost implements PodHost {
 
 function wish(pod: TestPod, uid: string, more: Partial<EnrolmentWish> = {}): EnrolmentWish {
   const none = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [] }
-  return { uid, namespace: 'shop', name: uid, netns: pod.path, ...none, ...more }
+  return { uid, namespace: 'shop', name: uid, serviceAccount: 'default', netns: pod.path, ...none, ...more }
 }
 
 function create(stateDir: string) {
@@ -141,10 +141,13 @@ t.test('flushed rules and dead listeners are found, restored and counted', async
     inPod(pod, 'ip', ...deletion)
     await until('route repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 2 + i)
   }
+  inPod(pod, 'sh', '-c', 'echo 0 >/proc/sys/net/ipv4/fwmark_reflect')
+  await until('sysctl repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 4)
+  t.equal(inPod(pod, 'cat', '/proc/sys/net/ipv4/fwmark_reflect').trim(), '1')
   t.match(inPod(pod, 'ip', '-4', 'rule'), '32764')
   t.match(inPod(pod, 'ip', '-6', 'route', 'show', 'table', '100'), 'local default')
   shutdownSocket(agent.host.listenerFds.get('web')?.[1] ?? -1)
-  await until('listeners repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 4)
+  await until('listeners repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 5)
   t.same(agent.host.calls, ['add shop/web', 'add shop/web'], 'the new listeners are handed over')
   t.match(inPod(pod, 'ss', '-Hltn', 'sport', '=', ':15006'), '0.0.0.0:15006')
 })

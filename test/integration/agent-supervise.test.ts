@@ -54,7 +54,7 @@ t.test(
     const listeners = openListeners(pod.fd, [4, 6])
     await using running = createPool(2, t.testdir())
     const { pool } = running
-    pool.addPod({ uid: 'u1', workload: 'shop/web', netnsFd: pod.fd, listeners })
+    pool.addPod({ uid: 'u1', workload: 'shop/web', account: 'shop/web', netnsFd: pod.fd, listeners })
     const before = await until('both proxies up', async () => {
       const all = await running.statuses()
       return all.length === 2 && all.every(({ sockets }) => sockets.length === 3) && all

@@ -6,23 +6,9 @@ import t from 'tap'
 import { openLab } from '../support/lab.ts'
 import { listNetns, netnsPath } from '../support/lab-network.ts'
 import { collectAbandonedLabs, listLabs } from '../support/lab-registry.ts'
+import { rootNetwork } from '../support/lab-root-network.ts'
 
 const LAB = join(import.meta.dirname, '../../scripts/lab')
-
-/** What the root namespace looks like: interfaces, addresses, routes, rules, packet filters. */
-function rootNetwork(): string {
-  const commands = [
-    ['ip', '-o', 'link'],
-    ['ip', '-o', 'addr'],
-    ['ip', 'route', 'show', 'table', 'all'],
-    ['ip', 'rule'],
-    ['iptables-save'],
-    ['ip6tables-save'],
-  ]
-  const texts = commands.map(([file = '', ...args]) => execFileSync(file, args, { encoding: 'utf8' }))
-  // Counters, comments with the time, and lifetimes move by themselves.
-  return texts.join('').replace(/^#.*\n|\[\d+:\d+\]|\d+sec/gm, '')
-}
 
 /** Waits for a file that a process is about to make or remove, watching the process's own announcement instead. */
 async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {

@@ -1,7 +1,9 @@
 /** Who may do what: every field of an AuthorizationPolicy, asked for by real clients, and the ways around it. */
+import net from 'node:net'
 import t from 'tap'
 import type { LogLine } from '../support/lab-agent.ts'
 import type { LabHost } from '../support/lab-host.ts'
+import { listenSocketIn } from '../support/pod-sockets.ts'
 import { connectIn, listenIn, type RawSocket } from '../support/raw-socket.ts'
 import { type Answer, type Ask, openShop } from '../support/shop.ts'
 
@@ -404,6 +406,23 @@ t.test(
   },
 )
 
+t.test('a policy that changes while the server of a silent client is still being connected is obeyed', async (t) => {
+  await shop.apply()
+  // A server whose queue is full: connections to it wait.
+  const descriptor = listenSocketIn(web.netnsPath, 7001, 0)
+  const fillers = Array.from({ length: 3 }, () => connectIn(web.netnsPath, '127.0.0.1', 7001))
+  using silent = await connectIn(client.netnsPath, web.ipv4, 7001)
+  const dialled = async () => (await web.exec('ss', ['-Htn', 'state', 'syn-sent', 'src', client.ipv4])).stdout.trim()
+  for (let asked = 0; (await dialled()) === ''; asked++) if (asked === 200) throw new Error('It is not dialled')
+  await shop.apply(policy('action: DENY, rules: [{ from: [{ source: { principals: ["*"] } }] }]'))
+  const server = net.createServer((socket) => socket.on('error', () => {}).write('220 secret\r\n'))
+  server.listen({ fd: descriptor })
+  t.equal(await silent.ended(), 'reset')
+  t.equal(silent.received, 0)
+  for (const filler of await Promise.all(fillers)) filler[Symbol.dispose]()
+  server.close()
+})
+
 t.test(
   'a policy change judges open connections again: what is denied now is cut, what is allowed goes on',
   async (t) => {
@@ -464,7 +483,10 @@ t.test('a policy that does not validate denies what it selects, and says which f
   const field = 'spec.rules[0].to[0].operation.methods[1]'
   const told = await shop.agent.cli('status')
   t.equal(told.code, 1)
-  t.ok(told.stdout.includes(`test.yaml: AuthorizationPolicy shop/web: ${field}: a * may stand only`), told.stdout)
+  t.ok(
+    told.stdout.includes(`test.yaml (document 1): AuthorizationPolicy shop/web: ${field}: a * may stand only`),
+    told.stdout,
+  )
   const listed = await shop.agent.cli('policies')
   t.equal(listed.code, 1)
   t.ok(listed.stdout.includes(field), listed.stdout)

@@ -4,15 +4,19 @@ import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openLab } from './lab.ts'
+import { MAX_NODES, MAX_PODS_PER_NODE } from './lab-addresses.ts'
 import { inNetns, listNetns } from './lab-network.ts'
 import { collectAbandonedLabs, isAbandoned, type LabRecord, listLabs, removeLab } from './lab-registry.ts'
 
 const USAGE = `Usage: scripts/lab COMMAND
-  up [--pods N] [--no-ipv6]   make a node and N pods (2), each with an echo server on port 8080; print how to reach them
-  down ID | --all             end everything in a lab and remove it
-  list                        the labs of this machine
-  exec ID POD COMMAND…        run a command in a pod (NAMESPACE-NAME, or NAME), or in the node (POD is \`node\`)
-  gc                          remove the labs whose owner is dead`
+  up [--nodes N] [--pods N] [--no-ipv6]
+                         make N nodes (1), several with a fabric between them, and N pods (2), dealt to the nodes in
+                         turn, each with an echo server on port 8080; print how to reach them
+  down ID | --all        end everything in a lab and remove it
+  list, ls               the labs of this machine
+  exec ID PLACE COMMAND… run a command in a pod (NAMESPACE-NAME, or NAME), in a node (\`node\`, of several the name:
+                         \`node-2\`), or in the \`fabric\` between them
+  gc                     remove the labs whose owner is dead`
 
 class UsageError extends Error {}
 
@@ -31,27 +35,44 @@ function findNetns(lab: LabRecord, name: string | undefined): string {
   if (exact !== undefined) return exact
   if (byName.length === 1 && byName[0] !== undefined) return byName[0]
   const names = all.map((netns) => netns.slice(prefix.length)).join(', ')
-  throw new UsageError(`${name ?? '(no pod given)'} is not one of the lab's namespaces: ${names}`)
+  throw new UsageError(`${name ?? '(no place given)'} is not one of the lab's namespaces: ${names}`)
+}
+
+function readCount(flag: string, text: string, least: number, most: number): number {
+  const count = Number(text)
+  if (text !== '' && Number.isInteger(count) && count >= least && count <= most) return count
+  throw new UsageError(`${flag} must be ${least} to ${most}`)
 }
 
 async function up(args: readonly string[]): Promise<void> {
-  const options = { pods: { type: 'string', default: '2' }, 'no-ipv6': { type: 'boolean', default: false } } as const
-  const { values } = parseArgs({ args: [...args], options })
-  const count = Number(values.pods)
-  if (!Number.isInteger(count) || count < 0 || count > 253) throw new UsageError('--pods must be 0 to 253')
-  const lab = await openLab({ detached: true, ipv6: !values['no-ipv6'] })
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      nodes: { type: 'string', default: '1' },
+      pods: { type: 'string', default: '2' },
+      'no-ipv6': { type: 'boolean', default: false },
+    },
+  })
+  const nodes = readCount('--nodes', values.nodes, 1, MAX_NODES)
+  const pods = readCount('--pods', values.pods, 0, nodes * MAX_PODS_PER_NODE)
+  const lab = await openLab({ detached: true, ipv6: !values['no-ipv6'], ...(nodes > 1 ? { nodes } : {}) })
   try {
-    console.log(`lab        ${lab.id}\nnode       ${lab.node.netns}  ${lab.node.addresses.join('  ')}`)
-    console.log(`manifests  ${lab.manifestsDir}\nstate      ${lab.stateDir}`)
+    console.log(`lab        ${lab.id}`)
+    for (const node of lab.nodes) console.log(`node       ${node.netns}  ${node.addresses.join('  ')}`)
+    if (nodes > 1) console.log(`fabric     ${lab.fabric.netns}`)
+    console.log(`manifests  ${lab.manifestsDir}`)
+    for (const node of lab.nodes) console.log(`state      ${node.stateDir}`)
     const log = openSync(join(lab.dir, 'pods.log'), 'a')
-    for (let number = 1; number <= count; number++) {
+    for (let number = 1; number <= pods; number++) {
       const name = `pod-${number}`
-      const pod = await lab.addPod({ name, labels: { app: name }, ports: [{ name: 'http', containerPort: 8080 }] })
+      const node = lab.nodes[(number - 1) % nodes] ?? lab.node
+      const pod = await node.addPod({ name, labels: { app: name }, ports: [{ name: 'http', containerPort: 8080 }] })
       const settings = JSON.stringify({ port: 8080, name, host: '::' })
       const server = join(import.meta.dirname, 'lab-echo-server.ts')
       const [file, fileArgs] = inNetns(pod.netns, process.execPath, [server, settings])
       spawn(file, fileArgs, { detached: true, stdio: ['ignore', log, log] }).unref()
-      console.log(`pod        ${pod.netns}  ${pod.addresses.join('  ')}`)
+      const where = nodes > 1 ? `  on ${node.name}` : ''
+      console.log(`pod        ${pod.netns}  ${pod.addresses.join('  ')}${where}`)
     }
   } catch (error) {
     await lab.close()
@@ -69,13 +90,14 @@ function down(id: string | undefined): void {
 function list(): void {
   for (const lab of listLabs()) {
     const owner = lab.owner === undefined ? 'kept' : `pid ${lab.owner.pid}${isAbandoned(lab) ? ' (dead)' : ''}`
-    console.log(`${lab.id}  ${owner}  ${listNetns(`weir-${lab.id}-`).length} namespaces  ${lab.dir}`)
+    const nodes = lab.nodes === undefined ? '' : `  ${lab.nodes.length} nodes: ${lab.nodes.join(' ')}`
+    console.log(`${lab.id}  ${owner}  ${listNetns(`weir-${lab.id}-`).length} namespaces${nodes}  ${lab.dir}`)
   }
 }
 
-function exec(id: string | undefined, pod: string | undefined, command: readonly string[]): Promise<number> {
+function exec(id: string | undefined, place: string | undefined, command: readonly string[]): Promise<number> {
   const [file = 'bash', ...args] = command
-  const child = spawn(...inNetns(findNetns(findLab(id), pod), file, args), { stdio: 'inherit' })
+  const child = spawn(...inNetns(findNetns(findLab(id), place), file, args), { stdio: 'inherit' })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => resolve(code ?? 1))
@@ -85,7 +107,7 @@ function exec(id: string | undefined, pod: string | undefined, command: readonly
 async function main([command, ...args]: readonly string[]): Promise<number> {
   if (command === 'up') await up(args)
   else if (command === 'down') down(args[0])
-  else if (command === 'list') list()
+  else if (command === 'list' || command === 'ls') list()
   else if (command === 'exec') return await exec(args[0], args[1], args.slice(2))
   else if (command === 'gc') for (const id of collectAbandonedLabs()) console.log(`removed the abandoned lab ${id}`)
   else if (command === '--help') console.log(USAGE)

@@ -1,5 +1,6 @@
-/** A namespace of the lab seen as a machine on which things run: the node, or a pod. */
+/** A namespace of the lab seen as a machine on which things run: a node, a pod, the fabric. */
 import { join } from 'node:path'
+import { netnsPath } from './lab-network.ts'
 import { type ExecOptions, type ExecResult, execInNetns, LabProcess, type SpawnOptions } from './lab-process.ts'
 
 const ECHO_SERVER = join(import.meta.dirname, 'lab-echo-server.ts')
@@ -41,6 +42,7 @@ export interface EchoOptions {
 export class LabHost {
   readonly name: string
   readonly netns: string
+  readonly netnsPath: string
   readonly ipv4: string
   /** Undefined in a lab without IPv6. */
   readonly ipv6: string | undefined
@@ -55,6 +57,7 @@ export class LabHost {
   ) {
     this.name = name
     this.netns = netns
+    this.netnsPath = netnsPath(netns)
     this.ipv4 = addresses.ipv4
     this.ipv6 = addresses.ipv6
     this.#own = own

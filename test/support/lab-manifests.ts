@@ -42,7 +42,8 @@ export interface PodPlace {
   readonly uid: string
   readonly nodeName: string
   readonly netnsPath: string
-  readonly hostIp: string
+  /** The node's addresses, IPv4 first. */
+  readonly hostIps: readonly string[]
   readonly addresses: readonly string[]
 }
 
@@ -69,10 +70,49 @@ export function renderPod(spec: PodSpec, place: PodPlace): KubernetesObject {
     },
     status: {
       phase: 'Running',
-      hostIP: place.hostIp,
+      hostIP: place.hostIps[0],
+      hostIPs: place.hostIps.map((address) => ({ ip: address })),
       podIP: place.addresses[0],
       podIPs: place.addresses.map((address) => ({ ip: address })),
       conditions: [{ type: 'Ready', status: (spec.ready ?? true) ? 'True' : 'False' }],
+    },
+  }
+}
+
+export interface Topology {
+  readonly region: string
+  readonly zone: string
+}
+
+/** `eu-1/eu-1a` is a zone of a region; a zone alone lies in `region-1`. */
+export function parseTopology(text: string): Topology {
+  const [first = '', second] = text.split('/')
+  return second === undefined ? { region: 'region-1', zone: first } : { region: first, zone: second }
+}
+
+export interface NodeSpec {
+  readonly name: string
+  readonly addresses: readonly string[]
+  readonly podCidrs: readonly string[]
+  readonly topology: Topology | undefined
+}
+
+export function renderNode({ name, addresses, podCidrs, topology }: NodeSpec): KubernetesObject {
+  const place = topology && {
+    'topology.kubernetes.io/region': topology.region,
+    'topology.kubernetes.io/zone': topology.zone,
+  }
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name, labels: { 'kubernetes.io/hostname': name, ...place } },
+    spec: { podCIDR: podCidrs[0], podCIDRs: podCidrs },
+    status: {
+      addresses: [
+        ...addresses.map((address) => ({ type: 'InternalIP', address })),
+        { type: 'Hostname', address: name },
+      ],
+      conditions: [{ type: 'Ready', status: 'True' }],
     },
   }
 }

@@ -1,9 +1,10 @@
 /**
- * The network of a lab: namespaces, a bridge and veth pairs, all inside namespaces that the lab made.
+ * The network of a lab: namespaces, bridges, veth pairs and routes, all inside namespaces that the lab made.
  * Works synchronously, so that the same code can also clean up from a process's exit hook.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
+import type { AddressPair } from './lab-addresses.ts'
 
 const NETNS_DIR = '/run/netns'
 
@@ -45,13 +46,8 @@ function sysctl(netns: string, settings: readonly string[]): void {
 // Duplicate address detection would keep IPv6 addresses unusable for a second.
 const NO_DAD = ['net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0']
 
-export interface NodeAddresses {
-  readonly ipv4: string
-  readonly ipv6: string | undefined
-}
-
 /** A node: a namespace with the bridge `br0`, which has the node's addresses, and forwarding. */
-export function createNode(netns: string, addresses: NodeAddresses): void {
+export function createNode(netns: string, addresses: AddressPair): void {
   ip(undefined, [`netns add ${netns}`])
   sysctl(netns, [...NO_DAD, 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
   ip(netns, [
@@ -64,7 +60,7 @@ export function createNode(netns: string, addresses: NodeAddresses): void {
 }
 
 /** A pod: a namespace with `eth0`, whose other end hangs on the node's bridge. */
-export function createPod(node: string, netns: string, port: string, own: NodeAddresses, gateway: NodeAddresses): void {
+export function createPod(node: string, netns: string, port: string, own: AddressPair, gateway: AddressPair): void {
   ip(undefined, [`netns add ${netns}`])
   sysctl(netns, NO_DAD)
   ip(node, [`link add ${port} type veth peer name eth0 netns ${netns}`, `link set ${port} master br0 up`])
@@ -75,6 +71,48 @@ export function createPod(node: string, netns: string, port: string, own: NodeAd
     'link set eth0 up',
     `route add default via ${gateway.ipv4}`,
     ...(gateway.ipv6 === undefined ? [] : [`route add default via ${gateway.ipv6}`]),
+  ])
+}
+
+/** A router between nodes, as yet without a link to any. */
+export function createFabric(netns: string): void {
+  ip(undefined, [`netns add ${netns}`])
+  sysctl(netns, [...NO_DAD, 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+  ip(netns, ['link set lo up'])
+}
+
+export interface FabricLink {
+  /** Name of the interface in the fabric; in the node it is `eth0`. */
+  readonly port: string
+  readonly link: { readonly fabric: AddressPair; readonly node: AddressPair }
+  readonly nodeAddress: AddressPair
+  readonly podNetwork: AddressPair
+  readonly allNetworks: AddressPair
+}
+
+/** Links a node to the fabric, with routes to its pods there and to everything in the node, from its own address. */
+export function joinFabric(fabric: string, node: string, { port, link, ...wanted }: FabricLink): void {
+  const bare = (address: string) => address.replace(/\/.*/, '')
+  const { fabric: near, node: far } = link
+  const { nodeAddress, podNetwork, allNetworks } = wanted
+  ip(fabric, [
+    `link add ${port} type veth peer name eth0 netns ${node}`,
+    `addr add ${near.ipv4} dev ${port}`,
+    ...(near.ipv6 === undefined ? [] : [`addr add ${near.ipv6} dev ${port} nodad`]),
+    `link set ${port} up`,
+  ])
+  ip(node, [
+    `addr add ${far.ipv4} dev eth0`,
+    ...(far.ipv6 === undefined ? [] : [`addr add ${far.ipv6} dev eth0 nodad`]),
+    'link set eth0 up',
+    `route add ${allNetworks.ipv4} via ${bare(near.ipv4)} src ${nodeAddress.ipv4}`,
+    ...(near.ipv6 === undefined
+      ? []
+      : [`route add ${allNetworks.ipv6} via ${bare(near.ipv6)} src ${nodeAddress.ipv6}`]),
+  ])
+  ip(fabric, [
+    `route add ${podNetwork.ipv4} via ${bare(far.ipv4)}`,
+    ...(far.ipv6 === undefined ? [] : [`route add ${podNetwork.ipv6} via ${bare(far.ipv6)}`]),
   ])
 }
 

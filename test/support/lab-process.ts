@@ -19,6 +19,8 @@ export interface ExecOptions {
 }
 
 export interface SpawnOptions {
+  /** Of its output; `latin1` keeps each byte, as one character. */
+  readonly encoding?: 'utf8' | 'latin1'
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -59,9 +61,10 @@ export class LabProcess implements AsyncDisposable {
     this.pid = this.#child.pid ?? -1
     this.#changes.setMaxListeners(0)
     this.#child.stdin?.on('error', () => {})
-    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    const encoding = options.encoding ?? 'utf8'
+    this.#child.stdout?.setEncoding(encoding).on('data', (text: string) => {
       this.stdout += text
-      if (process.env['WEIR_LAB_VERBOSE']) process.stderr.write(text)
+      if (process.env['WEIR_LAB_VERBOSE'] && encoding === 'utf8') process.stderr.write(text)
       this.#changes.emit('change')
     })
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {

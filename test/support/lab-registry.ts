@@ -11,6 +11,8 @@ const REGISTRY_DIR = '/run/weir-lab'
 export interface LabRecord {
   readonly id: string
   readonly dir: string
+  /** Names of the nodes, of several. */
+  readonly nodes?: readonly string[]
   /** The owning process; without one the lab stays until it is taken down by hand. */
   readonly owner?: { readonly pid: number; readonly startTicks: string }
 }

@@ -1,74 +1,53 @@
 /**
- * A lab: a node as a network namespace with a bridge in it, and pods as further namespaces. Nothing is made in
- * the root namespace. Several labs can run side by side; each has its own names, addresses and directory.
+ * A lab: a node as a network namespace with a bridge in it, and pods as further namespaces; with several nodes a
+ * fabric, one more namespace, routes between them. Nothing is made in the root namespace. Several labs can run side
+ * by side; each has its own names, addresses and directory.
  * `await using lab = await openLab()`; what a killed process leaves behind, `scripts/lab gc` removes.
  */
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type AgentOptions, LabAgent } from './lab-agent.ts'
-import { LabHost } from './lab-host.ts'
+import { type AddressPair, LabAddresses, MAX_NODES } from './lab-addresses.ts'
+import type { AgentOptions, LabAgent } from './lab-agent.ts'
+import type { LabCapture } from './lab-capture.ts'
+import { LabFabric } from './lab-fabric.ts'
 import {
   type KubernetesObject,
   ManifestDirectory,
   type PodSpec,
-  renderPod,
+  parseTopology,
   renderService,
   type ServiceSpec,
 } from './lab-manifests.ts'
-import { createNode, createPod, netnsPath, removeNetns } from './lab-network.ts'
+import { LabNode, type LabPod, placeNodes } from './lab-node.ts'
 import type { LabProcess } from './lab-process.ts'
 import { type LabRecord, ownerOfThisProcess, registerLab, removeLab } from './lab-registry.ts'
+
+export type { LabNode, LabPod } from './lab-node.ts'
 
 export interface LabOptions {
   /** True by default. */
   readonly ipv6?: boolean
-  /** `node-1` */
+  /** Of the only node: `node-1`. */
   readonly nodeName?: string
+  /**
+   * Names of the nodes, or how many of `node-1`, `node-2`, …; given at all, each has its Node object, and several have
+   * a fabric between them. One, without a Node object, by default.
+   */
+  readonly nodes?: number | readonly string[]
+  /** One for each of `nodes`: `eu-1/eu-1a` (region and zone), or `zone-a` (of `region-1`). */
+  readonly zones?: readonly string[]
   /** The test that uses the lab: when it has failed, everything the lab's agents printed is shown. */
   readonly t?: { passing(): boolean }
   /** Without an owner the lab outlives this process; take it down with `scripts/lab down ID`. */
   readonly detached?: boolean
 }
 
-export interface ServiceAddresses {
-  readonly ipv4: string
-  readonly ipv6: string | undefined
-}
+export type ServiceAddresses = AddressPair
 
-export class LabPod extends LabHost {
-  readonly uid: string
-  readonly namespace: string
-  readonly netnsPath: string
-  readonly #rewrite: (changes: Partial<PodSpec>) => void
-  readonly #remove: () => Promise<void>
-
-  constructor(
-    host: ConstructorParameters<typeof LabHost>,
-    uid: string,
-    namespace: string,
-    rewrite: (changes: Partial<PodSpec>) => void,
-    remove: () => Promise<void>,
-  ) {
-    super(...host)
-    this.uid = uid
-    this.namespace = namespace
-    this.netnsPath = netnsPath(this.netns)
-    this.#rewrite = rewrite
-    this.#remove = remove
-  }
-
-  /** Rewrites the pod's manifest, e.g. `update({ optedIn: false })`. */
-  update(changes: Partial<PodSpec>): void {
-    this.#rewrite(changes)
-  }
-
-  /** Deletes the manifest, then the namespace with all that runs in it. */
-  remove(): Promise<void> {
-    return this.#remove()
-  }
-}
+/** A node of the lab, or its name. */
+export type NodeReference = LabNode | string
 
 const open = new Set<LabRecord>()
 
@@ -103,59 +82,102 @@ function unguard(record: LabRecord): void {
 export class Lab implements AsyncDisposable {
   readonly id: string
   readonly dir: string
-  readonly stateDir: string
-  readonly node: LabHost
+  readonly nodes: readonly LabNode[]
+  /** The first node, and the only one unless more are asked for. */
+  readonly node: LabNode
+  readonly #fabric: LabFabric | undefined
   readonly #manifests: ManifestDirectory
   readonly #record: LabRecord
   readonly #options: LabOptions
   readonly #processes = new Set<LabProcess>()
   readonly #agents: LabAgent[] = []
-  #podCount = 0
   #serviceCount = 0
 
-  constructor(record: LabRecord, options: LabOptions) {
+  constructor(record: LabRecord, names: readonly string[], options: LabOptions) {
     this.id = record.id
     this.dir = record.dir
     this.#record = record
     this.#options = options
-    this.stateDir = join(this.dir, 'state')
-    mkdirSync(this.stateDir)
     this.#manifests = new ManifestDirectory(join(this.dir, 'manifests'))
-    const netns = `weir-${this.id}-node`
-    const addresses = this.#addresses(1)
-    createNode(netns, addresses)
-    this.node = new LabHost(options.nodeName ?? 'node-1', netns, addresses, this.#own)
+    const addresses = new LabAddresses(this.id, options.ipv6 !== false)
+    const own = (child: LabProcess) => {
+      this.#processes.add(child)
+    }
+    const ownAgent = (agent: LabAgent) => {
+      this.#agents.push(agent)
+    }
+    const site = { labId: this.id, addresses, manifests: this.#manifests, own, ownAgent }
+    this.nodes = placeNodes(this.id, this.dir, names).map((place) => {
+      mkdirSync(place.stateDir, { recursive: true })
+      return new LabNode(site, place)
+    })
+    const [first] = this.nodes
+    if (first === undefined) throw new Error('A lab has at least one node')
+    this.node = first
+    if (options.nodes !== undefined) {
+      for (const [index, node] of this.nodes.entries()) {
+        const zone = options.zones?.[index]
+        node.writeManifest(zone === undefined ? undefined : parseTopology(zone))
+      }
+    }
+    if (this.nodes.length > 1) {
+      const netns = this.nodes.map((node) => node.netns)
+      this.#fabric = new LabFabric(`weir-${this.id}-fabric`, netns, addresses, own)
+    }
   }
 
+  /** All agents of the lab read it. */
   get manifestsDir(): string {
     return this.#manifests.path
   }
 
-  /** Makes a pod: its namespace `weir-ID-NAMESPACE-NAME` and its manifest. */
-  async addPod(spec: PodSpec): Promise<LabPod> {
-    const number = ++this.#podCount + 1
-    if (number > 254) throw new Error('The lab is full: 253 pods')
-    const namespace = spec.namespace ?? 'default'
-    const netns = `weir-${this.id}-${namespace}-${spec.name}`
-    const addresses = this.#addresses(number)
-    createPod(this.node.netns, netns, `pod${number}`, addresses, this.node)
-    const uid = randomUUID()
-    let current = spec
-    const write = () => {
-      const place = { uid, nodeName: this.node.name, netnsPath: netnsPath(netns), hostIp: this.node.ipv4 }
-      return this.apply(renderPod(current, { ...place, addresses: pod.addresses }))
-    }
-    const rewrite = (changes: Partial<PodSpec>) => {
-      current = { ...current, ...changes }
-      write()
-    }
-    const remove = async () => {
-      this.remove(fileName)
-      removeNetns(netns)
-    }
-    const pod = new LabPod([spec.name, netns, addresses, this.#own], uid, namespace, rewrite, remove)
-    const fileName = write()
-    return pod
+  /** Of the first node. */
+  get stateDir(): string {
+    return this.node.stateDir
+  }
+
+  /** What lies between the nodes; fails in a lab of one. */
+  get fabric(): LabFabric {
+    if (this.#fabric === undefined) throw new Error('A lab of one node has no fabric: give `nodes: 2` to openLab')
+    return this.#fabric
+  }
+
+  /** The node of that name; there must be one. */
+  nodeNamed(name: string): LabNode {
+    const found = this.nodes.find((node) => node.name === name)
+    if (found === undefined)
+      throw new Error(`No node ${name}: there is ${this.nodes.map((node) => node.name).join(', ')}`)
+    return found
+  }
+
+  /** Makes a pod on the first node. */
+  addPod(spec: PodSpec): Promise<LabPod> {
+    return this.node.addPod(spec)
+  }
+
+  /** From now on no packet passes between two nodes or their pods; nobody is told. */
+  cut(a: NodeReference, b: NodeReference): Promise<void> {
+    return this.fabric.cut(this.#indexOf(a), this.#indexOf(b))
+  }
+
+  /** Ends every fault between two nodes. */
+  heal(a: NodeReference, b: NodeReference): Promise<void> {
+    return this.fabric.heal(this.#indexOf(a), this.#indexOf(b))
+  }
+
+  /** @param percentage 0 to 100, of the packets in each direction, at random; 0 ends it. */
+  dropPackets(a: NodeReference, b: NodeReference, percentage: number): Promise<void> {
+    return this.fabric.dropPackets(this.#indexOf(a), this.#indexOf(b), percentage)
+  }
+
+  /** Delays each packet in each direction by `ms`; 0 ends it. @returns false, and does nothing, without netem. */
+  delay(a: NodeReference, b: NodeReference, ms: number): Promise<boolean> {
+    return this.fabric.delay(this.#indexOf(a), this.#indexOf(b), ms)
+  }
+
+  /** Begins to record, in memory, what passes between a node and the fabric: `(await capture.stop()).bytes`. */
+  capture(node: NodeReference): Promise<LabCapture> {
+    return this.fabric.capture(this.#indexOf(node))
   }
 
   /** Makes a Service with addresses of the lab's own range; none when headless. */
@@ -178,13 +200,9 @@ export class Lab implements AsyncDisposable {
     this.#manifests.remove(fileName)
   }
 
-  /** Starts `weir agent` on the node; resolves when it is ready, fails with its output when it is not. */
-  async startAgent(options: AgentOptions = {}): Promise<LabAgent> {
-    const stateDir = options.stateDir ?? this.stateDir
-    const agent = new LabAgent({ host: this.node, manifestsDir: this.manifestsDir, stateDir }, options)
-    this.#agents.push(agent)
-    if (options.waitReady ?? true) await agent.waitFor('ready', { timeoutMs: 20_000 })
-    return agent
+  /** Starts `weir agent` on the first node; resolves when it is ready, fails with its output when it is not. */
+  startAgent(options: AgentOptions = {}): Promise<LabAgent> {
+    return this.node.startAgent(options)
   }
 
   /** Ends every process, removes every namespace and file. */
@@ -202,26 +220,36 @@ export class Lab implements AsyncDisposable {
     await this.close()
   }
 
-  readonly #own = (child: LabProcess): void => {
-    this.#processes.add(child)
-  }
-
-  /** The lab's networks are made of its id, so that labs seldom share one; they may, being apart. */
-  #addresses(number: number): { readonly ipv4: string; readonly ipv6: string | undefined } {
-    const seed = Number.parseInt(this.id, 16)
-    const ipv4 = `10.${100 + ((seed >> 8) % 100)}.${seed & 255}.${number}`
-    const prefix = `fd57:${(seed >> 8).toString(16)}:${(256 + (seed & 255)).toString(16)}`
-    return { ipv4, ipv6: this.#options.ipv6 === false ? undefined : `${prefix}::${number.toString(16)}` }
+  #indexOf(node: NodeReference): number {
+    return (typeof node === 'string' ? this.nodeNamed(node) : node).index
   }
 }
 
+/** Names go into those of namespaces, where `fabric` is taken, and `NAMESPACE-NAME` by pods. */
+function nodeNames({ nodes, nodeName, zones }: LabOptions): readonly string[] {
+  const names =
+    typeof nodes === 'number'
+      ? Array.from({ length: nodes }, (_, index) => `node-${index + 1}`)
+      : (nodes ?? [nodeName ?? 'node-1'])
+  if (names.length < 1 || names.length > MAX_NODES) throw new Error(`A lab has 1 to ${MAX_NODES} nodes`)
+  if (new Set(names).size < names.length) throw new Error(`Two nodes have one name: ${names.join(', ')}`)
+  const unfit = names.find((name) => !/^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/.test(name) || name === 'fabric')
+  if (unfit !== undefined && nodes !== undefined) throw new Error(`${unfit} cannot be the name of a node of a lab`)
+  if (zones !== undefined && (nodes === undefined || zones.length !== names.length)) {
+    throw new Error(`Zones are given one for each of \`nodes\`: ${zones.length} are, for ${names.join(', ')}`)
+  }
+  return names
+}
+
 export async function openLab(options: LabOptions = {}): Promise<Lab> {
+  const names = nodeNames(options)
   const dir = mkdtempSync(join(tmpdir(), 'weir-lab-'))
   // Unprivileged processes of the agent may pass through, as they may through /run.
   chmodSync(dir, 0o755)
   const record = () => ({
     id: randomBytes(3).toString('hex'),
     dir,
+    ...(names.length > 1 ? { nodes: names } : {}),
     ...(options.detached ? {} : { owner: ownerOfThisProcess() }),
   })
   let mine: LabRecord = record()
@@ -233,7 +261,9 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   }
   if (!options.detached) guard(mine)
   try {
-    return new Lab(mine, options)
+    const lab = new Lab(mine, names, options)
+    if (names.length > 1) await lab.fabric.ready()
+    return lab
   } catch (error) {
     removeLab(mine)
     unguard(mine)

@@ -20,13 +20,13 @@ function inside<T>(netnsPath: string, open: () => T): T {
   }
 }
 
-/** A descriptor that listens on both families. */
-export function listenSocketIn(netnsPath: string, port: number): number {
+/** A descriptor that listens on both families; connections beyond `backlog` wait for it to be served. */
+export function listenSocketIn(netnsPath: string, port: number, backlog = 256): number {
   return inside(netnsPath, () => {
     const socket = openTcpSocket(6)
     setReuseAddress(socket)
     bindSocket(socket, { address: '::', port })
-    listenSocket(socket, 256)
+    listenSocket(socket, backlog)
     return socket
   })
 }

@@ -142,7 +142,7 @@ export class Shop implements AsyncDisposable {
   }
 
   /** One request on a connection of its own. */
-  async ask(from: LabPod, address: string, port: number, ask: Ask = {}): Promise<Answer> {
+  async ask(from: { readonly netnsPath: string }, address: string, port: number, ask: Ask = {}): Promise<Answer> {
     const socket = await connectSocketIn(from.netnsPath, address, port)
     return await this.send({ createConnection: () => socket }, address, port, ask)
   }

@@ -1,8 +1,9 @@
 /** Kubernetes objects → the world of the mesh: one pure pass, and everything that is wrong with them. */
 import { type MeshObject, meshKey } from '#contract'
 import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
+import { PeerModeIndex } from './peer-authentication.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
-import { checkAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
+import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
 import { compileGrant, compileInvalidRoute, compileRoute } from './routes.ts'
 import { compileServices, groupSlices } from './services.ts'
@@ -46,7 +47,12 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   const pods = valid.filter((object) => object.kind === 'Pod')
   const index = indexPods(pods, problems)
   const words = meshWords(namespaces, problems)
-  for (const pod of pods) put(compilePod(pod, index, isOptedIn(pod, words, problems)))
+  const peerAuthentications = valid.filter((object) => object.kind === 'PeerAuthentication')
+  const peerModes = new PeerModeIndex(peerAuthentications, policyOptions, problems)
+  for (const pod of pods) {
+    const modes = peerModes.modesOf(pod.metadata.namespace, pod.metadata.labels)
+    put(compilePod(pod, index, isOptedIn(pod, words, problems), modes))
+  }
 
   const byNamespace = Map.groupBy(pods, (pod) => pod.metadata.namespace)
   const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
@@ -62,8 +68,7 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
     } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
     else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
     else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
-    else if (object.kind === 'PeerAuthentication' || object.kind === 'RequestAuthentication')
-      checkAuthentication(object, problems)
+    else if (object.kind === 'RequestAuthentication') checkRequestAuthentication(object, problems)
   }
   return { objects: world, problems: problems.list() }
 }

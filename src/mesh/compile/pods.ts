@@ -2,8 +2,9 @@
  * Pods → workloads: who opted in, which address belongs to whom, what people call it. Of two pods that claim one
  * address the living one, then the first by namespace and name, has it: one pod's traffic may never be another's.
  */
-import { ANNOTATION, type NamespaceInfo, type Workload } from '#contract'
+import { ANNOTATION, type NamespaceInfo, type PeerModes, type Workload } from '#contract'
 import { canonicalAddress, type NamespaceObject, type PodObject } from '#resources'
+import { hostAddressesOf, probesOf } from './probes.ts'
 import type { ProblemLog } from './problem-log.ts'
 
 /** Its containers have ended for good: it has no network any more. */
@@ -124,7 +125,12 @@ export function compileNamespace(namespace: NamespaceObject): NamespaceInfo {
   return { kind: 'namespace', namespace: '', name: namespace.metadata.name, labels: namespace.metadata.labels }
 }
 
-export function compilePod(pod: PodObject, index: PodIndex, optedIn: boolean): Workload {
+export function compilePod(
+  pod: PodObject,
+  index: PodIndex,
+  optedIn: boolean,
+  peerModes: PeerModes | undefined,
+): Workload {
   const { labels } = pod.metadata
   return {
     kind: 'workload',
@@ -142,6 +148,9 @@ export function compilePod(pod: PodObject, index: PodIndex, optedIn: boolean): W
     owner: ownerOf(pod),
     app: labels['app'] ?? labels['app.kubernetes.io/name'] ?? 'unknown',
     version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? 'unknown',
+    ...(peerModes === undefined ? {} : { peerModes }),
+    hostAddresses: hostAddressesOf(pod),
+    probes: probesOf(pod),
   }
 }
 

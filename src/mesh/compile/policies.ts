@@ -10,7 +10,6 @@ import {
   canonicalCidr,
   type InvalidPolicy,
   isCoreGroup,
-  type PeerAuthenticationObject,
   type RequestAuthenticationObject,
   type TargetSpec,
   targetRefsOf,
@@ -66,31 +65,14 @@ export function compileInvalidPolicy(policy: InvalidPolicy, options: PolicyOptio
   }
 }
 
-/** Says what of an authentication policy is not carried out, and what does the same. */
-export function checkAuthentication(
-  policy: PeerAuthenticationObject | RequestAuthenticationObject,
-  problems: ProblemLog,
-): void {
-  if (policy.kind === 'RequestAuthentication') {
-    if (policy.spec.jwtRules.length === 0) return
-    problems.add(
-      policy,
-      'spec.jwtRules',
-      'tokens are not verified by this version: no request has a request principal or claims',
-    )
-    return
-  }
-  const { mtls, portLevelMtls = {} } = policy.spec
-  const strict = [
-    ...(mtls?.mode === 'STRICT' ? ['spec.mtls.mode'] : []),
-    ...Object.keys(portLevelMtls)
-      .filter((port) => portLevelMtls[port]?.mode === 'STRICT')
-      .map((port) => `spec.portLevelMtls[${port}].mode`),
-  ]
-  for (const field of strict) {
-    const remedy = 'deny callers without an identity by an AuthorizationPolicy (DENY, source.notPrincipals: ["*"])'
-    problems.add(policy, field, `STRICT is not enforced by this version: ${remedy}`)
-  }
+/** Says what of it is not carried out. */
+export function checkRequestAuthentication(policy: RequestAuthenticationObject, problems: ProblemLog): void {
+  if (policy.spec.jwtRules.length === 0) return
+  problems.add(
+    policy,
+    'spec.jwtRules',
+    'tokens are not verified by this version: no request has a request principal or claims',
+  )
 }
 
 function compileTarget(spec: TargetSpec, namespace: string, { rootNamespace }: PolicyOptions): Target | undefined {

@@ -81,7 +81,12 @@ t.test('what the mesh does not know goes there as it is', async (t) => {
 })
 
 t.test('a port that the Service does not have is told with those it has', async (t) => {
-  t.match(ask('shop/web-1', 'http://reviews:81/').destination, /no port 81; it has 80/)
+  const found = ask('shop/web-1', 'http://reviews:81/')
+  t.match(found.destination, /no port 81; it has 80/)
+  t.match(found.backends, [{ outcome: 'fail', percent: 100, detail: '404: Service shop/reviews has no port 81' }])
+  t.match(found.steps.at(-1), 'This request is answered with 404')
+  const tcp = ask('shop/web-1', 'tcp://reviews:81')
+  t.match(tcp.backends, [{ outcome: 'fail', detail: 'reset: Service shop/reviews has no port 81' }])
 })
 
 t.test('TCP is judged without the request: an ALLOW rule on methods never matches it', async (t) => {

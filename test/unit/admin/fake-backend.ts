@@ -21,6 +21,8 @@ export function workload(name: string, address: string, changes: Partial<Workloa
     owner: name,
     app: name,
     version: 'v1',
+    hostAddresses: [],
+    probes: [],
     ...changes,
   }
 }

@@ -41,6 +41,10 @@ async function weir(...argv: string[]): Promise<Ran> {
       out += `agent ${args.join(' ')}`
       return 3
     },
+    runCa: async (args) => {
+      out += `ca ${args.join(' ')}`
+      return 4
+    },
     nowMs: () => 1_010_000,
   })
   return { exitCode, out, err }
@@ -237,6 +241,8 @@ t.test('help lists every verb, and each has its own', async (t) => {
 t.test('agent gets its arguments as they are, and its exit code is ours', async (t) => {
   t.strictSame(await weir('agent', '--node', 'n'), { exitCode: 3, out: 'agent --node n', err: '' })
   t.strictSame(await weir('help', 'agent'), { exitCode: 3, out: 'agent --help', err: '' })
+  t.strictSame(await weir('ca', '--listen', ':1'), { exitCode: 4, out: 'ca --listen :1', err: '' })
+  t.strictSame(await weir('help', 'ca'), { exitCode: 4, out: 'ca --help', err: '' })
 })
 
 t.test('the command itself starts, prints its version and sets the exit code', async (t) => {

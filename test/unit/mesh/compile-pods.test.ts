@@ -27,6 +27,8 @@ t.test('A hand-written pod becomes a workload with its defaults', (t) => {
     owner: 'web',
     app: 'unknown',
     version: 'unknown',
+    hostAddresses: [],
+    probes: [],
   })
   t.strictSame(lines, [])
   t.end()

@@ -28,6 +28,8 @@ export function workload(parts: Partial<Workload> = {}): Workload {
     hostNetwork: false,
     optedIn: true,
     ready: true,
+    hostAddresses: [],
+    probes: [],
     terminating: false,
     owner: 'web',
     app: 'web',

@@ -2,6 +2,7 @@
  * An HTTP connection of the proxy between two ends that are no sockets: packets are cut as the test says,
  * the clock stands until it is set, and writes go at once or not at all.
  */
+
 import { PROXY_LIMITS_DEFAULT, type ProxyLimits } from '#contract'
 import { World } from '#mesh'
 import {
@@ -14,6 +15,7 @@ import {
   UNKNOWN_SERVICE,
   UNKNOWN_WORKLOAD,
 } from '#telemetry'
+import { TunnelPool } from '#tunnel'
 import type { Dialer } from '../../../src/proxy/dialer.ts'
 import { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
 import { HttpConnection } from '../../../src/proxy/http-connection.ts'
@@ -124,7 +126,16 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     connectionClosed: () => {},
   }
   const stock = new SocketStock('uid', () => {})
-  const pod = new Pod('uid', 'shop/client', stock)
+  const tunnels = new TunnelPool({
+    trustDomain: 'cluster.local',
+    connectTimeoutMs: 1,
+    idleTimeoutMs: 1,
+    credentials: () => undefined,
+    now: () => now,
+    onRetired: () => {},
+    connect: () => {},
+  })
+  const pod = new Pod('uid', 'shop/client', stock, () => tunnels)
   const handles: FakeHandle[] = []
   const dialer: Dialer = {
     dial: (done) => {

@@ -44,6 +44,8 @@ export function workload(nsName: string, more: Partial<Workload> = {}): Workload
     hostNetwork: false,
     optedIn: true,
     ready: true,
+    hostAddresses: [],
+    probes: [],
     terminating: false,
     owner: name,
     app: name,

@@ -11,6 +11,7 @@ function check(t: Test, path: string, text: string, more: Record<string, string>
   const files = {
     ...Object.fromEntries(faces.map((name) => [`src/${name}/index.ts`, 'export {}'])),
     'src/policy/index.ts': 'export {}',
+    'src/identity/ca/index.ts': 'export {}',
     'src/http/inner.ts': 'export const inner = 1',
     'agent/main.ts': 'export {}',
     ...more,
@@ -53,6 +54,25 @@ const refused: readonly (readonly [string, string, string, RegExp])[] = [
   ['a file is not there', 'src/http/x.ts', `import './nothing.ts'`, /does not exist/],
   ['koffi is imported outside linux', 'src/proxy/x.ts', `import 'koffi'`, /only linux may import koffi/],
   ['the command imports mesh', 'src/cli/x.ts', `import '#mesh'`, /cli may not import mesh/],
+  [
+    'the proxy imports what makes certificates',
+    'src/proxy/x.ts',
+    `import '#identity/ca'`,
+    /may not import identity\/ca/,
+  ],
+  [
+    'identity reaches into its CA',
+    'src/identity/x.ts',
+    `import './ca/index.ts'`,
+    /identity may not import identity\/ca/,
+  ],
+  ['the X.509 library is imported elsewhere', 'agent/x.ts', `import '@peculiar/x509'`, /only identity\/ca may import/],
+  [
+    'gRPC is imported elsewhere',
+    'src/tunnel/x.ts',
+    `import '@grpc/grpc-js'`,
+    /only agent\/identity\/remote-issuer\.ts, agent\/ca may import/,
+  ],
   ['a folder is unknown', 'src/helpers/x.ts', 'export {}', /no entry in the allow-list/],
   ['policy imports a Node module', 'src/policy/x.ts', `import 'node:fs'`, /must stay pure.*Node module node:fs/],
   ['policy imports a Node module without its prefix', 'src/policy/x.ts', `import 'fs'`, /Node module fs/],
@@ -80,12 +100,27 @@ t.test('a Node module that a pure folder reaches through another folder is found
   ])
 })
 
+t.test('a process of every node may not load what makes certificates, by whatever way', async (t) => {
+  const library = {
+    'src/identity/ca/index.ts': `import './x509.ts'`,
+    'src/identity/ca/x509.ts': `import '@peculiar/x509'`,
+  }
+  const way = 'agent/identity/open.ts > src/identity/ca/index.ts > src/identity/ca/x509.ts > @peculiar/x509'
+  const files = { ...library, 'agent/identity/open.ts': `await import('#identity/ca')` }
+  t.same(check(t, 'agent/main.ts', `import './identity/open.ts'`, files), [
+    `agent/main.ts: a process of every node, but reaches the package @peculiar/x509: agent/main.ts > ${way}`,
+  ])
+  const types = { ...library, 'agent/identity/open.ts': `import type { A } from '#identity/ca'` }
+  t.same(check(t, 'agent/main.ts', `import './identity/open.ts'`, types), [], 'types are not loaded')
+})
+
 const allowed: readonly (readonly [string, string, string])[] = [
   ['the proxy uses http by its face', 'src/proxy/x.ts', `import { a } from '#http'`],
   ['a folder uses its own files', 'src/http/x.ts', `import { inner } from './inner.ts'`],
   ['policy uses types of identity', 'src/policy/x.ts', `import type { A } from '#identity'`],
   ['the admin API uses policy', 'agent/admin/x.ts', `import '#policy'`],
   ['the command starts the agent', 'src/cli/main.ts', `await import('../../agent/main.ts')`],
+  ['the file that asks a CA uses gRPC', 'agent/identity/remote-issuer.ts', `import '@grpc/grpc-js'`],
   ['linux uses koffi', 'src/linux/x.ts', `import koffi from 'koffi'`],
 ]
 

@@ -147,7 +147,7 @@ function directory(t: Test): string {
 
 t.test('lines reach the file, in order, once the log is disposed of', async (t) => {
   const path = join(directory(t), 'access.log')
-  const log = new AccessLog({ target: openSync(path, 'a'), node: 'node-1', metrics: new Metrics(), chunkChars: 1000 })
+  const log = new AccessLog({ target: openSync(path, 'a'), node: 'node-1', metrics: new Metrics(), chunkBytes: 1000 })
   const edge = log.edge(EDGE)
   const line = record()
   for (let i = 0; i < 1000; i++) {
@@ -170,7 +170,7 @@ t.test('beyond its bound the log drops lines, and counts each', async (t) => {
     target: openSync(path, 'a'),
     node: 'n',
     metrics,
-    chunkChars: 1000,
+    chunkBytes: 1000,
     maxBufferedBytes: 20_000,
   })
   const edge = log.edge(EDGE)

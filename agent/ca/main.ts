@@ -1,0 +1,48 @@
+/** The process of `weir ca`: arguments, signals, exit codes. */
+import pino from 'pino'
+import { errorLine } from '#base'
+import { CA_USAGE, parseCaArguments } from './config.ts'
+import { startCa } from './serve.ts'
+
+// As in sysexits.h.
+const EX_USAGE = 64
+const EX_UNAVAILABLE = 69
+
+/**
+ * Runs the CA until it is told to stop. Resolves with the exit code; what is wrong is on stderr, one line each.
+ * @param args what follows `weir ca`
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  const parsed = parseCaArguments(args)
+  if (parsed.kind === 'help') {
+    process.stdout.write(`${CA_USAGE}\n`)
+    return 0
+  }
+  if (parsed.kind === 'errors') return fail(EX_USAGE, parsed.errors)
+  const log = pino(
+    { level: parsed.config.logLevel, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ fd: 1, sync: true }),
+  )
+  try {
+    const stopped = stopSignal()
+    const ca = await startCa(parsed.config, log)
+    log.info({ reason: await stopped }, 'stopping')
+    await ca.stop()
+    log.info({}, 'stopped')
+    return 0
+  } catch (thrown) {
+    return fail(EX_UNAVAILABLE, [errorLine(thrown)])
+  }
+}
+
+function fail(status: number, lines: readonly string[]): number {
+  process.stderr.write(lines.map((line) => `weir ca: ${line}\n`).join(''))
+  return status
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
+  process.on('SIGTERM', resolve)
+  process.on('SIGINT', resolve)
+  return promise
+}

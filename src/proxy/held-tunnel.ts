@@ -1,0 +1,37 @@
+/** An inbound tunnel as one of the connections that a pod holds. Its streams are connections of their own. */
+import { MESH_PORTS } from '#contract'
+import { InboundTunnel, type InboundTunnelOptions } from '#tunnel'
+import type { HeldConnection } from './pod.ts'
+
+export class HeldTunnel implements HeldConnection {
+  readonly #tunnel: InboundTunnel
+  readonly #idleTimeoutMs: number
+  #idleSince = 0
+
+  constructor(options: InboundTunnelOptions, idleTimeoutMs: number) {
+    this.#tunnel = new InboundTunnel(options, MESH_PORTS)
+    this.#idleTimeoutMs = idleTimeoutMs
+  }
+
+  /** The pod's certificate was renewed: callers shall come again, under the new one. */
+  retire(): void {
+    this.#tunnel.retire()
+  }
+
+  sweep(now: number): void {
+    this.#tunnel.sweep(now)
+    if (this.#tunnel.streams > 0 || this.#idleSince === 0) this.#idleSince = now
+    else if (now - this.#idleSince > this.#idleTimeoutMs) this.#tunnel.retire()
+  }
+
+  /** The tunnel itself is allowed or not by its certificates; policy judges what runs through it. */
+  rejudge(): void {}
+
+  drain(): void {
+    this.#tunnel.retire()
+  }
+
+  abort(): void {
+    this.#tunnel.close()
+  }
+}

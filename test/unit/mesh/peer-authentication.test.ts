@@ -1,0 +1,99 @@
+import t from 'tap'
+import type { PeerModes } from '#contract'
+import { compile, manifest, pod } from './compile-samples.ts'
+
+const OURS = 'weir.dev/v1alpha1'
+const WEB = pod('web', '10.0.0.1', { more: 'labels: { app: web }' })
+
+function peer(spec: string, { name = 'p', namespace = 'shop', created = '' } = {}): string {
+  const metadata = created === '' ? '' : `, creationTimestamp: "${created}"`
+  return manifest(OURS, 'PeerAuthentication', `${name}${metadata}`, `spec: ${spec}`, namespace)
+}
+
+function modesOf(...policies: string[]): { modes: PeerModes | undefined; lines: readonly string[] } {
+  const { get, lines } = compile(WEB + policies.join(''))
+  const workload = get('workload', 'web')
+  return { modes: workload?.kind === 'workload' ? workload.peerModes : undefined, lines }
+}
+
+const MESH = { namespace: 'weir-system', name: 'mesh' }
+const OWN = 'selector: { matchLabels: { app: web } }'
+
+t.test('the narrower policy decides, UNSET leaves it to the wider one, PERMISSIVE is the default', (t) => {
+  const cases: readonly [string, readonly string[], PeerModes | undefined][] = [
+    ['none', [], undefined],
+    ['unset everywhere', [peer('{}'), peer('{}', MESH)], undefined],
+    ['mesh', [peer('{ mtls: { mode: STRICT } }', MESH)], { mode: 'STRICT', ports: {}, policy: 'weir-system/mesh' }],
+    [
+      'namespace',
+      [peer('{ mtls: { mode: PERMISSIVE } }'), peer('{ mtls: { mode: STRICT } }', MESH)],
+      { mode: 'PERMISSIVE', ports: {}, policy: 'shop/p' },
+    ],
+    [
+      'an unset namespace',
+      [peer('{}'), peer('{ mtls: { mode: STRICT } }', MESH)],
+      { mode: 'STRICT', ports: {}, policy: 'weir-system/mesh' },
+    ],
+    [
+      'the pod',
+      [peer(`{ ${OWN}, mtls: { mode: DISABLE } }`, { name: 'own' }), peer('{ mtls: { mode: STRICT } }')],
+      { mode: 'DISABLE', ports: {}, policy: 'shop/own' },
+    ],
+    [
+      'a port of it',
+      [
+        peer(`{ ${OWN}, portLevelMtls: { 8080: { mode: PERMISSIVE }, 81: {} } }`, { name: 'own' }),
+        peer('{ mtls: { mode: STRICT } }'),
+      ],
+      { mode: 'STRICT', ports: { 8080: 'PERMISSIVE' }, policy: 'shop/p' },
+    ],
+    [
+      'only a port',
+      [peer(`{ ${OWN}, portLevelMtls: { 80: { mode: STRICT } } }`, { name: 'own' })],
+      { mode: 'PERMISSIVE', ports: { 80: 'STRICT' }, policy: 'shop/own' },
+    ],
+    ['other pods', [peer('{ selector: { matchLabels: { app: db } }, mtls: { mode: STRICT } }')], undefined],
+    ['another namespace', [peer('{ mtls: { mode: STRICT } }', { namespace: 'bank' })], undefined],
+    [
+      'the oldest of two',
+      [
+        peer('{ mtls: { mode: PERMISSIVE } }', { name: 'a', created: '2026-02-01T00:00:00Z' }),
+        peer('{ mtls: { mode: STRICT } }', { name: 'b', created: '2026-01-01T00:00:00Z' }),
+      ],
+      { mode: 'STRICT', ports: {}, policy: 'shop/b' },
+    ],
+  ]
+  for (const [name, policies, expected] of cases) {
+    t.strictSame(modesOf(...policies).modes, expected, name)
+    t.strictSame(modesOf(...policies.toReversed()).modes, expected, `${name}, in the other order`)
+  }
+  t.end()
+})
+
+t.test('a selector in the root namespace is ignored, and that is said', (t) => {
+  const { modes, lines } = modesOf(peer(`{ ${OWN}, mtls: { mode: STRICT } }`, MESH))
+  t.equal(modes, undefined)
+  t.strictSame(lines, [
+    'PeerAuthentication weir-system/mesh: spec.selector: is ignored in the root namespace; put the policy beside its pods',
+  ])
+  t.end()
+})
+
+t.test('probes of all containers are known, named ports by their number, and the addresses of the node', (t) => {
+  const { get } = compile(
+    pod('web', '10.0.0.1', {
+      spec: `containers: [
+        { ports: [{ name: http, containerPort: 8080 }],
+          livenessProbe: { httpGet: { path: "healthz?full=1", port: http } },
+          readinessProbe: { httpGet: { port: 8080 } }, startupProbe: { exec: { command: [true] } } },
+        { livenessProbe: { tcpSocket: { port: 9000 } }, readinessProbe: { grpc: { port: 9001 } },
+          startupProbe: { tcpSocket: { port: nobody } } } ]`,
+      status: 'hostIP: 192.0.2.1, hostIPs: [{ ip: 192.0.2.1 }, { ip: "2001:DB8::1" }]',
+    }),
+  )
+  t.match(get('workload', 'web'), {
+    hostAddresses: ['192.0.2.1', '2001:db8::1'],
+    probes: [{ port: 8080, path: '/healthz' }, { port: 8080, path: '/' }, { port: 9000 }, { port: 9001 }],
+  })
+  t.end()
+})
