@@ -4,9 +4,9 @@
  */
 import { join } from 'node:path'
 import { type Lab, openLab } from '../support/lab.ts'
-import { measure } from './load.ts'
+import { compare } from './compare.ts'
 import { BACKEND_PORT, type Peer, startBackend, startHaproxy, startHttpProxy, startNginx } from './peers.ts'
-import { type BenchOptions, type BenchRow, medianRow } from './rows.ts'
+import type { BenchOptions, BenchRow } from './rows.ts'
 
 export const ROUTE_AND_POLICY = `
 apiVersion: gateway.networking.k8s.io/v1
@@ -67,19 +67,5 @@ export async function oneHop(options: BenchOptions): Promise<BenchRow[]> {
     { host: peerPod, peer: await startNginx(peerPod, lab.dir) },
     { host: peerPod, peer: await startHttpProxy(peerPod) },
   ]
-  const rows: BenchRow[] = []
-  // Compilers and pools warm up before anything is counted.
-  for (const { host, peer } of peers)
-    await measure({ host, ...peer, connections: 32, seconds: 2 }, 'warm-up', peer.name)
-  for (const connections of options.connections) {
-    const measured = new Map<string, BenchRow[]>()
-    for (let round = 0; round < options.rounds; round++) {
-      for (const { host, peer } of peers) {
-        const row = await measure({ host, ...peer, connections, seconds: options.seconds }, 'one-hop', peer.name)
-        measured.set(peer.name, [...(measured.get(peer.name) ?? []), row])
-      }
-    }
-    for (const all of measured.values()) rows.push(medianRow(all))
-  }
-  return rows
+  return await compare('one-hop', peers, options)
 }

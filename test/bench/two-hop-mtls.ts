@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { CertificateAuthority, createKeyPair } from '#identity/ca'
 import { type Lab, type LabPod, openLab } from '../support/lab.ts'
 import type { LabNode } from '../support/lab-node.ts'
-import { measure } from './load.ts'
+import { compare } from './compare.ts'
 import { ROUTE_AND_POLICY } from './one-hop.ts'
 import { BACKEND_PORT, type Peer, reachable, redirect, startBackend } from './peers.ts'
-import { type BenchOptions, type BenchRow, medianRow } from './rows.ts'
+import type { BenchOptions, BenchRow } from './rows.ts'
 
 const TLS_PORT = 9443
 
@@ -133,19 +133,5 @@ export async function twoHopMtls(options: BenchOptions): Promise<BenchRow[]> {
     { host: near, peer: await startHaproxies('haproxy', near, far, lab.dir, 0) },
     { host: near, peer: await startHaproxies('haproxy-h2', near, far, lab.dir, 1) },
   ]
-  const rows: BenchRow[] = []
-  // Compilers and pools warm up before anything is counted.
-  for (const { host, peer } of peers)
-    await measure({ host, ...peer, connections: 32, seconds: 2 }, 'warm-up', peer.name)
-  for (const connections of options.connections) {
-    const measured = new Map<string, BenchRow[]>()
-    for (let round = 0; round < options.rounds; round++) {
-      for (const { host, peer } of peers) {
-        const row = await measure({ host, ...peer, connections, seconds: options.seconds }, 'two-hop-mtls', peer.name)
-        measured.set(peer.name, [...(measured.get(peer.name) ?? []), row])
-      }
-    }
-    for (const all of measured.values()) rows.push(medianRow(all))
-  }
-  return rows
+  return await compare('two-hop-mtls', peers, options)
 }

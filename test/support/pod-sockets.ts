@@ -35,7 +35,7 @@ export function listenSocketIn(netnsPath: string, port: number, backlog = 256): 
 export async function connectSocketIn(netnsPath: string, address: string, port: number): Promise<net.Socket> {
   const fd = inside(netnsPath, () => openTcpSocket(net.isIPv6(address) ? 6 : 4))
   connectSocket(fd, { address, port })
-  const socket = new net.Socket({ fd, readable: true, writable: true })
+  const socket = new net.Socket({ fd, allowHalfOpen: true, readable: true, writable: true })
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   socket.once('error', reject)
   // An empty write ends when the socket is writable, which is when the connect has ended.

@@ -4,16 +4,7 @@
  */
 import { once } from 'node:events'
 import net from 'node:net'
-import {
-  bindSocket,
-  closeFd,
-  connectSocket,
-  listenSocket,
-  openNetns,
-  openTcpSocket,
-  setReuseAddress,
-  withNetns,
-} from '#linux'
+import { connectSocketIn, listenSocketIn } from './pod-sockets.ts'
 
 /** Failing here is better than a test that hangs. */
 const PATIENCE_MS = 8_000
@@ -190,27 +181,10 @@ export class RawSocket implements Disposable {
   }
 }
 
-function inside<T>(netnsPath: string, open: () => T): T {
-  const netns = openNetns(netnsPath)
-  try {
-    return withNetns(netns, open)
-  } finally {
-    closeFd(netns)
-  }
-}
-
 /** Connects from inside the namespace; resolves when established, rejects when refused. */
 export async function connectIn(netnsPath: string, address: string, port: number): Promise<RawSocket> {
-  const fd = inside(netnsPath, () => openTcpSocket(net.isIPv6(address) ? 6 : 4))
-  connectSocket(fd, { address, port })
-  const socket = new net.Socket({ fd, allowHalfOpen: true, readable: true, writable: true })
+  const socket = await connectSocketIn(netnsPath, address, port)
   socket.setNoDelay(true)
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  socket.once('error', reject)
-  // An empty write ends when the socket is writable, which is when the connect has ended.
-  socket.write('', () => resolve())
-  await promise
-  socket.off('error', reject)
   return new RawSocket(socket)
 }
 
@@ -260,13 +234,7 @@ export async function listenIn(
   port: number,
   serve: (connection: RawSocket) => unknown = () => {},
 ): Promise<RawServer> {
-  const fd = inside(netnsPath, () => {
-    const socket = openTcpSocket(6)
-    setReuseAddress(socket)
-    bindSocket(socket, { address: '::', port })
-    listenSocket(socket, 256)
-    return socket
-  })
+  const fd = listenSocketIn(netnsPath, port)
   const server = net.createServer({ allowHalfOpen: true })
   const raw = new RawServer(server, serve)
   server.listen({ fd })
