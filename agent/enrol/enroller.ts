@@ -6,7 +6,6 @@
 import { join } from 'node:path'
 import { type BackoffOptions, backoffMs, KeyedQueue, Semaphore, startInterval } from '#base'
 import { closeFd, netnsIdentity, openNetns } from '#linux'
-import { closeListeners } from '../broker/listeners.ts'
 import type { AgentCounters } from '../counters.ts'
 import { removeTraces } from '../iptables/pod-rules.ts'
 import type { AgentLog } from '../log.ts'
@@ -15,18 +14,15 @@ import {
   closePod,
   type EnrolledPod,
   installRules,
-  listenersAreUp,
   namespaceAtPath,
   podProblem,
   preparePod,
   releaseListeners,
-  repairListeners,
-  repairPodRules,
   restoreListeners,
-  rulesFingerprint,
   stopRedirecting,
 } from './enrolled-pod.ts'
 import { PodRecords } from './pod-records.ts'
+import { PodWatch } from './pod-watch.ts'
 import { type EnrolmentWish, sameExclusions } from './wish.ts'
 
 /** Those who serve the enrolled pods. */
@@ -70,22 +66,13 @@ interface Entry {
   detail: string
   failures: number
   retry: NodeJS.Timeout | undefined
-  fingerprint: string | undefined
-  checking: boolean
-  nextCheckAt: number
-  nextFullCheckAt: number
-  repairsInARow: number
-  repairs: number
-  verifiedAt: number
+  readonly watch: PodWatch
   /** Ends the wait for the last connections. */
   cutDrain: (() => void) | undefined
 }
 
 const RETRY: BackoffOptions = { baseMs: 250, maxMs: 30_000 }
-const REPAIR_AGAIN: BackoffOptions = { baseMs: 250, maxMs: 5_000 }
 const TICK_MS = 250
-/** A rule replaced by one of equal size in the legacy back end is seen only by a full look. */
-const FULL_CHECK_MS = 30_000
 /** A connection redirected in the last moment still finds its listener. */
 const LINGER_MS = 200
 /** More at once finish no sooner: each is a handful of programs that the processors run. */
@@ -130,12 +117,12 @@ export class Enroller {
   }
 
   list(): readonly EnrolmentStatus[] {
-    return [...this.#entries].map(([uid, { state, detail, verifiedAt, repairs }]) => ({
+    return [...this.#entries].map(([uid, { state, detail, watch }]) => ({
       uid,
       state,
       detail,
-      verifiedAt,
-      repairs,
+      verifiedAt: watch.verifiedAt,
+      repairs: watch.repairs,
     }))
   }
 
@@ -235,7 +222,7 @@ export class Enroller {
         return
       } else if (!sameExclusions(pod.exclusions, wish)) {
         await installRules(pod, wish)
-        entry.fingerprint = undefined
+        entry.watch.reset(Date.now())
         this.#enrolled(entry, wish, 'rules changed')
         return
       } else {
@@ -269,8 +256,7 @@ export class Enroller {
       throw thrown
     }
     entry.pod = pod
-    entry.fingerprint = undefined
-    entry.nextFullCheckAt = Date.now() + FULL_CHECK_MS * (0.5 + Math.random() / 2)
+    entry.watch.reset(Date.now())
     this.#enrolled(entry, wish, 'pod enrolled', {
       backend: pod.before.backend,
       tookMs: Math.round(performance.now() - startedAt),
@@ -289,7 +275,7 @@ export class Enroller {
     entry.state = 'enrolling'
     this.#tellHost(pod)
     await installRules(pod, wish)
-    entry.fingerprint = undefined
+    entry.watch.reset(Date.now())
     this.#enrolled(entry, wish, 'pod enrolled')
   }
 
@@ -352,7 +338,6 @@ export class Enroller {
   async #drop(uid: string, entry: Entry, pod: EnrolledPod, clear: boolean): Promise<void> {
     entry.cutDrain?.()
     entry.pod = undefined
-    entry.fingerprint = undefined
     void this.#options.host.removePod(uid, 'now')
     try {
       if (clear) await clearTraces(pod)
@@ -390,7 +375,7 @@ export class Enroller {
     const now = Date.now()
     for (const [uid, entry] of this.#entries) {
       const { pod } = entry
-      if (pod === undefined || entry.state !== 'enrolled' || entry.checking || now < entry.nextCheckAt) continue
+      if (pod === undefined || entry.state !== 'enrolled' || !entry.watch.isDue(now)) continue
       const at = namespaceAtPath(pod)
       if (at !== 'same') {
         this.#options.log.warn(
@@ -401,52 +386,32 @@ export class Enroller {
         void this.#schedule(uid)
         continue
       }
-      const unchanged = entry.fingerprint !== undefined && entry.fingerprint === rulesFingerprint(pod)
-      if (unchanged && listenersAreUp(pod)) {
-        if (now < entry.nextFullCheckAt) {
-          entry.verifiedAt = now
-          continue
-        }
-      }
-      entry.checking = true
-      void this.#queue.run(pod.path, () => this.#slots.run(() => this.#verify(uid, entry, pod)))
+      if (entry.watch.isSound(pod, now)) continue
+      entry.watch.looking = true
+      void this.#queue.run(pod.path, () => this.#slots.run(() => this.#look(uid, entry, pod)))
     }
   }
 
-  async #verify(uid: string, entry: Entry, pod: EnrolledPod): Promise<void> {
+  async #look(uid: string, entry: Entry, pod: EnrolledPod): Promise<void> {
+    const { watch } = entry
     try {
       if (entry.pod !== pod || entry.state !== 'enrolled' || this.#stopped) return
-      entry.nextFullCheckAt = Date.now() + FULL_CHECK_MS
-      const fingerprint = rulesFingerprint(pod)
-      const { wrong: listeners, dead } = repairListeners(pod)
-      if (listeners.length > 0) this.#tellHost(pod)
-      closeListeners(dead)
-      const rules = await repairPodRules(pod)
-      this.#repaired(entry, pod, 'listeners', listeners)
-      this.#repaired(entry, pod, 'rules', rules)
-      const sound = listeners.length + rules.length === 0
-      entry.fingerprint = sound ? fingerprint : undefined
-      entry.repairsInARow = sound ? 0 : entry.repairsInARow + 1
-      if (sound) {
-        entry.verifiedAt = Date.now()
-        entry.detail = ''
-        entry.failures = 0
-      }
-      // Someone who undoes each repair does not get us to work without a pause.
-      entry.nextCheckAt =
-        entry.repairsInARow > 2 ? Date.now() + backoffMs(entry.repairsInARow - 2, Math.random(), REPAIR_AGAIN) : 0
+      const { listeners, rules } = await watch.look(pod, () => this.#tellHost(pod))
+      this.#repaired(pod, 'listeners', listeners)
+      this.#repaired(pod, 'rules', rules)
+      if (listeners.length + rules.length > 0) return
+      entry.detail = ''
+      entry.failures = 0
     } catch (thrown) {
-      entry.fingerprint = undefined
       this.#failed(uid, entry, thrown)
-      entry.nextCheckAt = Date.now() + backoffMs(entry.failures, Math.random(), RETRY)
+      watch.failed()
     } finally {
-      entry.checking = false
+      watch.looking = false
     }
   }
 
-  #repaired(entry: Entry, pod: EnrolledPod, what: 'rules' | 'listeners', missing: readonly string[]): void {
+  #repaired(pod: EnrolledPod, what: 'rules' | 'listeners', missing: readonly string[]): void {
     if (missing.length === 0) return
-    entry.repairs += 1
     this.#options.counters.add('weir_enrolment_repairs_total', { what })
     this.#options.log.warn({ pod: workloadOf(pod.wish), missing }, `${what} repaired`)
   }
@@ -464,13 +429,7 @@ function newEntry(): Entry {
     detail: '',
     failures: 0,
     retry: undefined,
-    fingerprint: undefined,
-    checking: false,
-    nextCheckAt: 0,
-    nextFullCheckAt: 0,
-    repairsInARow: 0,
-    repairs: 0,
-    verifiedAt: 0,
+    watch: new PodWatch(),
     cutDrain: undefined,
   }
 }
