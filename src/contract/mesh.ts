@@ -43,6 +43,8 @@ export interface Workload extends Named {
   /** Labels app / app.kubernetes.io/name and version / app.kubernetes.io/version; `unknown` if absent. */
   readonly app: string
   readonly version: string
+  /** The application is to see the pod's own address as its peer, not the client's. */
+  readonly hidesClientAddress?: true
   /** Absent: plain traffic and mutual TLS are both taken on all ports. */
   readonly peerModes?: PeerModes
   /** Addresses of its node, from which the kubelet probes it. */

@@ -39,4 +39,5 @@ export const ANNOTATION = {
   excludeOutboundPorts: 'weir.dev/exclude-outbound-ports',
   excludeInboundPorts: 'weir.dev/exclude-inbound-ports',
   excludeOutboundCidrs: 'weir.dev/exclude-outbound-cidrs',
+  clientAddress: 'weir.dev/client-address',
 } as const

@@ -21,7 +21,7 @@ import {
   UNKNOWN_WORKLOAD,
   type WorkloadLabels,
 } from '#telemetry'
-import { TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
+import { type DialCount, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
 import { type EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
@@ -173,15 +173,10 @@ export class Targets {
     const { limits } = this.#host
     const socket = `${endpoint.address} ${endpoint.port}`
     if (local !== undefined && local.uid !== pod.uid && bound !== undefined && this.#host.hasSocketsOf(local.uid)) {
-      const source: TcpSource = {
-        stock: this.#host.stockOf(local.uid),
-        kind: 'transparent',
-        localAddress: bound,
-        count: pod,
-      }
+      const source = towards(local, this.#host.stockOf(local.uid), bound, pod)
       return pod.pool(
         local.uid,
-        `${bound} ${socket}`,
+        `${source.kind} ${bound} ${socket}`,
         limits,
         () => new TcpDialer(endpoint, source, limits.connectTimeoutMs),
       )
@@ -223,9 +218,14 @@ export class Targets {
     // Named in the telemetry when the address is a pod of that very identity.
     const caller = source === undefined ? undefined : snapshot.workloadByAddress(clientAddress)
     const named = caller?.namespace === source?.namespace && caller?.serviceAccount === source?.serviceAccount
-    const tcp: TcpSource = { stock: pod.stock, kind: 'transparent', localAddress: clientAddress, count: pod }
+    const tcp = towards(workload, pod.stock, clientAddress, pod)
     const made = this.#target({
-      pool: pod.pool(pod.uid, key, limits, () => new TcpDialer(original, tcp, limits.connectTimeoutMs)),
+      pool: pod.pool(
+        pod.uid,
+        `${tcp.kind} ${key}`,
+        limits,
+        () => new TcpDialer(original, tcp, limits.connectTimeoutMs),
+      ),
       endpoint: original,
       decision: undefined,
       workload,
@@ -363,6 +363,13 @@ function targetedServices(snapshot: Snapshot, workload: Workload): readonly stri
     const endpoints = Object.values(snapshot.service(`${namespace}/${name}`)?.endpoints ?? {})
     return endpoints.some((list) => list.some((endpoint) => endpoint.workload === key))
   })
+}
+
+/** Sockets into the namespace of `workload`, through which its application sees `client` as its peer, or itself. */
+function towards(workload: Workload, stock: SocketStock, client: string, count: DialCount): TcpSource {
+  return workload.hidesClientAddress
+    ? { stock, kind: 'plain', localAddress: undefined, count }
+    : { stock, kind: 'transparent', localAddress: client, count }
 }
 
 function modeOf({ peerModes }: Workload, port: number): PeerMode {

@@ -95,3 +95,14 @@ t.test('probes reach the application whatever policy says, from the node alone a
   t.equal(await status(client, '/healthz'), 403, 'from the mesh')
   await shop.apply()
 })
+
+t.test('an application that asks for it sees its own pod as its peer, not the client', async (t) => {
+  const peers = async (): Promise<readonly unknown[]> => [
+    (await shop.ask(client, web.ipv4, 8080)).seen?.remoteAddress,
+    (await shop.ask(plain, web.ipv4, 8080)).seen?.remoteAddress,
+    (await shop.ask(client, web.ipv6 ?? '', 8080)).seen?.remoteAddress,
+  ]
+  t.same(await peers(), [client.ipv4, plain.ipv4, client.ipv6])
+  await shop.change(() => web.update({ annotations: { 'weir.dev/client-address': 'hidden' } }))
+  t.same(await peers(), [web.ipv4, web.ipv4, web.ipv6])
+})

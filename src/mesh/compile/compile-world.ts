@@ -51,7 +51,7 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   const peerModes = new PeerModeIndex(peerAuthentications, policyOptions, problems)
   for (const pod of pods) {
     const modes = peerModes.modesOf(pod.metadata.namespace, pod.metadata.labels)
-    put(compilePod(pod, index, isOptedIn(pod, words, problems), modes))
+    put(compilePod(pod, index, isOptedIn(pod, words, problems), modes, problems))
   }
 
   const byNamespace = Map.groupBy(pods, (pod) => pod.metadata.namespace)

@@ -130,6 +130,7 @@ export function compilePod(
   index: PodIndex,
   optedIn: boolean,
   peerModes: PeerModes | undefined,
+  problems: ProblemLog,
 ): Workload {
   const { labels } = pod.metadata
   return {
@@ -149,9 +150,18 @@ export function compilePod(
     app: labels['app'] ?? labels['app.kubernetes.io/name'] ?? 'unknown',
     version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? 'unknown',
     ...(peerModes === undefined ? {} : { peerModes }),
+    ...(hidesClientAddress(pod, problems) ? { hidesClientAddress: true } : {}),
     hostAddresses: hostAddressesOf(pod),
     probes: probesOf(pod),
   }
+}
+
+function hidesClientAddress(pod: PodObject, problems: ProblemLog): boolean {
+  const word = pod.metadata.annotations[ANNOTATION.clientAddress]
+  if (word === undefined || word === 'kept' || word === 'hidden') return word === 'hidden'
+  const field = `metadata.annotations[${ANNOTATION.clientAddress}]`
+  problems.add(pod, field, `expected kept or hidden, got ${JSON.stringify(word)}; the client's address is kept`)
+  return false
 }
 
 export function serviceAccountOf(pod: PodObject): string {
