@@ -12,6 +12,8 @@ interface WriteRequest {
   stream: TcpStream | null
   /** Keeps an asynchronous write's bytes alive. */
   bytes: Buffer | null
+  /** Those bytes go back to `lendable`. */
+  lent?: boolean
 }
 interface ShutdownRequest {
   oncomplete: ((status: number) => void) | null
@@ -69,6 +71,15 @@ const READ_BUFFER_BYTES = 65536
 /** Where every read of every stream lands; read synchronously by `onData`, then reused. */
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
 
+/** Buffers for writes of what must not be kept; lent out for as long as the kernel takes. */
+const LENT_BYTES = READ_BUFFER_BYTES
+const MAX_LENDABLE = 16
+const lendable: Buffer[] = []
+
+function giveBack(bytes: Buffer): void {
+  if (lendable.length < MAX_LENDABLE) lendable.push(bytes)
+}
+
 function onRead(this: TcpHandle): void {
   const stream = this.stream
   if (stream === null || stream.closed) return
@@ -87,6 +98,7 @@ function onRead(this: TcpHandle): void {
 
 function onWritten(this: WriteRequest, status: number): void {
   const stream = this.stream
+  if (this.lent === true && this.bytes !== null) giveBack(this.bytes)
   this.bytes = null
   if (stream === null) return
   stream.pendingWrites--
@@ -174,7 +186,19 @@ export class TcpStream implements ByteStream {
   }
 
   writeSlice(bytes: Buffer, start: number, end: number): boolean {
-    return this.writeBytes(Buffer.from(bytes.subarray(start, end)))
+    if (this.closed || this.writeEnded) return true
+    const length = end - start
+    if (length > LENT_BYTES) return this.writeBytes(Buffer.from(bytes.subarray(start, end)))
+    // Copied into a buffer that is lent for the write: a new one each time would keep the garbage collector busy.
+    const lent = lendable.pop() ?? Buffer.allocUnsafeSlow(LENT_BYTES)
+    bytes.copy(lent, 0, start, end)
+    const request = spareWrite
+    const error = this.#handle.writeBuffer(request, lent.subarray(0, length))
+    const atOnce = error !== 0 || streamBaseState[kLastWriteWasAsync] === 0
+    const taken = this.#written(request, error, lent)
+    if (atOnce) giveBack(lent)
+    else request.lent = true
+    return taken
   }
 
   #written(request: WriteRequest, error: number, bytes: Buffer | null): boolean {
@@ -230,6 +254,8 @@ export class TcpStream implements ByteStream {
 
 /** For what only `net.Socket` can do: TLS. The handle is the socket's from then on. */
 export function toSocket(handle: object): Socket {
+  // Without this a small record waits for the acknowledgement of the one before it.
+  ;(handle as TcpHandle).setNoDelay(true)
   // `handle` is how Node itself makes the sockets that its servers accept.
   return new Socket({ handle } as unknown as SocketConstructorOpts)
 }

@@ -1,6 +1,7 @@
 /** Carries the bytes of an HTTP/2 session over a TLS connection. */
 import type { TLSSocket } from 'node:tls'
 import type { Http2Session, Http2Transport } from '#http'
+import { readTls } from './tls-reader.ts'
 
 export class TlsTransport implements Http2Transport {
   readonly #socket: TLSSocket
@@ -14,11 +15,14 @@ export class TlsTransport implements Http2Transport {
   attach(session: Http2Session): void {
     const socket = this.#socket
     this.#written = () => session.drained()
-    socket.on('data', (bytes: Buffer) => session.receive(bytes, bytes.length))
-    // The peer ends a session by GOAWAY; a connection half closed is of no use to it.
-    socket.on('end', () => socket.destroy())
     socket.on('error', () => undefined)
     socket.on('close', () => session.transportClosed())
+    readTls(
+      socket,
+      (bytes, length) => session.receive(bytes, length),
+      // The peer ends a session by GOAWAY; a connection half closed is of no use to it.
+      () => socket.destroy(),
+    )
   }
 
   /** With no earlier write under way the bytes are encrypted at once; otherwise they wait as they are. */

@@ -7,18 +7,18 @@ import type { BenchRow } from './rows.ts'
 const TICKS_PER_SECOND = 100
 
 /** User and system CPU of a process with all its threads, µs. */
-function cpuMicros(pid: number): number {
+export function cpuMicros(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND
 }
 
 /** Peak resident memory of a process, MiB. */
-function peakMiB(pid: number): number {
+export function peakMiB(pid: number): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
 }
 
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+export const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
 /** wrk's durations, e.g. `641.00us`. */
 function milliseconds(text: string): number {
@@ -32,14 +32,23 @@ export interface Load {
   readonly url: string
   readonly connections: number
   readonly seconds: number
+  /** Header lines that the client sends. */
+  readonly headers?: readonly string[]
   /** The proxy's processes. */
   readonly pids: readonly number[]
 }
 
 export async function measure(load: Load, name: string, peer: string): Promise<BenchRow> {
-  const { host, url, connections, seconds, pids } = load
+  const { host, url, connections, seconds, pids, headers = [] } = load
   const before = sum(pids.map(cpuMicros))
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', url]
+  const args = [
+    '-t1',
+    `-c${connections}`,
+    `-d${seconds}s`,
+    '--latency',
+    ...headers.flatMap((line) => ['-H', line]),
+    url,
+  ]
   const { stdout, stderr, code } = await host.exec('wrk', args, { timeoutMs: (seconds + 20) * 1000 })
   const used = sum(pids.map(cpuMicros)) - before
   const requests = Number(/(\d+) requests in/.exec(stdout)?.[1] ?? 0)

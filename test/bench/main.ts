@@ -3,11 +3,13 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
-import { twoHopMtls } from './two-hop-mtls.ts'
+import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
 
 const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = {
   'one-hop': oneHop,
   'two-hop-mtls': twoHopMtls,
+  'two-hop-connections': twoHopConnections,
+  'two-hop-tcp': twoHopTcp,
 }
 
 function positive(name: string, text: string): number {

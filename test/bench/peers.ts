@@ -16,6 +16,7 @@ const HTTP_PROXY_SERVER = join(import.meta.dirname, 'http-proxy-server.ts')
 export interface Peer {
   readonly name: string
   readonly url: string
+  readonly headers?: readonly string[]
   readonly pids: readonly number[]
 }
 
