@@ -84,17 +84,18 @@ t.test('a chunk per byte is one write per read: bodies are joined', async (t) =>
 
 t.test('destinations that never answer leave no socket behind', async (t) => {
   const pid = await proxyPid()
+  // Besides a stock of unconnected sockets.
   const before = readdirSync(`/proc/${pid}/fd`).length
   // Nobody has the address: its SYNs are lost.
   const sockets = await Promise.all(
-    Array.from({ length: 100 }, () => connectIn(client.netnsPath, web.ipv4.replace(/\d+$/, '250'), 9)),
+    Array.from({ length: 300 }, () => connectIn(client.netnsPath, web.ipv4.replace(/\d+$/, '250'), 9)),
   )
   for (const socket of sockets) await socket.send('GET / HTTP/1.1\r\nHost: w\r\n\r\n')
   for (const socket of sockets) {
     t.match((await socket.message()).start, /503|504/)
     socket[Symbol.dispose]()
   }
-  for (let asked = 0; readdirSync(`/proc/${pid}/fd`).length > before + 40; asked++) {
+  for (let asked = 0; readdirSync(`/proc/${pid}/fd`).length > before + 100; asked++) {
     if (asked === 100) throw new Error('The descriptors stay')
     await proxyPid()
   }
