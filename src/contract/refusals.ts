@@ -40,6 +40,12 @@ export interface Refusal {
   readonly body: string
 }
 
+/**
+ * Tells the caller's own node, through the tunnel, by which flag a request was refused: its log and metrics shall not take
+ * the mesh's answer for the application's. Taken off there.
+ */
+export const REFUSAL_HEADER = 'x-weir-refusal'
+
 /** The one table of what a client is told. Details go to the log, never to the client. */
 export const REFUSAL = {
   denied: { status: 403, flag: 'RBAC', body: 'weir: denied by policy' },
@@ -55,3 +61,10 @@ export const REFUSAL = {
   tooLarge: { status: 431, flag: 'DPE', body: 'weir: request head too large' },
   overload: { status: 503, flag: 'UO', body: 'weir: too many requests in flight' },
 } as const satisfies Record<string, Refusal>
+
+const REFUSAL_FLAGS: ReadonlySet<string> = new Set(Object.values(REFUSAL).map(({ flag }) => flag))
+
+/** The flag that another node names; undefined when it names none of a refusal. */
+export function readRefusalFlag(text: string | undefined): ResponseFlag | undefined {
+  return text !== undefined && REFUSAL_FLAGS.has(text) ? (text as ResponseFlag) : undefined
+}

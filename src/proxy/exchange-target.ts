@@ -24,6 +24,8 @@ export interface ExchangeTargetParts {
   readonly connection: ConnectionFacts
   /** Header lines (with CRLF) that tell the application the verified peer; empty when not ours to say. */
   readonly identityLines: string
+  /** Another node's proxy answers. */
+  readonly tunnelled: boolean
   readonly decision: ForwardDecision | undefined
   readonly edge: RequestEdge
   readonly tcpEdge: TcpEdge
@@ -43,6 +45,7 @@ export class ExchangeTarget implements ExchangeTargetParts {
   readonly policies: PolicySet | undefined
   readonly connection: ConnectionFacts
   readonly identityLines: string
+  readonly tunnelled: boolean
   readonly decision: ForwardDecision | undefined
   readonly edge: RequestEdge
   readonly tcpEdge: TcpEdge
@@ -59,6 +62,7 @@ export class ExchangeTarget implements ExchangeTargetParts {
     this.policies = parts.policies
     this.connection = parts.connection
     this.identityLines = parts.identityLines
+    this.tunnelled = parts.tunnelled
     this.decision = parts.decision
     this.edge = parts.edge
     this.tcpEdge = parts.tcpEdge

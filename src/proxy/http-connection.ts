@@ -3,7 +3,16 @@
  * that the pipeline chooses, bodies streamed with back-pressure both ways, answers in order. One state
  * machine, one way in (`onData`) and one way out (`finish` or `refuse`) per request.
  */
-import { type HeaderEdit, type HttpFacts, REFUSAL, type Refusal, type ResponseFlag, type Verdict } from '#contract'
+import {
+  type HeaderEdit,
+  type HttpFacts,
+  REFUSAL,
+  REFUSAL_HEADER,
+  type Refusal,
+  type ResponseFlag,
+  readRefusalFlag,
+  type Verdict,
+} from '#contract'
 import {
   BodyReader,
   type BodySink,
@@ -54,6 +63,8 @@ export interface HttpPipeline {
   choose(exchange: HttpConnection): HttpChoice
   /** Judges the exchange in progress again by the present policies. Returns the verdict that now denies it. */
   denialNow(exchange: HttpConnection): Verdict | undefined
+  /** The client is the proxy of another node. */
+  readonly fromTunnel: boolean
 }
 
 /** Waiting for a head, or in the middle of one. */
@@ -164,6 +175,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #bytesOut = 0
   #status = 0
   #trace = ''
+  /** Flag of a refusal by the destination's node. */
+  #refusedThere: ResponseFlag | undefined
   #timer: NodeJS.Timeout | undefined
   #epoch = 0
   #lingerLeft = 0
@@ -278,6 +291,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.path = ''
     this.authority = ''
     this.#trace = ''
+    this.#refusedThere = undefined
     this.#upstreamMs = -1
     this.#bytesIn = 0
     this.#bytesOut = 0
@@ -301,6 +315,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#responseStarted = false
     this.#responseText = ''
     this.#upstreamMs = -1
+    this.#trace = ''
+    this.#refusedThere = undefined
     this.#bytesIn = 0
     this.#bytesOut = 0
     this.#status = 0
@@ -550,6 +566,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     this.#upstreamMs = this.services.now() - this.#started
     this.#status = status
+    if (this.target?.tunnelled === true) this.#refusedThere = readRefusalFlag(head.get(REFUSAL_HEADER))
     this.#responseStarted = true
     this.#replay = ''
     this.#clearTimer()
@@ -859,7 +876,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#status = refusal.status
     const headOnly = this.method === 'HEAD'
     if (!headOnly) this.#bytesOut += refusal.body.length
-    this.stream.writeText(renderRefusal(refusal, this.#closeAfter, headOnly))
+    this.stream.writeText(renderRefusal(refusal, this.#closeAfter, headOnly, this.pipeline.fromTunnel))
     this.#record(refusal.flag, why)
     if (this.#closeAfter) this.#beginLinger()
     else this.#next()
@@ -948,11 +965,14 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #record(flag: ResponseFlag, why: string): void {
+    const there = flag === '-' ? this.#refusedThere : undefined
+    const { head } = this
+    const given = head.traceparentIndex < 0 ? '' : head.value(head.traceparentIndex)
     this.services.recorder.request(this, {
       status: this.#status,
-      flag,
-      why,
-      trace: this.#trace,
+      flag: there ?? flag,
+      why: there === undefined ? why : 'refused by the mesh at the destination: see the log of its node',
+      trace: this.#trace || traceIdOf(given),
       durationMs: this.services.now() - this.#started,
       upstreamMs: this.#upstreamMs,
       bytesIn: this.#bytesIn,

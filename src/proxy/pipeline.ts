@@ -91,6 +91,7 @@ function ofFamily(endpoints: readonly Endpoint[], six: boolean): readonly Endpoi
 }
 
 export class OutboundPipeline implements Pipeline {
+  readonly fromTunnel = false
   verdict: Verdict | undefined
   readonly original: SocketName
   readonly #engine: Engine
@@ -213,6 +214,7 @@ export class OutboundPipeline implements Pipeline {
 
 /** What arrives at a pod: plain from outside the mesh, without an identity, or through a tunnel from a verified peer. */
 export class InboundPipeline implements Pipeline {
+  readonly fromTunnel: boolean
   verdict: Verdict | undefined
   readonly original: SocketName
   readonly #engine: Engine
@@ -226,6 +228,7 @@ export class InboundPipeline implements Pipeline {
   constructor(engine: Engine, pod: Pod, original: SocketName, clientAddress: string, peer: PeerIdentity | undefined) {
     this.#engine = engine
     this.#peer = peer
+    this.fromTunnel = peer !== undefined
     this.#judge = peer === undefined ? plain : byPolicy
     this.#pod = pod
     this.original = original

@@ -2,7 +2,7 @@
  * Heads as they leave the proxy. Hop-by-hop fields end here (RFC 9110 section 7.6.1), as does whatever
  * a client might say about identity; the rest is copied in runs, not line by line.
  */
-import type { HeaderEdit, Refusal } from '#contract'
+import { type HeaderEdit, REFUSAL_HEADER, type Refusal } from '#contract'
 import {
   HEADER_CONNECTION,
   HEADER_CONTENT_LENGTH,
@@ -183,7 +183,7 @@ export function renderResponse(head: Head, rendering: ResponseRendering): string
   let out = `HTTP/1.1 ${head.status}${head.reason === '' ? ' ' : head.reason}\r\n`
   // Without a body by definition, a length says nothing (RFC 9110 section 8.6) and could mislead.
   const lengthless = head.status < 200 || head.status === 204
-  out += copyHeaders(head, false, (reframed || lengthless) && head.contentLength >= 0, undefined, rendering.edits)
+  out += copyHeaders(head, true, (reframed || lengthless) && head.contentLength >= 0, undefined, rendering.edits)
   if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
     out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`
@@ -229,6 +229,8 @@ export function renderOwn(status: number, body: string, close: boolean, headOnly
   )
 }
 
-export function renderRefusal(refusal: Refusal, close: boolean, headOnly: boolean): string {
-  return renderOwn(refusal.status, refusal.body, close, headOnly, '')
+/** `told`: the caller is another node of the mesh, which wants to know the flag. */
+export function renderRefusal(refusal: Refusal, close: boolean, headOnly: boolean, told: boolean): string {
+  const extra = told ? `${REFUSAL_HEADER}: ${refusal.flag}\r\n` : ''
+  return renderOwn(refusal.status, refusal.body, close, headOnly, extra)
 }

@@ -154,6 +154,7 @@ export class Targets {
       },
       identityLines: local && client !== undefined ? this.#identityLines(workload, client) : '',
       client,
+      tunnelled,
       secured: (local || tunnelled) && client !== undefined,
       reporters: local ? REPORT_BOTH : REPORT_SOURCE,
       direction: 'outbound',
@@ -241,6 +242,7 @@ export class Targets {
       identityLines: source === undefined ? '' : this.#identityLines(workload, source),
       client: named ? caller : undefined,
       source,
+      tunnelled: false,
       secured: source !== undefined,
       reporters: REPORT_DESTINATION,
       direction: 'inbound',
@@ -262,6 +264,7 @@ export class Targets {
     readonly client: Workload | undefined
     /** The verified peer, where the client is not known by name. */
     readonly source?: PeerIdentity | undefined
+    readonly tunnelled: boolean
     /** Both ends are proven to each other. */
     readonly secured: boolean
     readonly reporters: Reporters
@@ -345,6 +348,7 @@ export class Targets {
       connection: { sourceIp: clientAddress, destinationIp: '', destinationPort: 0 },
       identityLines: '',
       client: this.#host.snapshot.workload(pod.workload),
+      tunnelled: false,
       secured: false,
       reporters: REPORT_SOURCE,
       direction: 'outbound',

@@ -114,7 +114,16 @@ spec: { mtls: { mode: STRICT } }`
   await change(() => lab.apply(policy(allow), 'policy.yaml'))
   const status = async (from: typeof client, path: string) => (await from.curl(url(service.ipv4, path))).status
   t.same([await status(client, '/may'), await status(other, '/not')], [200, 403])
-  t.match(await far.waitFor(request('/not')), { policy: 'shop/web', flags: 'RBAC', source: 'shop/other' })
+  const [there, here] = [await far.waitFor(request('/not')), await near.waitFor(request('/not'))]
+  t.match(there, { policy: 'shop/web', flags: 'RBAC', source: 'shop/other' })
+  t.match(
+    here,
+    { flags: 'RBAC', status: 403, reason: /refused by the mesh at the destination/ },
+    'the caller’s log too',
+  )
+  t.equal(there['traceId'], here['traceId'])
+  const { headers } = await other.curl(url(service.ipv4, '/not'))
+  t.notMatch(JSON.stringify(headers), /x-weir/)
   t.equal((await plain.curl(url(web.ipv4, '/', 8080))).status, 403, 'STRICT: not without an identity')
   await change(() => lab.apply('# nothing', 'policy.yaml'))
 })

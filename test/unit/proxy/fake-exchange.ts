@@ -171,6 +171,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     policies: undefined,
     connection: { sourceIp: '10.0.0.3', destinationIp: '10.0.0.2', destinationPort: 80 },
     identityLines: '',
+    tunnelled: false,
     decision: undefined,
     edge: edges.request(description),
     tcpEdge: edges.tcp({ ...description, protocol: 'tcp' }),
@@ -182,7 +183,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
   const client = new FakeHandle()
   const nobody = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
   const stream = new TcpStream(client, nobody)
-  const pipeline = { choose: () => target, denialNow: () => undefined }
+  const pipeline = { choose: () => target, denialNow: () => undefined, fromTunnel: false }
   const connection = new HttpConnection(services, pod, stream, pipeline, '10.0.0.3')
   stream.owner = connection
   stream.resume()
