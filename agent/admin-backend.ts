@@ -3,9 +3,11 @@ import type { MetricsAnswer } from '#contract'
 import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
 import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
+import { certificateProblems } from './admin/certificate-problems.ts'
 import type { AgentConfig } from './config.ts'
 import type { AgentCounters } from './counters.ts'
 import type { Enroller } from './enrol/enroller.ts'
+import type { NodeIdentities } from './identity/node-identities.ts'
 import type { MeshState } from './mesh-state.ts'
 import type { ProxyPool } from './supervise/proxy-pool.ts'
 
@@ -15,6 +17,7 @@ export interface BackendParts {
   readonly pool: ProxyPool
   readonly enroller: Enroller
   readonly counters: AgentCounters
+  readonly identities: NodeIdentities
   readonly startedAt: number
   readonly version: string
   isReady(): boolean
@@ -33,6 +36,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
     status: () => agentStatus(parts),
     pods: () => podStatuses(parts),
     problems: () => problems(parts),
+    peerAuthentications: () => mesh.peerAuthentications(),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
       { families: counters.families() },
       ownMetrics.collect(await agentStatus(parts)),
@@ -43,7 +47,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
 }
 
 async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
-  const { config, mesh, pool, enroller, counters } = parts
+  const { config, mesh, pool, enroller, counters, identities } = parts
   const proxies = (await pool.status()).map(({ id, state, pid, restarts, worldVersion, lastStatus }): ProxyState => {
     const pods = lastStatus?.pods ?? []
     return {
@@ -73,6 +77,9 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
     repairs: counters.total('weir_enrolment_repairs_total'),
     problems: problems(parts).length,
     proxies,
+    issuer: identities.issuer,
+    identities: identities.list(),
+    certificateFailures: identities.failures,
   }
 }
 
@@ -90,6 +97,7 @@ async function podStatuses({ config, mesh, pool, enroller }: BackendParts): Prom
         name: workload.name,
         uid: workload.uid,
         serviceAccount: workload.serviceAccount,
+        node: workload.node,
         addresses: workload.addresses,
         optedIn: workload.optedIn,
         state:
@@ -105,12 +113,12 @@ async function podStatuses({ config, mesh, pool, enroller }: BackendParts): Prom
     })
 }
 
-function problems({ mesh, enroller }: BackendParts): readonly Problem[] {
+function problems({ mesh, enroller, identities }: BackendParts): readonly Problem[] {
   const names = new Map(mesh.wishes.map(({ uid, namespace, name }) => [uid, `Pod ${namespace}/${name}`]))
   return [
     ...mesh.problems.map(
       (problem): Problem => ({
-        severity: 'error',
+        severity: problem.severity ?? 'error',
         subject: renderPlace(problem),
         message: renderFault(problem),
         remedy: '',
@@ -123,5 +131,6 @@ function problems({ mesh, enroller }: BackendParts): readonly Problem[] {
         const subject = names.get(uid) ?? uid
         return { severity: 'error', subject, message: detail.replace(`${subject}: `, ''), remedy: '' }
       }),
+    ...certificateProblems(identities.list(), identities.revocationProblem),
   ]
 }

@@ -45,6 +45,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       trustDomain: config.trustDomain,
       accessLog: config.accessLog === 'off' ? 'off' : 'stdout',
       limits: { ...PROXY_LIMITS_DEFAULT, ...config.limits },
+      dns: config.dns,
     }),
   })
   const enroller = new Enroller({ stateDir: config.stateDir, host: pool, log, counters })
@@ -55,6 +56,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     issuer: config.issuer,
     trustDomain: config.trustDomain,
     ttlMs: config.certTtlMs,
+    ...(config.revocationFile === undefined ? {} : { revocationFile: config.revocationFile }),
     taker: pool,
     log,
   })
@@ -89,6 +91,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     pool,
     enroller,
     counters,
+    identities,
     startedAt,
     version: readVersion(),
     isReady: () => ready,

@@ -3,11 +3,13 @@ import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import {
   ADMIN_DEFAULT,
+  type DnsSettings,
   PROXY_LIMITS_DEFAULT,
   type ProxyLimits,
   STATE_DIR_DEFAULT,
   TRUST_DOMAIN_DEFAULT,
 } from '#contract'
+import { nodeNameServers, parseNameServers } from './dns-upstreams.ts'
 import type { IssuerConfig } from './identity/open-issuer.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 
@@ -26,6 +28,9 @@ export interface AgentConfig {
   /** Who signs for this node's identities. */
   readonly issuer: IssuerConfig
   readonly certTtlMs: number
+  readonly dns: DnsSettings
+  /** Of the CA that is asked; a CA's directory has one of its own. */
+  readonly revocationFile: string | undefined
   /** Those of the proxies' limits that were given. */
   readonly limits: Partial<ProxyLimits>
 }
@@ -51,7 +56,11 @@ export const AGENT_USAGE = `weir agent --node NAME --manifests DIR [options]
   --ca-dir DIR          sign identities with the CA in DIR (made when empty); without it and --ca: one in memory
   --ca HOST:PORT        let a CA sign them (weir ca, istiod); with --ca-root FILE (its roots, PEM)
                         and --join-token FILE (what this node proves itself with)
+  --ca-crl FILE         with --ca: revoked certificates (PEM), followed live; DIR/ca-crl.pem with --ca-dir
   --cert-ttl DURATION   how long certificates last, e.g. 24h (default); renewed at half of it
+  --dns-upstream ADDR[,ADDR]
+                        name servers (ADDR or ADDR:PORT) for what pods ask beyond the mesh's own names; default
+                        the Service kube-system/kube-dns, or else the name servers of this node's resolv.conf
   --proxies N           proxy processes; default half the processors, at least 1
   --admin ADDR|none     default ${ADMIN_DEFAULT}
   --access-log WHERE    stdout (default), off, or a file
@@ -91,6 +100,7 @@ const FLAGS: Record<string, Flag> = {
   ca: { optional: true, wrong: matching(/^(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}$/, 'HOST:PORT') },
   'ca-root': { optional: true, wrong: anyText },
   'join-token': { optional: true, wrong: anyText },
+  'ca-crl': { optional: true, wrong: anyText },
   'cert-ttl': {
     default: '24h',
     wrong: (value) => {
@@ -99,6 +109,13 @@ const FLAGS: Record<string, Flag> = {
         ? undefined
         : `expected a duration from 5s to 720h such as 24h, got ${JSON.stringify(value)}`
     },
+  },
+  'dns-upstream': {
+    optional: true,
+    wrong: (value) =>
+      parseNameServers(value) === undefined
+        ? `expected IP addresses such as 10.96.0.10 or [fd96::a]:53, separated by commas, got ${JSON.stringify(value)}`
+        : undefined,
   },
   proxies: { default: String(Math.max(1, Math.floor(availableParallelism() / 2))), wrong: between(1, 64) },
   admin: {
@@ -119,6 +136,13 @@ for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
     default: String(PROXY_LIMITS_DEFAULT[limit]),
     wrong: between(limit === 'tcpIdleTimeoutMs' ? 0 : 1, 999_999_999),
   }
+}
+
+const EXAMPLES: Readonly<Record<string, string>> = {
+  node: '--node node-1',
+  manifests: '--manifests ./manifests',
+  'ca-root': '--ca-root ./root-cert.pem',
+  'join-token': '--join-token ./join-token',
 }
 
 export type ParsedConfig =
@@ -154,12 +178,17 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
   for (const [name, flag] of Object.entries(FLAGS)) {
     if (values.has(name)) continue
     if (flag.default !== undefined) values.set(name, flag.default)
-    else if (flag.optional !== true) errors.push(`--${name}: missing.`)
+    else if (flag.optional !== true)
+      errors.push(`--${name}: missing; give it as ${EXAMPLES[name] ?? `--${name} VALUE`} (see weir agent --help).`)
   }
   if (values.has('ca') && values.has('ca-dir')) errors.push('--ca-dir: not together with --ca; keep one of them.')
   for (const name of ['ca-root', 'join-token']) {
-    if (values.has('ca') && !values.has(name)) errors.push(`--${name}: needed with --ca.`)
+    if (values.has('ca') && !values.has(name))
+      errors.push(`--${name}: needed with --ca; give it as ${EXAMPLES[name]} (see weir agent --help).`)
     if (values.has(name) && !values.has('ca')) errors.push(`--${name}: only with --ca.`)
+  }
+  if (values.has('ca-crl') && !values.has('ca')) {
+    errors.push('--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.')
   }
   if (errors.length > 0) return { kind: 'errors', errors }
   return { kind: 'config', config: toConfig((name) => values.get(name) ?? '', keepRules) }
@@ -181,8 +210,15 @@ function toConfig(value: (name: string) => string, keepRules: boolean): AgentCon
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
     issuer: issuerOf(value),
     certTtlMs: durationMs(value('cert-ttl')) ?? 0,
+    dns: dnsOf(value('dns-upstream')),
+    revocationFile: value('ca-crl') === '' ? undefined : resolve(value('ca-crl')),
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
   }
+}
+
+function dnsOf(given: string): DnsSettings {
+  const upstreams = given === '' ? undefined : parseNameServers(given)
+  return { upstreams: upstreams ?? nodeNameServers(), preferCluster: upstreams === undefined }
 }
 
 function issuerOf(value: (name: string) => string): IssuerConfig {

@@ -1,7 +1,7 @@
 /** The agent process: arguments, the checks that must hold before anything is touched, signals, exit codes. */
-import { mkdirSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { errorLine } from '#base'
 import { lockFile } from '#linux'
 import { startAgent } from './compose.ts'
@@ -39,8 +39,12 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     if (parsed.kind === 'errors') throw new Refusal(EX_USAGE, ...parsed.errors)
     checkMachine()
-    using _lock = takeStateDir(parsed.config)
-    const agent = await startAgent(parsed.config)
+    checkIssuerFiles(parsed.config)
+    using stateDir = takeStateDir(parsed.config)
+    const agent = await startAgent(parsed.config).catch((thrown: unknown) => {
+      stateDir.forget()
+      throw thrown
+    })
     // Where a compile cache is on, the next start finds all of this compiled, also if this one is killed.
     flushCompileCache()
     await agent.stop(await stopSignal())
@@ -64,19 +68,61 @@ function checkMachine(): void {
     throw new Refusal(EX_UNAVAILABLE, ...missing.map((program) => missingProgram(program).message))
 }
 
-function takeStateDir({ stateDir }: AgentConfig): Disposable {
+/** With --ca: told before anything is made. What is in them is the issuer's to judge. */
+function checkIssuerFiles({ issuer }: AgentConfig): void {
+  if (issuer.kind !== 'remote') return
+  const { rootFile, tokenFile } = issuer
+  const files = [
+    { flag: '--ca-root', path: rootFile, what: "the CA's root certificates (root-cert.pem of its --ca-dir)" },
+    { flag: '--join-token', path: tokenFile, what: "this node's token (one that the CA has in --join-tokens)" },
+  ]
+  const lines = files.flatMap(({ flag, path, what }) => {
+    try {
+      accessSync(path, constants.R_OK)
+      return []
+    } catch (thrown) {
+      const missing = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'
+      const why = missing ? 'does not exist' : `cannot be read (${errorLine(thrown)})`
+      return [`${flag}: ${path} ${why}; name the file that holds ${what}.`]
+    }
+  })
+  if (lines.length > 0) throw new Refusal(EX_UNAVAILABLE, ...lines)
+}
+
+interface StateDir extends Disposable {
+  /** After a start that failed: what was made for it is removed again, as far as it is empty. */
+  forget(): void
+}
+
+function takeStateDir({ stateDir }: AgentConfig): StateDir {
   let lock: Disposable | undefined
+  let made: string | undefined
   try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o755 })
+    made = mkdirSync(stateDir, { recursive: true, mode: 0o755 })
     lock = lockFile(join(stateDir, 'lock'))
   } catch (thrown) {
     throw new Refusal(EX_UNAVAILABLE, `Cannot use the state directory ${stateDir}: ${errorLine(thrown)}`)
   }
-  if (lock !== undefined) return lock
+  if (lock !== undefined) {
+    const held = lock
+    return { [Symbol.dispose]: () => held[Symbol.dispose](), forget: () => removeMade(stateDir, made) }
+  }
   throw new Refusal(
     EX_TEMPFAIL,
     `Another agent runs with the state directory ${stateDir}; stop it or name another with --state-dir.`,
   )
+}
+
+/** `made` is the topmost directory that was made; undefined when all were there. */
+function removeMade(stateDir: string, made: string | undefined): void {
+  if (made === undefined) return
+  try {
+    rmSync(join(stateDir, 'lock'), { force: true })
+    for (const name of readdirSync(stateDir)) rmdirSync(join(stateDir, name))
+    for (let path = stateDir; path.length >= made.length; path = dirname(path)) rmdirSync(path)
+  } catch {
+    // Something is in it by now: then it is not ours to remove.
+  }
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

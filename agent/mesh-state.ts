@@ -1,7 +1,18 @@
 /** The agent's view of the mesh: the current world and its version, the pods to enrol, and what is wrong with the objects. */
 import type { MeshObject } from '#contract'
 import { type Snapshot, World } from '#mesh'
-import { compileWorld, diffWorld, type Enrolment, enrolments, type WorldDelta, type WorldObjects } from '#mesh/compile'
+import {
+  checkReferences,
+  compileWorld,
+  diffWorld,
+  type Enrolment,
+  enrolments,
+  listPeerAuthentications,
+  type PeerAuthenticationSummary,
+  ROOT_NAMESPACE_DEFAULT,
+  type WorldDelta,
+  type WorldObjects,
+} from '#mesh/compile'
 import { type KubernetesObject, type Problem, renderProblem } from '#resources'
 import type { AgentConfig } from './config.ts'
 import type { AgentLog } from './log.ts'
@@ -11,6 +22,7 @@ export class MeshState implements WorldFeed {
   readonly #config: Pick<AgentConfig, 'node' | 'trustDomain'>
   readonly #log: AgentLog
   readonly #world = new World()
+  #source: readonly KubernetesObject[] = []
   #objects: WorldObjects = new Map()
   #version = 0
   #problems: readonly Problem[] = []
@@ -44,10 +56,17 @@ export class MeshState implements WorldFeed {
     return [...this.#objects.values()]
   }
 
+  peerAuthentications(): readonly PeerAuthenticationSummary[] {
+    const { trustDomain } = this.#config
+    return listPeerAuthentications(this.#source, { trustDomain, rootNamespace: ROOT_NAMESPACE_DEFAULT })
+  }
+
   update(objects: readonly KubernetesObject[], sourceProblems: readonly Problem[]): void {
     const compiled = compileWorld(objects, { trustDomain: this.#config.trustDomain })
     const local = enrolments(objects, this.#config.node)
-    this.#tellProblems([...sourceProblems, ...compiled.problems, ...local.problems])
+    const references = checkReferences(objects, this.#config.node)
+    this.#tellProblems([...sourceProblems, ...compiled.problems, ...local.problems, ...references])
+    this.#source = objects
     const delta = diffWorld(this.#objects, compiled.objects)
     this.#objects = compiled.objects
     if (delta.upsert.length > 0 || delta.remove.length > 0) {

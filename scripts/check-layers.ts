@@ -21,9 +21,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   routing: ['base', 'contract', 'mesh', 'identity'],
   policy: ['base', 'contract', 'mesh', 'identity'],
   http: ['base', 'contract'],
+  dns: ['base', 'contract', 'mesh'],
   tunnel: ['base', 'contract', 'http', 'identity'],
   telemetry: ['base', 'contract', 'mesh', 'identity'],
-  proxy: ['base', 'contract', 'linux', 'mesh', 'identity', 'routing', 'policy', 'http', 'tunnel', 'telemetry'],
+  proxy: ['base', 'contract', 'linux', 'mesh', 'identity', 'routing', 'policy', 'http', 'dns', 'tunnel', 'telemetry'],
   observer: ['base', 'contract', 'mesh', 'telemetry'],
   agent: ['base', 'contract', 'linux', 'resources', 'discovery', 'mesh', 'identity', 'telemetry'],
   // The admin API explains decisions, so it asks the deciders themselves.
@@ -41,6 +42,7 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['ide
 /** Packages that only the named folders or files may import. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ['linux'],
+  'dns-packet': ['dns'],
   '@peculiar/x509': ['identity/ca'],
   '@grpc/proto-loader': ['identity/ca'],
   '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca'],

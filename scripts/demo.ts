@@ -3,42 +3,25 @@
  * command as it is run, and what came back. Everything made is removed, unless `--keep`.
  */
 import { parseArgs } from 'node:util'
-import { type Lab, type LabPod, openLab } from '../test/support/lab.ts'
+import { type Lab, openLab } from '../test/support/lab.ts'
 import type { LabAgent } from '../test/support/lab-agent.ts'
+import { showTwoNodes } from './demo-nodes.ts'
+import { check, cleanUp, curl, keepUntilInterrupted, rulesOf, SERVER, say, step } from './demo-stage.ts'
 
-const { values } = parseArgs({ options: { keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } })
+const { values } = parseArgs({
+  options: { keep: { type: 'boolean' }, nodes: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+})
 if (values.help) {
-  console.log('scripts/demo [--keep]   --keep: leave the shop running for playing with')
+  console.log(`scripts/demo [--nodes 2] [--keep]
+  --nodes 2   what goes between two nodes: mutual TLS, and a revoked identity
+  --keep      leave it running for playing with`)
   process.exit(0)
 }
-
-const bold = (text: string): string => (process.stdout.isTTY ? `\x1b[1m${text}\x1b[0m` : text)
-let steps = 0
-function step(title: string): void {
-  console.log(`\n${bold(`${++steps}. ${title}`)}`)
+const nodes = values.nodes ?? '1'
+if (nodes !== '1' && nodes !== '2') {
+  console.error(`demo: --nodes: expected 1 or 2, got ${JSON.stringify(nodes)}`)
+  process.exit(64)
 }
-function say(text: string): void {
-  console.log(text.replace(/^/gm, '   '))
-}
-function check(condition: boolean, what: string): void {
-  if (!condition) throw new Error(`The demo did not go as it should: ${what}`)
-}
-
-/** A shop server: says who it is and who called it, and asks its own upstream if it has one. */
-const SERVER = `
-  import { createServer } from 'node:http'
-  const [name, next] = process.argv.slice(1)
-  createServer(async (request, response) => {
-    const caller = request.headers['x-forwarded-client-cert']?.match(/URI=(\\S+)/)?.[1] ?? 'nobody known'
-    let text = name + ' (called by ' + caller + ')'
-    if (next) {
-      const headers = request.headers['x-canary'] ? { 'x-canary': request.headers['x-canary'] } : {}
-      const answer = await fetch(next, { headers }).then((r) => r.text().then((body) => r.ok ? body : r.status + ' ' + body), (e) => String(e.cause ?? e))
-      text += ' -> ' + answer.trim()
-    }
-    response.end(text + '\\n')
-  }).listen(8080, '::', () => console.log('listening'))
-`
 
 function route(split: readonly [number, number]): string {
   return `
@@ -70,15 +53,6 @@ spec:
     - from: [{ source: { principals: [${accounts.map((name) => `cluster.local/ns/shop/sa/${name}`).join(', ')}] } }]
       to: [{ operation: { methods: [GET] } }]
 `
-}
-
-async function curl(pod: LabPod, url: string, args: readonly string[] = []): Promise<string> {
-  say(
-    `${pod.name}$ curl ${[...args, url].map((arg) => (/[ :]/.test(arg) && arg !== url ? `'${arg}'` : arg)).join(' ')}`,
-  )
-  const { status, body } = await pod.curl(url, args)
-  say(`${status} ${body.trim()}`)
-  return `${status} ${body.trim()}`
 }
 
 /** Waits until the agent's proxies have applied a manifest written just now. */
@@ -115,7 +89,7 @@ async function main(lab: Lab): Promise<void> {
     ratings.node(SERVER, ['ratings']),
   ])
   say(`Their manifests, with the annotation weir.dev/mesh: enabled, are in ${lab.manifestsDir}`)
-  const rulesBefore = (await web.exec('iptables-save')).stdout
+  const rulesBefore = await rulesOf(web)
   const started = performance.now()
   const agent = await lab.startAgent()
   say(`weir agent: ready ${Math.round(performance.now() - started)} ms after its start`)
@@ -177,31 +151,18 @@ async function main(lab: Lab): Promise<void> {
   }
 
   if (values.keep) {
-    console.log(`
-The shop stays. In it, for example:
+    await keepUntilInterrupted(`The shop stays. In it, for example:
    scripts/lab exec ${lab.id} shop/client curl -s http://${webIp}/
    scripts/weir status --state-dir ${lab.stateDir}
-   ${lab.manifestsDir}: edit, add or remove manifests; they are followed live
-Ctrl-C ends and removes it.`)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    process.once('SIGINT', () => resolve())
-    process.once('SIGTERM', () => resolve())
-    const alive = setInterval(() => {}, 1 << 30)
-    await promise
-    clearInterval(alive)
+   ${lab.manifestsDir}: edit, add or remove manifests; they are followed live`)
   }
-
-  step('Clean-up')
-  const code = await agent.stop()
-  const rulesAfter = (await web.exec('iptables-save')).stdout
-  const bare = (text: string): string => text.replace(/^#.*$/gm, '').replace(/\[\d+:\d+\]/g, '')
-  check(code === 0 && bare(rulesAfter) === bare(rulesBefore), 'the agent leaves no rule behind')
-  say('The agent ended with 0 and left the rules of every pod as they were.')
+  await cleanUp([agent], web, rulesBefore)
 }
 
-await using lab = await openLab()
+await using lab = await openLab(nodes === '2' ? { nodes: 2 } : {})
 try {
-  await main(lab)
+  if (nodes === '2') await showTwoNodes(lab, values.keep === true)
+  else await main(lab)
   await lab.close()
   say('The namespaces are gone. That was Weir.')
 } catch (error) {

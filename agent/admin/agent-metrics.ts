@@ -4,6 +4,7 @@ import type { MetricsAnswer } from '#contract'
 import type { ValueFamily, ValueHandle } from '#telemetry'
 import { Metrics } from '#telemetry'
 import type { AgentStatus } from './backend.ts'
+import { certificateFamilies } from './certificate-metrics.ts'
 
 export class AgentMetrics {
   readonly #metrics = new Metrics()
@@ -56,7 +57,7 @@ export class AgentMetrics {
       this.#rss.handle({ process: name }).value = proxy.rssBytes
       this.#cpu.handle({ process: name }).value = cpuSecondsOf(proxy.pid)
     }
-    return this.#metrics.snapshot()
+    return { families: [...this.#metrics.snapshot().families, ...certificateFamilies(status)] }
   }
 }
 

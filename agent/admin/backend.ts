@@ -2,7 +2,7 @@
  * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
-import type { MetricsAnswer } from '#contract'
+import type { MetricsAnswer, PeerMode } from '#contract'
 import type { Snapshot } from '#mesh'
 
 export interface AdminBackend {
@@ -13,6 +13,7 @@ export interface AdminBackend {
   status(): Promise<AgentStatus>
   pods(): Promise<readonly PodStatus[]>
   problems(): readonly Problem[]
+  peerAuthentications(): readonly PeerAuthenticationStatus[]
   /** The agent's own answer and one per proxy that is up. */
   metrics(): Promise<readonly MetricsAnswer[]>
   /** The configuration in force, with its defaults; values are shown to whoever may reach the admin address. */
@@ -37,6 +38,27 @@ export interface AgentStatus {
   readonly repairs: number
   readonly problems: number
   readonly proxies: readonly ProxyState[]
+  /** Who signs the identities, in words. */
+  readonly issuer: string
+  readonly identities: readonly IdentityState[]
+  /** Failed tries to get a certificate, since the start. */
+  readonly certificateFailures: number
+}
+
+export interface IdentityState {
+  readonly spiffeId: string
+  /**
+   * pending: no certificate yet; failing: the one at hand is good and its renewal failed; expired, revoked: others
+   * refuse the one at hand.
+   */
+  readonly state: 'pending' | 'valid' | 'failing' | 'expired' | 'revoked'
+  /** Upper-case hexadecimal; empty while there is no certificate. */
+  readonly serial: string
+  /** Milliseconds since the epoch; 0 while there is no certificate. */
+  readonly notAfterMs: number
+  /** Milliseconds since the epoch; 0 while the last try did not fail. */
+  readonly failingSinceMs: number
+  readonly lastError: string
 }
 
 export interface ProxyState {
@@ -58,6 +80,8 @@ export interface PodStatus {
   readonly name: string
   readonly uid: string
   readonly serviceAccount: string
+  /** Empty while it is not scheduled. */
+  readonly node: string
   readonly addresses: readonly string[]
   readonly optedIn: boolean
   readonly state: PodState
@@ -70,6 +94,18 @@ export interface PodStatus {
   readonly proxies: readonly number[]
   readonly connections: number
   readonly requestsInFlight: number
+}
+
+/** A PeerAuthentication that validates. */
+export interface PeerAuthenticationStatus {
+  readonly namespace: string
+  readonly name: string
+  readonly scope: 'mesh' | 'namespace' | 'workload'
+  readonly selector: Readonly<Record<string, string>>
+  readonly mode: PeerMode | 'UNSET'
+  readonly ports: Readonly<Record<string, PeerMode>>
+  /** `namespace/name` of the pods for which it decides. */
+  readonly pods: readonly string[]
 }
 
 /** `outside`: not opted in, or on another node. */

@@ -10,7 +10,7 @@ export interface EndpointExplanation {
   readonly workload: string
   readonly usable: boolean
   readonly verdict: 'allow' | 'deny'
-  /** `namespace/name` of the policy that decides; empty when none does. */
+  /** `namespace/name` of the policy that decides, after `PeerAuthentication` if it is one; empty when none does. */
   readonly policy: string
   readonly reason: string
   /** The reasoning, for people; the first line is the verdict. */

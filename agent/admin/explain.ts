@@ -196,10 +196,15 @@ function clientSteps(client: Workload, facts: HttpFacts | undefined): string[] {
   return steps
 }
 
-/** Endpoints of equal reasoning are told together. */
+/** Endpoints of equal reasoning are told together; a pod of both families is told once. */
 function backendSteps(backend: BackendExplanation): string[] {
   const groups = new Map<string, { readonly steps: readonly string[]; readonly names: string[] }>()
-  for (const { workload, address, port, steps } of backend.endpoints) {
+  const told = new Set<string>()
+  for (const { workload, address, port, steps, verdict, policy, reason } of backend.endpoints) {
+    // By another family the addresses in the reasoning differ, and nothing else, unless its verdict does.
+    const pod = [workload, port, verdict, policy, reason].join(' ')
+    if (workload !== '' && told.has(pod)) continue
+    told.add(pod)
     const key = steps.join('\n')
     const name = `${workload === '' ? address : workload}:${port}`
     const known = groups.get(key)

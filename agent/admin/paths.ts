@@ -18,7 +18,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/pods', async (backend) => jsonReply(await backend.pods())],
   ['/problems', (backend) => jsonReply(backend.problems())],
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
-  ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot))],
+  ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],
 ])
 

@@ -59,7 +59,10 @@ function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
     })
   })
   server.maxConnections = MAX_CONNECTIONS
-  server.on('error', (error) => options.logger.warn({ err: error }, 'admin server error'))
+  // Until then an error is the start's own, and is told by whoever started it.
+  server.once('listening', () => {
+    server.on('error', (error) => options.logger.warn({ err: error }, 'admin server error'))
+  })
   server.on('clientError', (_error, socket) => socket.destroy())
   return server
 }

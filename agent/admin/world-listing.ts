@@ -1,6 +1,7 @@
 /** Routes and policies of a snapshot as lists, for people who ask what is in force. */
-import type { AuthorizationPolicy, HttpRoute, RouteRule } from '#contract'
+import type { AuthorizationPolicy, HttpRoute, RouteBackend, RouteRule } from '#contract'
 import type { Snapshot } from '#mesh'
+import type { PeerAuthenticationStatus } from './backend.ts'
 
 export interface RouteListing {
   readonly namespace: string
@@ -13,6 +14,7 @@ export interface RouteListing {
 }
 
 export interface PolicyListing {
+  readonly kind: 'AuthorizationPolicy'
   readonly namespace: string
   readonly name: string
   readonly action: AuthorizationPolicy['action']
@@ -24,27 +26,53 @@ export interface PolicyListing {
   readonly invalid: string
 }
 
+export interface PeerAuthenticationListing extends PeerAuthenticationStatus {
+  readonly kind: 'PeerAuthentication'
+}
+
 export function listRoutes(snapshot: Snapshot): RouteListing[] {
-  const routes = Array.from(snapshot.httpRoutes(), routeListing)
+  const routes = Array.from(snapshot.httpRoutes(), (route) => routeListing(route, snapshot))
   return routes.sort(byName)
 }
 
-export function listPolicies(snapshot: Snapshot): PolicyListing[] {
+/** AuthorizationPolicies, then PeerAuthentications. */
+export function listPolicies(
+  snapshot: Snapshot,
+  peerAuthentications: readonly PeerAuthenticationStatus[],
+): (PolicyListing | PeerAuthenticationListing)[] {
   const policies = [...snapshot.meshPolicies()]
   for (const inNamespace of snapshot.indexes().policiesByNamespace.values()) policies.push(...inNamespace)
-  return policies.map(policyListing).sort(byName)
+  return [
+    ...policies.map(policyListing).sort(byName),
+    ...peerAuthentications.map((one): PeerAuthenticationListing => ({ kind: 'PeerAuthentication', ...one })),
+  ]
 }
 
-function routeListing(route: HttpRoute): RouteListing {
+function routeListing(route: HttpRoute, snapshot: Snapshot): RouteListing {
   const parents = route.parents.map(({ service, port, sectionName }) => {
     const section = port === undefined ? sectionName : String(port)
     return `${service.namespace}/${service.name}${section === undefined ? '' : `:${section}`}`
   })
-  return { namespace: route.namespace, name: route.name, parents, rules: route.rules, invalid: route.invalid ?? '' }
+  const rules = route.rules.map((rule) => {
+    return { ...rule, backends: rule.backends.map((backend) => markedBackend(backend, snapshot)) }
+  })
+  return { namespace: route.namespace, name: route.name, parents, rules, invalid: route.invalid ?? '' }
+}
+
+/** `invalid` also where the reference is well-formed and leads nowhere now. */
+function markedBackend(backend: RouteBackend, snapshot: Snapshot): RouteBackend {
+  const { namespace, name, port } = backend.service
+  if (backend.invalid !== undefined) return backend
+  const service = snapshot.service(`${namespace}/${name}`)
+  if (service === undefined) return { ...backend, invalid: 'no such Service' }
+  return service.ports.some((known) => known.port === port)
+    ? backend
+    : { ...backend, invalid: 'the Service has no such port' }
 }
 
 function policyListing(policy: AuthorizationPolicy): PolicyListing {
   return {
+    kind: 'AuthorizationPolicy',
     namespace: policy.namespace,
     name: policy.name,
     action: policy.action,

@@ -1,13 +1,15 @@
 /** The listening sockets of a pod, opened inside its network namespace and held by the agent for the pod's life. */
 import { WeirError } from '#base'
-import { HBONE_PORT, INBOUND_PORT, type ListenerSpec, OUTBOUND_PORT } from '#contract'
+import { DNS_PORT, HBONE_PORT, INBOUND_PORT, type ListenerSpec, OUTBOUND_PORT } from '#contract'
 import {
   bindSocket,
   closeFd,
   isListening,
+  isReceiving,
   LinuxError,
   listenSocket,
   openTcpSocket,
+  openUdpSocket,
   setIpv6Only,
   setReuseAddress,
   withNetns,
@@ -22,7 +24,7 @@ export interface HeldListener {
 const BACKLOG = 4096
 
 /**
- * Outbound on loopback only: nobody outside the pod can speak to it. Inbound and tunnels on all addresses.
+ * Outbound and DNS on loopback only: nobody outside the pod can speak to them. Inbound and tunnels on all addresses.
  * @throws WeirError WEIR_AGENT_PORT_IN_USE, naming the port, with none left open
  */
 export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): readonly HeldListener[] {
@@ -33,6 +35,8 @@ export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): re
         held.push(openListener({ direction: 'outbound', family, port: OUTBOUND_PORT }))
         held.push(openListener({ direction: 'inbound', family, port: INBOUND_PORT }))
         held.push(openListener({ direction: 'tunnel', family, port: HBONE_PORT }))
+        held.push(openListener({ direction: 'dns-udp', family, port: DNS_PORT }))
+        held.push(openListener({ direction: 'dns-tcp', family, port: DNS_PORT }))
       }
     })
     return held
@@ -45,8 +49,13 @@ export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): re
 /** Opens those again that have stopped listening; the others are the same values as before. Closes none. */
 export function reopenListeners(netnsFd: number, listeners: readonly HeldListener[]): readonly HeldListener[] {
   return withNetns(netnsFd, () =>
-    listeners.map((listener) => (isListening(listener.fd) ? listener : openListener(listener.spec))),
+    listeners.map((listener) => (isServing(listener) ? listener : openListener(listener.spec))),
   )
+}
+
+/** True while connections, or datagrams, can arrive there. */
+export function isServing({ spec, fd }: HeldListener): boolean {
+  return spec.direction === 'dns-udp' ? isReceiving(fd) : isListening(fd)
 }
 
 export function closeListeners(listeners: readonly HeldListener[]): void {
@@ -56,20 +65,22 @@ export function closeListeners(listeners: readonly HeldListener[]): void {
 function openListener(spec: ListenerSpec): HeldListener {
   const loopback = spec.family === 4 ? '127.0.0.1' : '::1'
   const anywhere = spec.family === 4 ? '0.0.0.0' : '::'
-  const address = spec.direction === 'outbound' ? loopback : anywhere
-  const fd = openTcpSocket(spec.family)
+  const address = spec.direction === 'inbound' || spec.direction === 'tunnel' ? anywhere : loopback
+  const datagrams = spec.direction === 'dns-udp'
+  const fd = datagrams ? openUdpSocket(spec.family) : openTcpSocket(spec.family)
   try {
+    // For UDP too: one that was shut down keeps its port until the proxies have its successor.
     setReuseAddress(fd)
     if (spec.family === 6) setIpv6Only(fd)
     bindSocket(fd, { address, port: spec.port })
-    listenSocket(fd, BACKLOG)
+    if (!datagrams) listenSocket(fd, BACKLOG)
     return { spec, fd }
   } catch (cause) {
     closeFd(fd)
     if (cause instanceof LinuxError && cause.errnoName === 'EADDRINUSE') {
       throw new WeirError(
         'WEIR_AGENT_PORT_IN_USE',
-        `Port ${spec.port} (IPv${spec.family}) is in use inside the pod; the ${spec.direction} listener of the mesh needs it: stop what listens there (ss -ltnp).`,
+        `Port ${spec.port} (IPv${spec.family}) is in use inside the pod; the ${spec.direction} listener of the mesh needs it: stop what listens there (ss -ltunp); if another Weir agent serves this node, stop it.`,
         { cause },
       )
     }

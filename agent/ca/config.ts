@@ -26,7 +26,7 @@ const MAX_TTL_MS = 90 * 86_400_000
 
 export const CA_USAGE = `weir ca --listen HOST:PORT --ca-dir DIR --join-tokens FILE --manifests DIR [options]
 Serves Istio's certificate API (istio.v1.auth.IstioCertificateService) over TLS: each node gets certificates for the
-service accounts of the pods that run on it, and for no others.
+service accounts of the pods that run on it, and for no others. To revoke one: weir ca revoke --help.
   --listen HOST:PORT    where to serve; the CA's own certificate names HOST
   --ca-dir DIR          ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem; made when empty, followed live.
                         root-cert.pem may hold several roots: all are trusted, as needed while one replaces another
@@ -70,7 +70,7 @@ export function parseCaArguments(args: readonly string[]): ParsedCaConfig {
       errors: [`--kubernetes: needs the Kubernetes source, which this version does not have; ${remedy}.`],
     }
   }
-  for (const name of REQUIRED) if (!values.has(name)) errors.push(`--${name}: missing.`)
+  for (const name of REQUIRED) if (!values.has(name)) errors.push(`--${name}: missing; see weir ca --help.`)
   const text = (name: TextFlag, otherwise = '') => values.get(name) ?? otherwise
   const check = <T>(name: TextFlag, value: T | undefined, expected: string, otherwise: T): T => {
     if (value === undefined) errors.push(`--${name}: expected ${expected}, got ${JSON.stringify(text(name))}.`)

@@ -2,6 +2,7 @@
 import pino from 'pino'
 import { errorLine } from '#base'
 import { CA_USAGE, parseCaArguments } from './config.ts'
+import { parseRevokeArguments, REVOKE_USAGE, revoke } from './revoke.ts'
 import { startCa } from './serve.ts'
 
 // As in sysexits.h.
@@ -9,10 +10,11 @@ const EX_USAGE = 64
 const EX_UNAVAILABLE = 69
 
 /**
- * Runs the CA until it is told to stop. Resolves with the exit code; what is wrong is on stderr, one line each.
+ * Runs the CA until it is told to stop, or revokes. Resolves with the exit code; what is wrong is on stderr, one line each.
  * @param args what follows `weir ca`
  */
 export async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === 'revoke') return runRevoke(args.slice(1))
   const parsed = parseCaArguments(args)
   if (parsed.kind === 'help') {
     process.stdout.write(`${CA_USAGE}\n`)
@@ -29,6 +31,21 @@ export async function main(args: readonly string[]): Promise<number> {
     log.info({ reason: await stopped }, 'stopping')
     await ca.stop()
     log.info({}, 'stopped')
+    return 0
+  } catch (thrown) {
+    return fail(EX_UNAVAILABLE, [errorLine(thrown)])
+  }
+}
+
+async function runRevoke(args: readonly string[]): Promise<number> {
+  const parsed = parseRevokeArguments(args)
+  if (parsed.kind === 'help') {
+    process.stdout.write(`${REVOKE_USAGE}\n`)
+    return 0
+  }
+  if (parsed.kind === 'errors') return fail(EX_USAGE, parsed.errors)
+  try {
+    process.stdout.write(await revoke(parsed.caDir, parsed.serials, Date.now()))
     return 0
   } catch (thrown) {
     return fail(EX_UNAVAILABLE, [errorLine(thrown)])

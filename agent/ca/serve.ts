@@ -49,19 +49,8 @@ export async function startCa(config: CaConfig, log: pino.Logger): Promise<Runni
   // What matters of its errors is told by ours.
   setLogVerbosity(logVerbosity.NONE)
   const warn = (problem: string) => log.warn({ problem }, 'problem')
-  const directory = await CaDirectory.open(config.caDir, Date.now())
   const tokens = await JoinTokens.open(config.joinTokens, warn)
   const accounts = new NodeAccounts()
-  const hosts = serverHosts(config.host, config.names)
-  const own = await ServerCertificate.create(hosts, directory.authority, Date.now())
-  const rules: IssuanceRules = {
-    authority: () => directory.authority,
-    nodeOf: (token) => tokens.nodeOf(token),
-    runsOn: (node, namespace, serviceAccount) => accounts.runsOn(node, namespace, serviceAccount),
-    trustDomain: config.trustDomain,
-    ttlMs: config.ttlMs,
-    maxTtlMs: config.maxTtlMs,
-  }
   await using stack = new AsyncDisposableStack()
   let told: ReadonlySet<string> = new Set()
   stack.use(
@@ -75,6 +64,18 @@ export async function startCa(config: CaConfig, log: pino.Logger): Promise<Runni
       },
     }),
   )
+  // Last of what reads files: a CA is not made where it could not be used.
+  const directory = await CaDirectory.open(config.caDir, Date.now())
+  const hosts = serverHosts(config.host, config.names)
+  const own = await ServerCertificate.create(hosts, directory.authority, Date.now())
+  const rules: IssuanceRules = {
+    authority: () => directory.authority,
+    nodeOf: (token) => tokens.nodeOf(token),
+    runsOn: (node, namespace, serviceAccount) => accounts.runsOn(node, namespace, serviceAccount),
+    trustDomain: config.trustDomain,
+    ttlMs: config.ttlMs,
+    maxTtlMs: config.maxTtlMs,
+  }
   const server = await createServer(async (call) => {
     await follow(directory, log)
     return answer(call, rules, log)

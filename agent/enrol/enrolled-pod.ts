@@ -6,7 +6,6 @@ import { statSync } from 'node:fs'
 import { errorLine, WeirError } from '#base'
 import {
   closeFd,
-  isListening,
   legacyTableSize,
   netnsIdentity,
   nftablesGeneration,
@@ -17,7 +16,7 @@ import {
   takeRouteChange,
   withNetns,
 } from '#linux'
-import { closeListeners, type HeldListener, openListeners, reopenListeners } from '../broker/listeners.ts'
+import { closeListeners, type HeldListener, isServing, openListeners, reopenListeners } from '../broker/listeners.ts'
 import { findMarkSysctlsOff } from '../iptables/mark-sysctls.ts'
 import {
   applyRules,
@@ -140,7 +139,7 @@ export function restoreListeners(pod: EnrolledPod): void {
 
 /** True when all held listeners listen (and there are any). */
 export function listenersAreUp(pod: EnrolledPod): boolean {
-  return pod.listeners.length > 0 && pod.listeners.every(({ fd }) => isListening(fd))
+  return pod.listeners.length > 0 && pod.listeners.every(isServing)
 }
 
 /** Text that differs after any change of the pod's rules or routes. */

@@ -15,6 +15,7 @@ export function sameExclusions(a: Exclusions, b: Exclusions): boolean {
   return (
     a.excludeOutboundPorts.join() === b.excludeOutboundPorts.join() &&
     a.excludeInboundPorts.join() === b.excludeInboundPorts.join() &&
-    a.excludeOutboundCidrs.join() === b.excludeOutboundCidrs.join()
+    a.excludeOutboundCidrs.join() === b.excludeOutboundCidrs.join() &&
+    a.captureDns === b.captureDns
   )
 }

@@ -32,6 +32,8 @@ export interface IdentityStatus {
   readonly nextTryMs: number
   /** Failed tries in a row. */
   readonly failures: number
+  /** Of the first of them; 0 while there is none. */
+  readonly failingSinceMs: number
   readonly lastError: string
 }
 
@@ -57,6 +59,7 @@ interface Entry {
   material: IdentityMaterial | undefined
   nextTryMs: number
   failures: number
+  failingSinceMs: number
   lastError: string
   timer: Disposable | undefined
 }
@@ -129,6 +132,7 @@ export class IdentityStore {
       material: undefined,
       nextTryMs: this.#clock.nowMs(),
       failures: 0,
+      failingSinceMs: 0,
       lastError: '',
       timer: undefined,
     }
@@ -165,6 +169,7 @@ export class IdentityStore {
   #take(entry: Entry, material: IdentityMaterial): void {
     entry.material = material
     entry.failures = 0
+    entry.failingSinceMs = 0
     entry.lastError = ''
     entry.nextTryMs = decideRenewalMs(this.#clock.nowMs(), material.notAfterMs, this.#clock.random())
     this.#trust(material.trustBundlePem)
@@ -174,6 +179,7 @@ export class IdentityStore {
 
   #fail(entry: Entry, thrown: unknown): void {
     entry.failures += 1
+    if (entry.failures === 1) entry.failingSinceMs = this.#clock.nowMs()
     entry.lastError = errorLine(thrown)
     const notAfterMs = entry.material?.notAfterMs
     entry.nextTryMs = decideRetryMs(this.#clock.nowMs(), entry.failures, this.#clock.random(), notAfterMs)
@@ -212,7 +218,7 @@ export class IdentityStore {
 }
 
 function describeEntry(entry: Entry, nowMs: number): IdentityStatus {
-  const { material, failures, lastError, nextTryMs } = entry
+  const { material, failures, failingSinceMs, lastError, nextTryMs } = entry
   return {
     spiffeId: entry.spiffeId,
     state: stateOf(entry, nowMs),
@@ -221,6 +227,7 @@ function describeEntry(entry: Entry, nowMs: number): IdentityStatus {
     notAfterMs: material?.notAfterMs ?? 0,
     nextTryMs,
     failures,
+    failingSinceMs,
     lastError,
   }
 }

@@ -4,9 +4,16 @@
  */
 import { flushCompileCache } from 'node:module'
 import { errorLine, WeirError } from '#base'
-import { CaDirectory, type CaSnapshot } from '#identity/ca'
+import { CaDirectory, type CaSnapshot, readRevocationLists, splitCertificates } from '#identity/ca'
 import type { Issuer } from './issuer.ts'
-import type { AgentToIssuer, CertificateRequest, IssuerAnswer, IssuerConfig, IssuerToAgent } from './issuer-messages.ts'
+import type {
+  AgentToIssuer,
+  IssuerAnswer,
+  IssuerConfig,
+  IssuerRequest,
+  IssuerToAgent,
+  RevocationListRequest,
+} from './issuer-messages.ts'
 import { LocalIssuer } from './local-issuer.ts'
 
 /** The issuer, opened with the first request, and again with the next when that failed. */
@@ -21,11 +28,11 @@ class Served {
     this.#snapshot = snapshot
   }
 
-  async answer(id: number, certificate: CertificateRequest | undefined): Promise<void> {
+  async answer(id: number, request: IssuerRequest): Promise<void> {
     const controller = new AbortController()
     this.#cancels.set(id, controller)
     try {
-      tell({ kind: 'answer', id, answer: await this.#act(certificate, controller.signal) })
+      tell({ kind: 'answer', id, answer: await this.#act(request, controller.signal) })
     } catch (thrown) {
       const code = thrown instanceof WeirError ? { code: thrown.code } : {}
       tell({ kind: 'failure', id, ...code, message: errorLine(thrown) })
@@ -37,7 +44,8 @@ class Served {
     this.#cancels.get(id)?.abort()
   }
 
-  async #act(certificate: CertificateRequest | undefined, signal: AbortSignal): Promise<IssuerAnswer> {
+  async #act({ certificate, revocationList }: IssuerRequest, signal: AbortSignal): Promise<IssuerAnswer> {
+    if (revocationList !== undefined) return readList(revocationList)
     const issuer = await this.#open()
     const { description } = issuer
     try {
@@ -67,6 +75,13 @@ class Served {
     this.#snapshot = issuer.snapshot
     tell({ kind: 'snapshot', snapshot: issuer.snapshot })
   }
+}
+
+async function readList({ pem, issuersPem }: RevocationListRequest): Promise<IssuerAnswer> {
+  const { revocations, nextUpdateMs } = await readRevocationLists(pem, splitCertificates(issuersPem))
+  // Infinity is none of JSON's numbers.
+  const end = Number.isFinite(nextUpdateMs) ? { nextUpdateMs } : {}
+  return { description: '', revocationList: { revocations, ...end } }
 }
 
 /** What speaks gRPC is loaded only where a CA is asked. */
@@ -105,7 +120,7 @@ process.on('message', (message: AgentToIssuer) => {
       served = new Served(message.config, message.snapshot)
       return
     case 'ask':
-      void served?.answer(message.id, message.certificate).then(flushOnce)
+      void served?.answer(message.id, message.request).then(flushOnce)
       return
     case 'cancel':
       served?.cancel(message.id)

@@ -3,7 +3,7 @@
  * keys are in it.
  */
 import type { WeirErrorCode } from '#base'
-import type { CaSnapshot } from '#identity/ca'
+import type { CaSnapshot, RevocationList } from '#identity/ca'
 import type { IdentityMaterial } from './issuer.ts'
 
 export type IssuerConfig =
@@ -19,18 +19,33 @@ export interface CertificateRequest {
   readonly ttlMs: number
 }
 
+export interface RevocationListRequest {
+  /** The file's text. */
+  readonly pem: string
+  /** Certificates of the CAs that may have signed it. */
+  readonly issuersPem: string
+}
+
+/** Neither: only how things stand. */
+export interface IssuerRequest {
+  readonly certificate?: CertificateRequest
+  readonly revocationList?: RevocationListRequest
+}
+
 export interface IssuerAnswer {
   readonly description: string
   /** As known now; absent while none is. */
   readonly trustBundlePem?: string
   /** Where a certificate was asked for. */
   readonly material?: IdentityMaterial
+  /** Where one was to be read; its end is absent when it has none. */
+  readonly revocationList?: Omit<RevocationList, 'nextUpdateMs'> & { readonly nextUpdateMs?: number }
 }
 
 export type AgentToIssuer =
   /** First of all. The snapshot is what an earlier process told last. */
   | { readonly kind: 'begin'; readonly config: IssuerConfig; readonly snapshot?: CaSnapshot }
-  | { readonly kind: 'ask'; readonly id: number; readonly certificate?: CertificateRequest }
+  | { readonly kind: 'ask'; readonly id: number; readonly request: IssuerRequest }
   | { readonly kind: 'cancel'; readonly id: number }
 
 export type IssuerToAgent =

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { WeirError } from '#base'
 import type { CaSnapshot } from '#identity/ca'
 import type { Clock } from './clock.ts'
-import type { AgentToIssuer, CertificateRequest, IssuerAnswer, IssuerConfig, IssuerToAgent } from './issuer-messages.ts'
+import type { AgentToIssuer, IssuerAnswer, IssuerConfig, IssuerRequest, IssuerToAgent } from './issuer-messages.ts'
 
 export interface IssuerProcessOptions {
   readonly config: IssuerConfig
@@ -59,10 +59,9 @@ export class IssuerProcess implements Disposable {
   }
 
   /**
-   * @param certificate undefined: only how things stand
    * @throws WeirError of the process, or WEIR_IDENTITY_PROCESS when it ended
    */
-  ask(certificate?: CertificateRequest, signal?: AbortSignal): Promise<IssuerAnswer> {
+  ask(request: IssuerRequest, signal?: AbortSignal): Promise<IssuerAnswer> {
     if (this.#ended) return Promise.reject(gone('has ended'))
     const { promise, resolve, reject } = Promise.withResolvers<IssuerAnswer>()
     this.#lastId += 1
@@ -80,7 +79,7 @@ export class IssuerProcess implements Disposable {
       },
     })
     if (this.#calls.size === 1) this.#setTimer()
-    this.#send({ kind: 'ask', id, ...(certificate === undefined ? {} : { certificate }) })
+    this.#send({ kind: 'ask', id, request })
     signal?.addEventListener('abort', cancel)
     if (signal?.aborted) cancel()
     return promise

@@ -3,10 +3,10 @@
  * seldom. What must outlast that process, a CA in memory above all, is kept here, in memory.
  */
 import { errorLine, WeirError } from '#base'
-import type { CaSnapshot } from '#identity/ca'
+import type { CaSnapshot, RevocationList } from '#identity/ca'
 import { type Clock, systemClock } from './clock.ts'
 import type { IdentityMaterial, Issuer } from './issuer.ts'
-import type { CertificateRequest, IssuerAnswer, IssuerConfig } from './issuer-messages.ts'
+import type { IssuerAnswer, IssuerConfig, IssuerRequest, RevocationListRequest } from './issuer-messages.ts'
 import { IssuerProcess } from './issuer-process.ts'
 import { readPemState } from './pem-state.ts'
 
@@ -50,7 +50,7 @@ export class ProcessIssuer implements Issuer {
   }
 
   async issue(spiffeId: string, ttlMs: number, signal: AbortSignal): Promise<IdentityMaterial> {
-    const { material } = await this.#ask({ spiffeId, ttlMs }, signal)
+    const { material } = await this.#ask({ certificate: { spiffeId, ttlMs } }, signal)
     if (material === undefined) throw new Error('The answer to a request for a certificate holds none')
     return material
   }
@@ -68,17 +68,24 @@ export class ProcessIssuer implements Issuer {
     return this.#trustBundlePem
   }
 
+  /** @throws WeirError WEIR_CA_CRL, the end of a sentence about the file, when the list is not good */
+  async readRevocationList(request: RevocationListRequest): Promise<RevocationList> {
+    const { revocationList } = await this.#ask({ revocationList: request })
+    if (revocationList === undefined) throw new Error('The answer to a revocation list holds none')
+    return { nextUpdateMs: Number.POSITIVE_INFINITY, ...revocationList }
+  }
+
   [Symbol.dispose](): void {
     this.#disposed = true
     this.#process?.[Symbol.dispose]()
     this.#snapshot = undefined
   }
 
-  async #ask(certificate?: CertificateRequest, signal?: AbortSignal): Promise<IssuerAnswer> {
+  async #ask(request: IssuerRequest = {}, signal?: AbortSignal): Promise<IssuerAnswer> {
     if (this.#disposed) throw new WeirError('WEIR_IDENTITY_PROCESS', 'The agent ends and makes no more certificates')
     this.#process ??= this.#start()
-    const answer = await this.#process.ask(certificate, signal)
-    this.#description = answer.description
+    const answer = await this.#process.ask(request, signal)
+    if (request.revocationList === undefined) this.#description = answer.description
     this.#trustBundlePem = answer.trustBundlePem ?? this.#trustBundlePem
     return answer
   }

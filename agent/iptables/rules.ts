@@ -2,10 +2,11 @@
  * What the kernel of an enrolled pod is told, as data: tables, chains and rules in the very words
  * iptables-save prints them, so that what is there can be compared with what should be.
  *
- * Only a TCP SYN is ever redirected or dropped: a connection that existed before its pod was enrolled
- * (and that conntrack may pick up in mid-stream) meets no rule that changes or ends it.
+ * Of TCP only a SYN is ever redirected or dropped: a connection that existed before its pod was enrolled
+ * (and that conntrack may pick up in mid-stream) meets no rule that changes or ends it. Of UDP only DNS is
+ * redirected, and nothing is dropped: where queries are answered is convenience, not a boundary.
  */
-import { CONNECTION_MARK, HBONE_PORT, INBOUND_PORT, MARK_MASK, OUTBOUND_PORT, PACKET_MARK } from '#contract'
+import { CONNECTION_MARK, DNS_PORT, HBONE_PORT, INBOUND_PORT, MARK_MASK, OUTBOUND_PORT, PACKET_MARK } from '#contract'
 
 export interface RuleSpec {
   readonly family: 4 | 6
@@ -13,6 +14,8 @@ export interface RuleSpec {
   readonly excludeInboundPorts: readonly number[]
   /** Canonical text (network address, prefix length); those of the other family are ignored. */
   readonly excludeOutboundCidrs: readonly string[]
+  /** Queries to port 53, UDP and TCP, go to the mesh's DNS listeners. */
+  readonly captureDns: boolean
 }
 
 export type TableName = 'nat' | 'filter'
@@ -29,6 +32,8 @@ export interface TableRules {
   readonly jumps: readonly { readonly from: string; readonly rule: string }[]
   readonly chains: readonly ChainRules[]
 }
+
+const NAME_SERVER_PORT = 53
 
 /** Every chain of ours begins with this; nobody else's may. */
 export const CHAIN_PREFIX = 'WEIR_'
@@ -55,6 +60,7 @@ function nat(spec: RuleSpec): TableRules {
       'WEIR_OUTPUT',
       [
         ...outboundExceptions(spec),
+        ...dnsRedirects(spec),
         `-p tcp -m tcp ${SYN} ${comment('new connections go to the outbound listener')} -j REDIRECT --to-ports ${OUTBOUND_PORT}`,
       ],
     ],
@@ -67,6 +73,16 @@ function nat(spec: RuleSpec): TableRules {
       ],
     ],
   ])
+}
+
+/** An excluded port 53 means queries of either protocol. */
+function dnsRedirects(spec: RuleSpec): string[] {
+  if (!spec.captureDns || spec.excludeOutboundPorts.includes(NAME_SERVER_PORT)) return []
+  const redirect = `${comment('queries go to the DNS listener')} -j REDIRECT --to-ports ${DNS_PORT}`
+  return [
+    `-p udp -m udp --dport ${NAME_SERVER_PORT} ${redirect}`,
+    `-p tcp -m tcp --dport ${NAME_SERVER_PORT} ${SYN} ${redirect}`,
+  ]
 }
 
 function filter(spec: RuleSpec): TableRules {

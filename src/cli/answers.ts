@@ -12,6 +12,17 @@ export interface StatusAnswer {
   readonly enrolledPods: number
   readonly repairs: number
   readonly proxies: readonly ProxyAnswer[]
+  readonly issuer: string
+  readonly identities: readonly IdentityAnswer[]
+}
+
+export interface IdentityAnswer {
+  readonly spiffeId: string
+  readonly state: string
+  readonly serial: string
+  readonly notAfterMs: number
+  readonly failingSinceMs: number
+  readonly lastError: string
 }
 
 export interface ProxyAnswer {
@@ -38,6 +49,7 @@ export interface PodAnswer {
   readonly namespace: string
   readonly name: string
   readonly serviceAccount: string
+  readonly node: string
   readonly addresses: readonly string[]
   readonly optedIn: boolean
   readonly state: string
@@ -73,6 +85,7 @@ export interface RouteMatchAnswer {
 }
 
 export interface PolicyAnswer {
+  readonly kind: 'AuthorizationPolicy'
   readonly namespace: string
   readonly name: string
   readonly action: string
@@ -81,6 +94,17 @@ export interface PolicyAnswer {
   readonly services: readonly string[]
   readonly rules: number
   readonly invalid: string
+}
+
+export interface PeerAuthenticationAnswer {
+  readonly kind: 'PeerAuthentication'
+  readonly namespace: string
+  readonly name: string
+  readonly scope: string
+  readonly selector: Readonly<Record<string, string>>
+  readonly mode: string
+  readonly ports: Readonly<Record<string, string>>
+  readonly pods: readonly string[]
 }
 
 export interface ExplainAnswer {

@@ -1,16 +1,11 @@
 /** `weir check`: is this node's mesh as it should be; one line per check, with the remedy. Exit 1 on a failure. */
 import type { PodAnswer, ProblemAnswer, ProxyAnswer, StatusAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
+import { checkCertificates } from './check-certificates.ts'
+import type { CheckLine } from './check-line.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { printable } from './table.ts'
 import type { Verb } from './verb.ts'
-
-export interface CheckLine {
-  readonly result: 'ok' | 'warning' | 'failure'
-  readonly what: string
-  /** Empty when all is well. */
-  readonly remedy: string
-}
 
 /** Rules that were not verified for this long are as good as not verified. */
 const STALE_MS = 60_000
@@ -50,7 +45,8 @@ export function decideChecks(
       ? { result: 'ok', what: 'agent ready', remedy: '' }
       : { result: 'failure', what: 'agent not ready', remedy: 'see the pods and problems below, and the agent log' },
     ...proxyChecks(status.proxies, status.worldVersion),
-    ...podChecks(pods, nowMs),
+    ...podChecks(pods, status.node, nowMs),
+    checkCertificates(status.issuer, status.identities, nowMs),
     ...problemChecks(problems),
   ]
 }
@@ -69,9 +65,11 @@ function proxyChecks(proxies: readonly ProxyAnswer[], worldVersion: number): Che
   })
 }
 
-function podChecks(pods: readonly PodAnswer[], nowMs: number): CheckLine[] {
+function podChecks(pods: readonly PodAnswer[], node: string, nowMs: number): CheckLine[] {
   const opted = pods.filter(({ optedIn, state }) => optedIn && state !== 'outside')
   if (opted.length === 0) {
+    // Pods elsewhere and none here: the problem about --node says what to do.
+    if (pods.some((pod) => pod.node !== '') && !pods.some((pod) => pod.node === node)) return []
     const remedy = 'annotate a Pod (or label its Namespace) with weir.dev/mesh: enabled'
     return [{ result: 'warning', what: 'no pod of this node has opted in', remedy }]
   }

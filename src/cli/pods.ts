@@ -1,5 +1,5 @@
 /** `weir pods`: the pods of this node and how they are intercepted. Exit 1 when one failed. */
-import type { PodAnswer } from './answers.ts'
+import type { PodAnswer, StatusAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { renderAge, renderTable } from './table.ts'
@@ -7,22 +7,38 @@ import type { Verb } from './verb.ts'
 
 export const podsVerb: Verb = {
   name: 'pods',
-  summary: 'the pods of this node, and which are intercepted',
-  usage: '',
-  options: {},
-  optionHelp: [],
-  async run({ ask, json, nowMs }) {
+  summary: 'the pods of this node (--all: of all nodes), and which are intercepted',
+  usage: '[--all]',
+  options: { all: { type: 'boolean' } },
+  optionHelp: ['--all   also the pods of other nodes, and those of no node'],
+  async run({ ask, json, nowMs, values }) {
     const pods = await askJson<readonly PodAnswer[]>(ask, '/pods')
     if (pods.kind === 'failed') return pods.result
-    const output = json ? jsonOutput(pods.value) : renderPods(pods.value, nowMs)
-    return { exitCode: pods.value.some(({ state }) => state === 'failed') ? EXIT_WRONG : EXIT_OK, output }
+    const status = await askJson<StatusAnswer>(ask, '/status')
+    if (status.kind === 'failed') return status.result
+    const { node } = status.value
+    const shown = values['all'] === true ? pods.value : pods.value.filter((pod) => pod.node === node)
+    const output = json ? jsonOutput(shown) : renderPods(shown, { node, known: pods.value.length, nowMs })
+    return { exitCode: shown.some(({ state }) => state === 'failed') ? EXIT_WRONG : EXIT_OK, output }
   },
 }
 
-function renderPods(pods: readonly PodAnswer[], nowMs: number): string {
-  const head = ['POD', 'STATE', 'IDENTITY', 'ADDRESSES', 'PROXIES', 'CONNECTIONS', 'VERIFIED', 'REPAIRS', 'DETAIL']
+interface Place {
+  readonly node: string
+  /** Pods of all nodes. */
+  readonly known: number
+  readonly nowMs: number
+}
+
+function renderPods(pods: readonly PodAnswer[], { node, known, nowMs }: Place): string {
+  if (pods.length === 0) return `No pods on ${node}${known > 0 ? `; ${known} elsewhere: weir pods --all` : ''}\n`
+  // Only where it tells them apart.
+  const withNodes = pods.some((pod) => pod.node !== node)
+  const numbers = ['PROXIES', 'CONNECTIONS', 'VERIFIED', 'REPAIRS', 'DETAIL']
+  const head = ['POD', ...(withNodes ? ['NODE'] : []), 'STATE', 'IDENTITY', 'ADDRESSES', ...numbers]
   const rows = pods.map((pod) => [
     `${pod.namespace}/${pod.name}`,
+    ...(withNodes ? [pod.node === '' ? '-' : pod.node] : []),
     pod.state,
     `${pod.namespace}/${pod.serviceAccount}`,
     pod.addresses.length === 0 ? '-' : pod.addresses.join(','),
@@ -32,5 +48,5 @@ function renderPods(pods: readonly PodAnswer[], nowMs: number): string {
     String(pod.repairs),
     pod.detail,
   ])
-  return pods.length === 0 ? 'No pods on this node\n' : renderTable(head, rows)
+  return renderTable(head, rows)
 }

@@ -1,5 +1,5 @@
-/** `weir policies`: the AuthorizationPolicies in force. Exit 1 when one is not valid (it denies what it selects). */
-import type { PolicyAnswer } from './answers.ts'
+/** `weir policies`: the policies in force. Exit 1 when one is not valid (it denies what it selects). */
+import type { PeerAuthenticationAnswer, PolicyAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { renderTable } from './table.ts'
@@ -7,15 +7,17 @@ import type { Verb } from './verb.ts'
 
 export const policiesVerb: Verb = {
   name: 'policies',
-  summary: 'the AuthorizationPolicies in force and what they select',
+  summary: 'the policies in force (AuthorizationPolicy, PeerAuthentication) and what they select',
   usage: '',
   options: {},
   optionHelp: [],
   async run({ ask, json }) {
-    const policies = await askJson<readonly PolicyAnswer[]>(ask, '/policies')
-    if (policies.kind === 'failed') return policies.result
-    const output = json ? jsonOutput(policies.value) : renderPolicies(policies.value)
-    return { exitCode: policies.value.some(({ invalid }) => invalid !== '') ? EXIT_WRONG : EXIT_OK, output }
+    const answer = await askJson<readonly (PolicyAnswer | PeerAuthenticationAnswer)[]>(ask, '/policies')
+    if (answer.kind === 'failed') return answer.result
+    const policies = answer.value.filter((one) => one.kind === 'AuthorizationPolicy')
+    const peers = answer.value.filter((one) => one.kind === 'PeerAuthentication')
+    const output = json ? jsonOutput(answer.value) : `${renderPolicies(policies)}\n${renderPeers(peers)}`
+    return { exitCode: policies.some(({ invalid }) => invalid !== '') ? EXIT_WRONG : EXIT_OK, output }
   },
 }
 
@@ -31,7 +33,29 @@ function renderPolicies(policies: readonly PolicyAnswer[]): string {
   return renderTable(['POLICY', 'ACTION', 'SELECTS', 'RULES', 'INVALID'], rows)
 }
 
-function selectsText(policy: PolicyAnswer): string {
+function renderPeers(peers: readonly PeerAuthenticationAnswer[]): string {
+  if (peers.length === 0) return 'No PeerAuthentications: mutual TLS and plain text are both taken\n'
+  const rows = peers.map((peer) => [
+    `${peer.namespace}/${peer.name}`,
+    peer.mode,
+    selectsText({ ...peer, services: [] }),
+    Object.entries(peer.ports)
+      .map(([port, mode]) => `${port}=${mode}`)
+      .join(',') || '-',
+    podsText(peer.pods),
+  ])
+  return renderTable(['PEERAUTHENTICATION', 'MODE', 'SELECTS', 'PORTS', 'DECIDES FOR'], rows)
+}
+
+function podsText(pods: readonly string[]): string {
+  if (pods.length === 0) return 'no pod'
+  const more = pods.length - MAX_PODS_SHOWN
+  return `${pods.slice(0, MAX_PODS_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
+const MAX_PODS_SHOWN = 5
+
+function selectsText(policy: Pick<PolicyAnswer, 'namespace' | 'scope' | 'selector' | 'services'>): string {
   if (policy.services.length > 0) return policy.services.map((name) => `Service ${name}`).join(', ')
   const labels = Object.entries(policy.selector).map(([name, value]) => `${name}=${value}`)
   if (labels.length > 0) return labels.join(',')

@@ -1,13 +1,13 @@
-/** `weir status`: the agent, its proxies, its problems. Exit 1 when there is a problem or it is not ready. */
-import type { ProblemAnswer, StatusAnswer } from './answers.ts'
+/** `weir status`: the agent, its proxies, its certificates, its problems. Exit 1 when one is an error or it is not ready. */
+import type { IdentityAnswer, ProblemAnswer, StatusAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
-import { printable, renderAge, renderBytes, renderTable } from './table.ts'
+import { printable, renderAge, renderBytes, renderEnd, renderTable } from './table.ts'
 import type { Verb } from './verb.ts'
 
 export const statusVerb: Verb = {
   name: 'status',
-  summary: 'the agent, its proxies and its problems',
+  summary: 'the agent, its proxies, its certificates and its problems',
   usage: '',
   options: {},
   optionHelp: [],
@@ -16,7 +16,7 @@ export const statusVerb: Verb = {
     if (status.kind === 'failed') return status.result
     const problems = await askJson<readonly ProblemAnswer[]>(ask, '/problems')
     if (problems.kind === 'failed') return problems.result
-    const good = status.value.ready && problems.value.length === 0
+    const good = status.value.ready && !problems.value.some(({ severity }) => severity === 'error')
     const output = json
       ? jsonOutput({ ...status.value, problems: problems.value })
       : renderStatus(status.value, problems.value, nowMs)
@@ -32,9 +32,11 @@ function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], 
     ['Ready', status.ready ? 'yes' : 'no'],
     ['Pods', `${status.enrolledPods} of ${status.optedInPods} opted in are enrolled`],
     ['Repairs', String(status.repairs)],
+    ['Issuer', status.issuer],
   ]
   const [first = [], ...rest] = facts
-  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${renderProblems(problems)}`
+  const identities = renderIdentities(status.identities, nowMs)
+  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${identities}\n${renderProblems(problems)}`
 }
 
 function renderProxies(status: StatusAnswer): string {
@@ -52,6 +54,15 @@ function renderProxies(status: StatusAnswer): string {
     String(proxy.restarts),
   ])
   return renderTable(head, rows)
+}
+
+function renderIdentities(identities: readonly IdentityAnswer[], nowMs: number): string {
+  if (identities.length === 0) return 'No certificates\n'
+  const rows = identities.map(({ spiffeId, state, serial, notAfterMs, lastError }) => {
+    const lasts = notAfterMs === 0 ? '-' : `${new Date(notAfterMs).toISOString()} (${renderEnd(notAfterMs - nowMs)})`
+    return [spiffeId, state, serial === '' ? '-' : serial, lasts, lastError]
+  })
+  return renderTable(['IDENTITY', 'STATE', 'SERIAL', 'ENDS', 'LAST ERROR'], rows)
 }
 
 function renderProblems(problems: readonly ProblemAnswer[]): string {

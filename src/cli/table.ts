@@ -28,3 +28,8 @@ export function renderAge(ms: number): string {
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`
 }
+
+/** `in 11 h`, `5 min ago`. */
+export function renderEnd(leftMs: number): string {
+  return leftMs > 0 ? `in ${renderAge(leftMs)}` : `${renderAge(-leftMs)} ago`
+}

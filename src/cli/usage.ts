@@ -6,7 +6,7 @@ import type { Verb } from './verb.ts'
 export function renderUsage(verbs: readonly Verb[]): string {
   const rows = [
     ['agent', 'run the agent of this node'],
-    ['ca', 'serve certificates to the agents of all nodes'],
+    ['ca', 'serve certificates to the agents of all nodes, or revoke one'],
     ...verbs.map(({ name, summary }) => [name, summary]),
     ['help [VERB]', 'this text, or a verb’s'],
     ['version', 'the version of weir'],

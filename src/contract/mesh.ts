@@ -86,6 +86,8 @@ export interface Endpoint {
   readonly terminating: boolean
   /** `namespace/name` of the pod, when it is one. */
   readonly workload?: string
+  /** The name below its headless Service's by which DNS knows it (pod.spec.hostname, or the EndpointSlice's). */
+  readonly hostname?: string
 }
 
 export interface MeshService extends Named {
@@ -97,6 +99,10 @@ export interface MeshService extends Named {
   readonly endpoints: Readonly<Record<string, readonly Endpoint[]>>
   /** True when the endpoints come from EndpointSlices, false when from the selector. */
   readonly sliced: boolean
+  /** `clusterIP: None`: its name means the addresses of its endpoints. */
+  readonly headless?: true
+  /** Its name is an alias of this one; lower case, without a dot at the end. */
+  readonly externalName?: string
 }
 
 // ── Routes (Gateway API HTTPRoute with a Service parent) ────────────────────────────────────────

@@ -13,6 +13,15 @@ export interface ProxySettings {
   /** Where `stdout` leads is the agent's doing. */
   readonly accessLog: 'stdout' | 'off'
   readonly limits: ProxyLimits
+  readonly dns: DnsSettings
+}
+
+/** Who is asked for names that are not the mesh's own. */
+export interface DnsSettings {
+  /** In the order in which they are tried; addresses in canonical text. */
+  readonly upstreams: readonly { readonly address: string; readonly port: number }[]
+  /** The Service kube-system/kube-dns is asked instead, where there is one. */
+  readonly preferCluster: boolean
 }
 
 export interface ProxyLimits {
@@ -49,8 +58,8 @@ export const PROXY_LIMITS_DEFAULT: ProxyLimits = {
   maxRequestsPerPod: 10_000,
 }
 
-/** `tunnel`: HBONE from other nodes. */
-export type Direction = 'outbound' | 'inbound' | 'tunnel'
+/** `tunnel`: HBONE from other nodes. `dns-udp` is no listener but a bound socket; all others are TCP. */
+export type Direction = 'outbound' | 'inbound' | 'tunnel' | 'dns-udp' | 'dns-tcp'
 export interface ListenerSpec {
   readonly direction: Direction
   readonly family: 4 | 6
@@ -60,9 +69,10 @@ export interface ListenerSpec {
 /**
  * Kinds of upstream sockets the broker makes, all unconnected, non-blocking and marked PACKET_MARK.
  * `plain`: leaves with the pod's own address. `transparent`: also IP_TRANSPARENT and IP_FREEBIND,
- * so that the unprivileged proxy may bind it to the client's address.
+ * so that the unprivileged proxy may bind it to the client's address. `datagram`: UDP instead of TCP, bound to a
+ * port that the pod's own sockets are not given (agent/broker/upstream-sockets.ts says why).
  */
-export type SocketKind = 'plain' | 'transparent'
+export type SocketKind = 'plain' | 'transparent' | 'datagram'
 
 /** A key and its certificate, PEM texts. Secret: neither logged nor written to disk. */
 export interface IdentityMaterial {
@@ -73,6 +83,16 @@ export interface IdentityMaterial {
   readonly certificateChain: string
   /** Roots that peers are verified against. */
   readonly trustBundle: string
+  /** Of the whole node: the last that a proxy is told is in force for all identities. Absent: nobody is revoked. */
+  readonly revocations?: readonly Revocations[]
+}
+
+/** What one CA has revoked. */
+export interface Revocations {
+  /** The CA's name as `X509Certificate.issuer` of Node.js gives it. */
+  readonly issuer: string
+  /** Upper-case hexadecimal without leading zeros. */
+  readonly serials: readonly string[]
 }
 
 export type AgentToProxy =

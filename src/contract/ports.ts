@@ -39,5 +39,7 @@ export const ANNOTATION = {
   excludeOutboundPorts: 'weir.dev/exclude-outbound-ports',
   excludeInboundPorts: 'weir.dev/exclude-inbound-ports',
   excludeOutboundCidrs: 'weir.dev/exclude-outbound-cidrs',
+  /** `disabled`: the pod's DNS queries go where it sends them. */
+  dns: 'weir.dev/dns',
   clientAddress: 'weir.dev/client-address',
 } as const

@@ -5,6 +5,7 @@
 
 import { parseAllDocuments } from 'yaml'
 import { isInvalid, type KubernetesObject, type Origin, objectKey, type Problem, parseObject } from '#resources'
+import { describeYamlError } from './yaml-error.ts'
 
 /** Objects of a file under their keys, in the order of the file. */
 export type FileObjects = ReadonlyMap<string, KubernetesObject>
@@ -93,11 +94,10 @@ function* documentsOf(file: string, text: string): Generator<Document> {
     const parseError = document.errors[0]
     try {
       const value: unknown = document.toJS()
-      if (parseError !== undefined) yield { value, origin, error: `not valid YAML: ${firstLine(parseError.message)}` }
+      if (parseError !== undefined) yield { value, origin, error: `not valid YAML: ${describeYamlError(parseError)}` }
       else yield* itemsOf(value, origin, 0)
     } catch (error) {
-      const message = firstLine(parseError?.message ?? (error instanceof Error ? error.message : String(error)))
-      yield { value: undefined, origin, error: `not valid YAML: ${message}` }
+      yield { value: undefined, origin, error: `not valid YAML: ${describeYamlError(parseError ?? error)}` }
     }
   }
 }
@@ -133,8 +133,4 @@ function salvage(value: unknown, origin: Origin, error: string): KubernetesObjec
 
 function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function firstLine(text: string): string {
-  return (text.split('\n', 1)[0] ?? '').replace(/:$/, '')
 }

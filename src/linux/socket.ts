@@ -4,6 +4,7 @@ import { check, EINPROGRESS, LinuxError, lastErrno, libc } from './libc.ts'
 import { AF_INET, AF_INET6, encodeSocketAddress, type SocketAddress } from './socket-address.ts'
 
 const SOCK_STREAM = 1
+const SOCK_DGRAM = 2
 const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
 
@@ -33,6 +34,16 @@ const SHUT_RDWR = 2
 const shutdownCall = libc('int shutdown(int, int)')
 const fcntlCall = libc('int fcntl(int, int, long)')
 
+const POLLHUP = 0x10
+const POLLNVAL = 0x20
+const POLLRDHUP = 0x2000
+const ENOTCONN = 107
+const getpeernameCall = libc('int getpeername(int, void *, void *)')
+const peerAddress = new Uint8Array(28)
+const pollCall = libc('int poll(void *, unsigned long, int)')
+/** One `struct pollfd`: the descriptor, then what is asked and what is found, 16 bits each (little-endian). */
+const pollRequest = new Int32Array(2)
+
 const optionValue = new Int32Array(1)
 const optionLength = new Uint32Array(1)
 
@@ -40,6 +51,12 @@ const optionLength = new Uint32Array(1)
 export function openTcpSocket(family: 4 | 6): number {
   const domain = family === 4 ? AF_INET : AF_INET6
   return check('socket', socketCall(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))
+}
+
+/** A new UDP socket: non-blocking, close-on-exec. */
+export function openUdpSocket(family: 4 | 6): number {
+  const domain = family === 4 ? AF_INET : AF_INET6
+  return check('socket', socketCall(domain, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))
 }
 
 function setOption(fd: number, level: number, name: number, value: number, label: string): void {
@@ -88,6 +105,20 @@ export function isListening(fd: number): boolean {
   }
 }
 
+/** True while anybody's datagrams can be read from the socket: who holds it has neither shut it down nor connected it. */
+export function isReceiving(fd: number): boolean {
+  pollRequest[0] = fd
+  pollRequest[1] = POLLRDHUP
+  check('poll', pollCall(pollRequest, 1, 0))
+  // The upper half of the second word is what poll found.
+  return (((pollRequest[1] ?? 0) >>> 16) & (POLLRDHUP | POLLHUP | POLLNVAL)) === 0 && !isConnected(fd)
+}
+
+function isConnected(fd: number): boolean {
+  optionLength[0] = peerAddress.length
+  return getpeernameCall(fd, peerAddress, optionLength) === 0
+}
+
 /** The mark of a socket (SO_MARK). */
 export function getMark(fd: number): number {
   return getOption(fd, SOL_SOCKET, SO_MARK, 'SO_MARK')
@@ -131,7 +162,8 @@ export function duplicateFd(fd: number): number {
   return check('fcntl(F_DUPFD_CLOEXEC)', fcntlCall(fd, F_DUPFD_CLOEXEC, 0))
 }
 
-/** Ends a socket for all who hold it; a listener stops listening. */
+/** Ends a socket for all who hold it; a listener stops listening, a UDP socket receiving. */
 export function shutdownSocket(fd: number): void {
-  check('shutdown', shutdownCall(fd, SHUT_RDWR))
+  // A UDP socket without a peer is shut down and reported as not connected.
+  if (shutdownCall(fd, SHUT_RDWR) < 0 && lastErrno() !== ENOTCONN) check('shutdown', -1)
 }

@@ -10,8 +10,8 @@ export function plainDenial({ peerModes }: Workload, port: number): Verdict | un
   if (peerModes === undefined) return undefined
   const mode = peerModes.ports[port] ?? peerModes.mode
   if (mode !== 'STRICT') return undefined
-  const reason = `Plain traffic is refused: PeerAuthentication ${peerModes.policy} is STRICT`
-  return { kind: 'deny', policy: peerModes.policy, reason }
+  const policy = `PeerAuthentication ${peerModes.policy}`
+  return { kind: 'deny', policy, reason: `Plain traffic is refused: ${policy} is STRICT` }
 }
 
 /**

@@ -19,6 +19,8 @@ import { type Snapshot, World, type WorldChange } from '#mesh'
 import { type ForwardDecision, rewriteTarget } from '#routing'
 import { AccessLog, createIstioFamilies, EdgeCache, Metrics } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
+import { Answerer } from './dns/answerer.ts'
+import { TcpQueries, UdpQueries } from './dns/listeners.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
@@ -53,6 +55,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly #log: AccessLog
   readonly #pods = new Map<string, Pod>()
   readonly #tunnels: Tunnels
+  readonly #dns: Answerer
   readonly #stocks = new Map<string, SocketStock>()
   readonly #requests = new Map<number, { uid: string; kind: SocketKind; family: 4 | 6; count: number }>()
   readonly #refused = new Map<string, number>()
@@ -74,6 +77,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     })
     this.targets = new Targets(this, settings, new EdgeCache(createIstioFamilies(this.metrics)), this.#log)
     this.recorder = new Recorder(this.targets, this.#log)
+    this.#dns = new Answerer(this, settings.dns)
     this.#lastSweep = performance.now()
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
   }
@@ -152,7 +156,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     listeners.forEach((spec, i) => {
       const fd = fds[i]
       if (fd === undefined) return
-      pod.listeners.push(new TcpListener(fd, BACKLOG, (handle) => this.#accept(pod, spec, handle)))
+      if (spec.direction === 'dns-udp') pod.listeners.push(new UdpQueries(this.#dns, pod, fd, spec.family))
+      else pod.listeners.push(new TcpListener(fd, BACKLOG, (handle) => this.#accept(pod, spec, handle)))
     })
   }
 
@@ -174,6 +179,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     if (!pod.draining || pod.connections.size > 0 || this.#pods.get(pod.uid) !== pod) return
     this.#pods.delete(pod.uid)
     this.#stocks.delete(pod.uid)
+    this.#dns.forget(pod)
     pod.close()
     this.onDrained(pod.uid)
   }
@@ -224,7 +230,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     const request = this.#requests.get(id)
     if (request === undefined) return
     this.#requests.delete(id)
-    if (fds.length === 0) {
+    // Datagrams are not what a pod's traffic goes by.
+    if (fds.length === 0 && request.kind !== 'datagram') {
       this.#refused.set(request.uid, this.now() + REFUSED_MS)
       for (const pod of this.#pods.values()) pod.forgetVia(request.uid)
     }
@@ -234,6 +241,11 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   #accept(pod: Pod, spec: ListenerSpec, handle: object): void {
     if (spec.direction === 'tunnel') {
       this.#tunnels.accept(pod, handle)
+      return
+    }
+    if (spec.direction === 'dns-tcp') {
+      if (pod.connections.size >= this.limits.maxConnectionsPerPod) new TcpStream(handle, NOBODY).reset()
+      else new TcpQueries(this.#dns, pod, handle, this.now(), () => this.connectionClosed(pod))
       return
     }
     const stream = new TcpStream(handle, NOBODY)

@@ -18,6 +18,10 @@ export class HeldTunnel implements HeldConnection {
     this.#tunnel.retire()
   }
 
+  cutIfRevoked(): void {
+    this.#tunnel.cutIfRevoked()
+  }
+
   sweep(now: number): void {
     this.#tunnel.sweep(now)
     if (this.#tunnel.streams > 0 || this.#idleSince === 0) this.#idleSince = now

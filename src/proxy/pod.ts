@@ -9,7 +9,6 @@ import type { Dialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HeldTunnel } from './held-tunnel.ts'
 import type { SocketStock } from './sockets.ts'
-import type { TcpListener } from './tcp.ts'
 import { UpstreamPool } from './upstream.ts'
 
 /** A connection that a pod holds: of either protocol. */
@@ -29,7 +28,7 @@ export class Pod {
   /** `namespace/name`. */
   readonly workload: string
   readonly stock: SocketStock
-  readonly listeners: TcpListener[] = []
+  readonly listeners: { close(): void }[] = []
   readonly connections = new Set<HeldConnection>()
   requestsInFlight = 0
   dialling = 0
@@ -89,12 +88,22 @@ export class Pod {
     for (const connection of [...this.connections]) if (connection instanceof HeldTunnel) connection.retire()
   }
 
+  /** Others are revoked now: tunnels with them end at once, either way. */
+  cutRevoked(): void {
+    this.tunnels.cutRevoked()
+    for (const connection of [...this.connections]) if (connection instanceof HeldTunnel) connection.cutIfRevoked()
+  }
+
   sweep(now: number, idleSince: number): void {
     for (const connection of this.connections) connection.sweep(now)
     for (const [uid, pools] of this.#pools) {
       for (const [key, pool] of pools) {
         pool.closeIdle(idleSince)
-        if (pool.size === 0) pools.delete(key)
+        if (pool.size > 0) continue
+        // Whoever still holds it must not fill it again: nobody would renew or close what is in it.
+        pool.close()
+        pools.delete(key)
+        this.targets.clear()
       }
       if (pools.size === 0) this.#pools.delete(uid)
     }

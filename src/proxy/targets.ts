@@ -21,6 +21,7 @@ import {
   UNKNOWN_WORKLOAD,
   type WorkloadLabels,
 } from '#telemetry'
+import { baggageOf } from './baggage.ts'
 import { type DialCount, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
 import { type EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { SocketName } from './pipeline.ts'
@@ -378,18 +379,6 @@ function towards(workload: Workload, stock: SocketStock, client: string, count: 
 
 function modeOf({ peerModes }: Workload, port: number): PeerMode {
   return peerModes?.ports[port] ?? peerModes?.mode ?? 'PERMISSIVE'
-}
-
-/** Who calls, for the other end's telemetry, in the keys that Istio ambient uses; values as W3C Baggage wants them. */
-function baggageOf({ namespace, owner, app, version }: Workload): string {
-  const entries = [
-    ['k8s.cluster.name', 'Kubernetes'],
-    ['k8s.namespace.name', namespace],
-    ['k8s.deployment.name', owner],
-    ['service.name', app],
-    ['service.version', version],
-  ]
-  return entries.map(([key, value]) => `${key}=${encodeURIComponent(value ?? '')}`).join(',')
 }
 
 function socketText({ address, port }: SocketName): string {

@@ -1,11 +1,13 @@
 /** Both ends of HBONE for the pods of this proxy: whose certificate, from whose namespace, into which pipeline. */
-import type { IdentityMaterial, PeerIdentity, ProxyLimits } from '#contract'
+import type { IdentityMaterial, PeerIdentity, ProxyLimits, Workload } from '#contract'
 import { HBONE_PORT } from '#contract'
 import type { ByteStream } from '#http'
 import { parseSpiffeId, peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
-import { Credentials, TunnelPool } from '#tunnel'
+import { Credentials, RevokedCertificates, TunnelPool } from '#tunnel'
+import { baggageOf } from './baggage.ts'
 import { dialHandle } from './dialer.ts'
+import { HeldArrival } from './held-arrival.ts'
 import { HeldTunnel } from './held-tunnel.ts'
 import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
@@ -26,6 +28,7 @@ export class Tunnels {
   readonly #trustDomain: string
   /** By SPIFFE ID. */
   readonly #credentials = new Map<string, Credentials>()
+  readonly #revoked = new RevokedCertificates()
 
   constructor(host: TunnelHost, trustDomain: string) {
     this.#host = host
@@ -34,17 +37,27 @@ export class Tunnels {
 
   /** New or renewed: tunnels under the old certificate take nothing new, either way. */
   setIdentity(material: IdentityMaterial, pods: Iterable<Pod>): void {
-    this.#credentials.set(material.identity, new Credentials(material))
-    for (const pod of pods) if (this.#identityOf(pod) === material.identity) pod.renewTunnels()
+    const all = [...pods]
+    if (this.#credentials.get(material.identity)?.isOf(material) !== true) {
+      this.#credentials.set(material.identity, new Credentials(material, this.#revoked))
+      for (const pod of all) if (this.#identityOf(pod) === material.identity) pod.renewTunnels()
+    }
+    if (this.#revoked.update(material.revocations ?? [])) for (const pod of all) pod.cutRevoked()
   }
 
   forgetIdentity(identity: string): void {
     this.#credentials.delete(identity)
   }
 
-  /** Empty while the world does not know the pod. */
-  #identityOf(pod: Pod): string {
+  /** Undefined while the world does not know the pod, or knows another of its name. */
+  #workloadOf(pod: Pod): Workload | undefined {
     const workload = this.#host.snapshot.workload(pod.workload)
+    return workload?.uid === pod.uid ? workload : undefined
+  }
+
+  /** Empty when its workload is not known. */
+  #identityOf(pod: Pod): string {
+    const workload = this.#workloadOf(pod)
     return workload === undefined ? '' : spiffeId(this.#trustDomain, workload.namespace, workload.serviceAccount)
   }
 
@@ -67,29 +80,52 @@ export class Tunnels {
     })
   }
 
-  /** A connection to the pod's port 15008. */
+  /** A connection to the pod's port 15008. A pod that has just come may not have its certificate yet. */
   accept(pod: Pod, handle: object): void {
     const { limits } = this.#host
-    const clientAddress = peerAddress(handle)
-    const credentials = this.#credentials.get(this.#identityOf(pod))
-    if (credentials === undefined || pod.connections.size >= limits.maxConnectionsPerPod) {
-      new TcpStream(handle, NOBODY).reset()
-      const why = credentials === undefined ? 'the pod has no certificate yet' : 'the pod holds too many connections'
-      this.#host.tunnelRefused(pod, clientAddress, why)
-      return
+    if (pod.connections.size >= limits.maxConnectionsPerPod) this.#refuse(pod, handle, FULL)
+    else if (!this.#hold(pod, handle)) {
+      const early: HeldArrival = new HeldArrival(this.#host.now() + limits.headTimeoutMs, {
+        admit: () => this.#hold(pod, handle),
+        refuse: (why) => this.#refuse(pod, handle, why),
+        onOver: () => {
+          pod.connections.delete(early)
+          this.#host.connectionClosed(pod)
+        },
+      })
+      pod.connections.add(early)
     }
+  }
+
+  #refuse(pod: Pod, handle: object, why: string): void {
+    const clientAddress = peerAddress(handle)
+    new TcpStream(handle, NOBODY).reset()
+    this.#host.tunnelRefused(pod, clientAddress, why)
+  }
+
+  /** False while there is no certificate. */
+  #hold(pod: Pod, handle: object): boolean {
+    const { limits } = this.#host
+    const credentials = this.#credentials.get(this.#identityOf(pod))
+    if (credentials === undefined) return false
+    const clientAddress = peerAddress(handle)
+    const workload = this.#workloadOf(pod)
     const held = new HeldTunnel(
       {
         socket: toSocket(handle),
         credentials,
         trustDomain: this.#trustDomain,
         handshakeTimeoutMs: limits.headTimeoutMs,
-        addresses: () => this.#host.snapshot.workload(pod.workload)?.addresses ?? [],
+        addresses: () => this.#workloadOf(pod)?.addresses ?? [],
+        full: () => (pod.connections.size < limits.maxConnectionsPerPod ? undefined : FULL),
+        answer: workload === undefined ? [] : ['baggage', baggageOf(workload)],
+        now: () => this.#host.now(),
         onConnection: (stream, target, identity) => {
           const parts = parseSpiffeId(identity)
-          if (parts === undefined || pod.connections.size >= limits.maxConnectionsPerPod) stream.reset()
+          if (parts === undefined) stream.reset()
           else this.#host.tunnelled(pod, stream, target, clientAddress, peerIdentity(parts.trustDomain, parts))
         },
+        onConnectionRefused: (why) => this.#host.tunnelRefused(pod, clientAddress, why),
         onRefused: (why) => this.#host.tunnelRefused(pod, clientAddress, why),
         onClosed: () => {
           pod.connections.delete(held)
@@ -99,5 +135,8 @@ export class Tunnels {
       limits.clientIdleTimeoutMs,
     )
     pod.connections.add(held)
+    return true
   }
 }
+
+const FULL = 'the pod holds too many connections'

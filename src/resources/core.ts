@@ -65,6 +65,8 @@ export const podBody = object('lenient', {
       nodeName: optional(string()),
       hostNetwork: withDefault(boolean(), false),
       serviceAccountName: optional(string()),
+      hostname: optional(string()),
+      subdomain: optional(string()),
       containers: withDefault(list(container), []),
       initContainers: withDefault(list(container), []),
     }),
@@ -96,6 +98,7 @@ export const serviceBody = object('lenient', {
     type: withDefault(oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'), 'ClusterIP'),
     clusterIP: optional(clusterIpText),
     clusterIPs: withDefault(list(clusterIpText), []),
+    externalName: optional(string()),
     ipFamilies: withDefault(list(oneOf('IPv4', 'IPv6')), []),
     ports: withDefault(list(servicePort), []),
     selector: withDefault(map(string()), {}),
@@ -109,6 +112,7 @@ export const endpointSliceBody = object('lenient', {
     list(
       object('lenient', {
         addresses: list(string(), { min: 1 }),
+        hostname: optional(string()),
         conditions: withDefault(
           object('lenient', {
             ready: optional(boolean()),

@@ -6,6 +6,7 @@ export type { BackendRefSpec, ParentRefSpec, RouteRuleBody } from './http-route.
 export { isCoreGroup } from './http-route.ts'
 export type { Metadata, OwnerReference } from './metadata.ts'
 export { describeObject } from './metadata.ts'
+export { nearestName } from './nearest-name.ts'
 export type {
   AuthorizationPolicyObject,
   EndpointSliceObject,

@@ -1,6 +1,21 @@
 /** The part that all Kubernetes objects share, and how an object is named in texts. */
+import { ANNOTATION } from '#contract'
 import type { Origin } from './problem.ts'
-import { boolean, list, map, type Output, object, optional, string, withDefault } from './schema.ts'
+import {
+  boolean,
+  FAILED,
+  isRecord,
+  list,
+  map,
+  type Output,
+  object,
+  optional,
+  type Schema,
+  string,
+  withDefault,
+} from './schema.ts'
+
+const plainTexts = map(string())
 
 const ownerReference = object('lenient', {
   kind: string(),
@@ -8,12 +23,25 @@ const ownerReference = object('lenient', {
   controller: optional(boolean()),
 })
 
+/** Labels or annotations. YAML reads `true` without quotes as no text: for the word of opting in, what is meant is told. */
+const texts: Schema<Readonly<Record<string, string>>> = {
+  read(value, field, issues) {
+    const word = isRecord(value) ? value[ANNOTATION.mesh] : undefined
+    if (typeof word !== 'boolean' || !isRecord(value)) return plainTexts.read(value, field, issues)
+    const { [ANNOTATION.mesh]: _, ...others } = value
+    const message = `expected enabled or disabled, got ${word}: write ${word ? 'enabled' : 'disabled'}`
+    issues.push({ field: `${field}[${ANNOTATION.mesh}]`, message })
+    plainTexts.read(others, field, issues)
+    return FAILED
+  },
+}
+
 export const metadataSchema = object('lenient', {
   name: string((text) => (text === '' ? 'is empty' : undefined)),
   namespace: optional(string()),
   uid: optional(string()),
-  labels: withDefault(map(string()), {}),
-  annotations: withDefault(map(string()), {}),
+  labels: withDefault(texts, {}),
+  annotations: withDefault(texts, {}),
   /** RFC 3339. */
   creationTimestamp: optional(string()),
   deletionTimestamp: optional(string()),

@@ -8,6 +8,7 @@ import { authorizationPolicyBody } from './authorization-policy.ts'
 import { endpointSliceBody, namespaceBody, nodeBody, podBody, serviceAccountBody, serviceBody } from './core.ts'
 import { httpRouteBody, parentRefsSchema, referenceGrantBody } from './http-route.ts'
 import { describeObject, type Metadata, metadataSchema } from './metadata.ts'
+import { type ApiGroup, misspeltKind } from './misspelt-kind.ts'
 import { nearestName } from './nearest-name.ts'
 import type { InvalidPolicy, KubernetesObject, ValidObject } from './objects.ts'
 import { type TargetSpec, targetOnly, targetRefsOf } from './policy-target.ts'
@@ -46,7 +47,7 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
   RequestAuthentication: requestAuthenticationBody,
 }
 
-const GROUPS: Readonly<Record<string, { readonly versions: readonly string[]; readonly kinds: readonly Kind[] }>> = {
+const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
   '': { versions: ['v1'], kinds: ['Namespace', 'Node', 'Pod', 'Service', 'ServiceAccount'] },
   'discovery.k8s.io': { versions: ['v1'], kinds: ['EndpointSlice'] },
   [GATEWAY_GROUP]: { versions: ['v1', 'v1beta1'], kinds: ['HTTPRoute', 'ReferenceGrant'] },
@@ -59,7 +60,7 @@ const GROUPS: Readonly<Record<string, { readonly versions: readonly string[]; re
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
   },
 }
-const CLUSTER_SCOPED: ReadonlySet<Kind> = new Set(['Namespace', 'Node'])
+const CLUSTER_SCOPED: ReadonlySet<string> = new Set(['Namespace', 'Node'])
 const TOP_FIELDS = ['apiVersion', 'kind', 'metadata', 'spec', 'status']
 
 interface Recognised {
@@ -103,11 +104,11 @@ function recognise(
   }
   const found = known?.kinds.find((name) => name === kind)
   if (known === undefined || found === undefined) {
-    if (group !== OWN_GROUP) return { outcome: { kind: 'ignored' } }
-    const kinds = GROUPS[OWN_GROUP]?.kinds ?? []
-    const near = nearestName(kind, kinds)
-    const message = `unknown kind ${JSON.stringify(kind)} in ${OWN_GROUP}${near ? `; did you mean ${near}?` : `: known are ${kinds.join(', ')}`}`
-    return { outcome: { kind: 'rejected', key: '', problems: [{ ...placeOf(origin), field: 'kind', message }] } }
+    const issue = misspeltKind(GROUPS, group, kind)
+    if (issue === undefined) return { outcome: { kind: 'ignored' } }
+    const name = nameOf(value)
+    const object = name === undefined ? {} : { object: `${kind} ${namespaceOf(value, kind)}/${name}` }
+    return { outcome: { kind: 'rejected', key: '', problems: [{ ...placeOf(origin), ...object, ...issue }] } }
   }
   if (known.versions.includes(version)) return { group, kind: found }
   const prefix = group === '' ? '' : `${group}/`
@@ -142,9 +143,11 @@ function parseBody(
   const base = { group, metadata, ...(origin === undefined ? {} : { origin }) }
   const body = readBody(value, kind, group, issues)
   checkTargetNamespaces(body, metadata, issues)
-  const problems = issues
-    .slice(0, MAX_PROBLEMS)
-    .map((one): Problem => ({ ...placeOf(origin), object: describeObject({ kind, metadata }), ...one }))
+  const effect = effectOf(kind)
+  const problems = issues.slice(0, MAX_PROBLEMS).map((one, index): Problem => {
+    const message = index === 0 && effect !== undefined ? `${one.message}; ${effect}` : one.message
+    return { ...placeOf(origin), object: describeObject({ kind, metadata }), field: one.field, message }
+  })
   if (body !== FAILED && lenient !== FAILED && issues.length === 0) {
     // `body` was read by the schema of `kind`, so that the pair is a member of the union.
     return { kind: 'object', object: { ...base, ...body, kind } as ValidObject, problems: [] }
@@ -162,6 +165,14 @@ function parseBody(
     return { kind: 'object', object: { ...base, kind, invalid, parentRefs: readParents(value) }, problems }
   }
   return { kind: 'rejected', key: `${group}/${kind}:${metadata.namespace}/${metadata.name}`, problems }
+}
+
+/** What an object of that kind does while it does not validate; undefined where its last good version stays. */
+function effectOf(kind: Kind): string | undefined {
+  if (kind === 'HTTPRoute') return 'until it is mended all requests of its parents that reach it get 500'
+  return kind.endsWith('Policy') || kind.endsWith('Authentication')
+    ? 'until it is mended it denies all that it selects'
+    : undefined
 }
 
 /** The part below the shared one; for the strict kinds with a look at the fields beside `spec`. */
@@ -219,7 +230,7 @@ function nameOf(value: Readonly<Record<string, unknown>>): string | undefined {
   return typeof name === 'string' && name !== '' ? name : undefined
 }
 
-function namespaceOf(value: Readonly<Record<string, unknown>>, kind: Kind): string {
+function namespaceOf(value: Readonly<Record<string, unknown>>, kind: string): string {
   if (CLUSTER_SCOPED.has(kind)) return ''
   const metadata = value['metadata']
   const namespace = isRecord(metadata) ? metadata['namespace'] : undefined

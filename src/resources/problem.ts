@@ -14,6 +14,8 @@ export interface Origin {
 }
 
 export interface Problem {
+  /** Absent for an error: something is refused, or is not in force. A warning refuses nothing. */
+  readonly severity?: 'warning'
   readonly file?: string
   readonly document?: number
   readonly item?: number

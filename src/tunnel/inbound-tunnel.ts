@@ -1,24 +1,40 @@
 /** The server's end of a tunnel: mutual TLS, the peer's identity, and CONNECT streams that are for this very pod. */
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { type H2Stream, Http2Session } from '#http'
+import { H2_NO_ERROR, type H2Stream, Http2Session, h2ErrorName } from '#http'
 import type { Credentials } from './credentials.ts'
+import { KeepAlive } from './keep-alive.ts'
+import { TUNNEL_LIMITS } from './limits.ts'
 import { verifyPeer } from './peer.ts'
+import type { CertificateName } from './revoked-certificates.ts'
+import { tlsProblem } from './tls-problem.ts'
 import { TlsTransport } from './tls-transport.ts'
-import { TUNNEL_LIMITS } from './tunnel.ts'
 
 export interface InboundTunnelOptions {
   readonly socket: Socket
   readonly credentials: Credentials
   readonly trustDomain: string
+  /** Likewise from there to the first word of the peer's HTTP/2. */
   readonly handshakeTimeoutMs: number
   /** The pod's own addresses, canonical: a CONNECT to any other is refused. */
   addresses(): readonly string[]
+  /** Why the pod takes no further connection now; undefined when it does. */
+  full(): string | undefined
+  /** What the answer to a CONNECT that is agreed to says, beside its status: names and values. */
+  readonly answer: readonly string[]
+  now(): number
   /** A connection to `port` of the pod, by a verified peer. The stream is already accepted. */
-  onConnection(stream: H2Stream, target: { readonly address: string; readonly port: number }, identity: string): void
-  /** Once, before any connection: refused, and why. */
+  onConnection(stream: H2Stream, target: TunnelTarget, identity: string): void
+  /** A CONNECT (or whatever it was) that is refused, and why; the tunnel goes on. */
+  onConnectionRefused(why: string): void
+  /** Once: the tunnel is refused or cut, and why. */
   onRefused(why: string): void
   onClosed(): void
+}
+
+export interface TunnelTarget {
+  readonly address: string
+  readonly port: number
 }
 
 /** Ports a tunnel does not lead to: they are the mesh's own. */
@@ -30,13 +46,18 @@ export class InboundTunnel {
   readonly #options: InboundTunnelOptions
   readonly #forbidden: ForbiddenPorts
   readonly #secure: TLSSocket
+  readonly #agreed: readonly string[]
   #session: Http2Session | undefined
+  #keepAlive: KeepAlive | undefined
+  #peer: readonly CertificateName[] = []
   #timer: NodeJS.Timeout | undefined
+  #retired = false
   #over = false
 
   constructor(options: InboundTunnelOptions, forbidden: ForbiddenPorts) {
     this.#options = options
     this.#forbidden = forbidden
+    this.#agreed = [':status', '200', ...options.answer]
     const { socket, credentials, handshakeTimeoutMs } = options
     this.#timer = setTimeout(() => this.#refuse('the TLS handshake took too long'), handshakeTimeoutMs)
     this.#secure = new TLSSocket(socket, {
@@ -47,7 +68,7 @@ export class InboundTunnel {
       rejectUnauthorized: false,
       ALPNProtocols: ['h2'],
     })
-    this.#secure.once('error', (thrown) => this.#refuse(`TLS failed: ${thrown.message}`))
+    this.#secure.on('error', (thrown) => this.#refuse(`TLS failed: ${tlsProblem(thrown)}`))
     this.#secure.once('close', () => this.#closed())
     this.#secure.once('secure', () => this.#secured())
   }
@@ -58,76 +79,130 @@ export class InboundTunnel {
 
   sweep(now: number): void {
     this.#session?.tick(now)
+    if (this.#keepAlive?.check(now) === false) this.#refuse('the peer does not answer')
   }
 
-  /** Takes no further connections; closes when the last has ended. */
+  /** Takes no further connections; closes when the last has ended. A peer that is just coming may say what it wants. */
   retire(): void {
-    if (this.#session === undefined) this.#secure.destroy()
-    else this.#session.goaway()
+    this.#retired = true
+    this.#session?.goaway()
+  }
+
+  /** The peer may have been revoked since it came. */
+  cutIfRevoked(): void {
+    const why = this.#options.credentials.refusal(this.#peer)
+    if (why !== undefined) this.#refuse(why)
   }
 
   close(): void {
+    this.#over = true
+    clearTimeout(this.#timer)
     this.#secure.destroy()
   }
 
   #secured(): void {
     if (this.#over) return
-    const peer = verifyPeer(this.#secure, this.#options.trustDomain)
+    const peer = verifyPeer(this.#secure, this.#options.trustDomain, this.#options.credentials)
     if (peer.kind === 'refused') this.#refuse(peer.reason)
     else if (this.#secure.alpnProtocol !== 'h2') this.#refuse('the peer does not speak HTTP/2')
     else {
       clearTimeout(this.#timer)
+      this.#peer = peer.chain
       const transport = new TlsTransport(this.#secure)
       const session = new Http2Session({
         role: 'server',
         transport,
-        limits: TUNNEL_LIMITS,
+        limits: { ...TUNNEL_LIMITS, settingsTimeoutMs: this.#options.handshakeTimeoutMs },
         onStream: (stream, headers) => this.#stream(stream, headers, peer.identity),
-        onClose: () => this.#secure.destroy(),
+        onClose: (code, problem) => this.#ended(code, problem),
       })
       this.#session = session
+      this.#keepAlive = new KeepAlive(session, this.#options.now())
       transport.attach(session)
+      if (this.#retired) session.goaway()
     }
   }
 
   #stream(stream: H2Stream, headers: readonly string[], identity: string): void {
     const target = this.#targetOf(headers)
-    if (typeof target === 'string') {
-      stream.respond([':status', '400', 'x-weir-reason', target], true)
-      return
+    const full = this.#options.full()
+    if (target.kind === 'nowhere') {
+      const asked = `${field(headers, ':method')} ${field(headers, ':authority')}`.slice(0, MAX_ASKED_CHARACTERS)
+      this.#turnAway(stream, '400', target.why, `${asked} by ${identity}`)
+    } else if (full !== undefined) this.#turnAway(stream, '503', full, `${socketText(target)} by ${identity}`)
+    else {
+      stream.respond(this.#agreed, false)
+      this.#options.onConnection(stream, target, identity)
     }
-    stream.respond([':status', '200'], false)
-    this.#options.onConnection(stream, target, identity)
   }
 
-  /** Where a CONNECT leads; a text says why it leads nowhere. */
-  #targetOf(headers: readonly string[]): { readonly address: string; readonly port: number } | string {
-    const field = (name: string) => {
-      for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1]
-      return undefined
+  #turnAway(stream: H2Stream, status: string, why: string, what: string): void {
+    stream.respond([':status', status, 'x-weir-reason', why], true)
+    // Nothing more is wanted of it, and its other side would keep it open.
+    stream.reset(H2_NO_ERROR)
+    this.#options.onConnectionRefused(`${why}: ${what}`)
+  }
+
+  /** Where a CONNECT leads, and otherwise why it leads nowhere. */
+  #targetOf(headers: readonly string[]): ({ readonly kind: 'target' } & TunnelTarget) | Nowhere {
+    if (field(headers, ':method') !== 'CONNECT' || headers.includes(':protocol')) {
+      return { kind: 'nowhere', why: 'only CONNECT is served here' }
     }
-    if (field(':method') !== 'CONNECT' || field(':protocol') !== undefined) return 'only CONNECT is served here'
-    const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([1-9]\d{0,4})$/.exec(field(':authority') ?? '')
+    const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([1-9]\d{0,4})$/.exec(field(headers, ':authority'))
     const address = match?.[1]?.toLowerCase() ?? match?.[2] ?? ''
     const port = Number(match?.[3] ?? 0)
-    if (!this.#options.addresses().includes(address)) return 'the authority is not an address and port of this pod'
-    if (port > 65535 || this.#forbidden.has(port)) return 'the port is not one of the application'
-    return { address, port }
+    if (!this.#options.addresses().includes(address)) {
+      return { kind: 'nowhere', why: 'the authority is not an address and port of this pod' }
+    }
+    if (port > 65535 || this.#forbidden.has(port)) {
+      return { kind: 'nowhere', why: 'the port is not one of the application' }
+    }
+    return { kind: 'target', address, port }
+  }
+
+  /** The session is over; its last words are written, then the connection is closed, by force where `sweep` must. */
+  #ended(code: number, problem: string): void {
+    if (this.#over) return
+    this.#over = true
+    if (code !== H2_NO_ERROR) this.#options.onRefused(`HTTP/2 failed: ${problem} (${h2ErrorName(code)})`)
   }
 
   #refuse(why: string): void {
-    if (this.#over) return
-    this.#over = true
-    clearTimeout(this.#timer)
-    if (this.#session === undefined) this.#options.onRefused(why)
+    if (!this.#over) {
+      this.#over = true
+      clearTimeout(this.#timer)
+      this.#options.onRefused(why)
+    }
     this.#secure.destroy()
   }
 
   #closed(): void {
-    if (!this.#over && this.#session === undefined) this.#options.onRefused('the peer left during the TLS handshake')
+    const { blame } = this.#options.credentials
+    if (!this.#over && (this.#session === undefined || blame !== '')) {
+      const when = this.#session === undefined ? ' during the TLS handshake' : ''
+      this.#options.onRefused(`the peer left${when}${blame}`)
+    }
     this.#over = true
     clearTimeout(this.#timer)
     this.#session?.transportClosed()
     this.#options.onClosed()
   }
+}
+
+interface Nowhere {
+  readonly kind: 'nowhere'
+  readonly why: string
+}
+
+/** Of what a peer asked for, in the log. */
+const MAX_ASKED_CHARACTERS = 100
+
+/** Empty when there is none. */
+function field(headers: readonly string[], name: string): string {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1] ?? ''
+  return ''
+}
+
+function socketText({ address, port }: TunnelTarget): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

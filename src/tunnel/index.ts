@@ -1,4 +1,5 @@
 export { Credentials } from './credentials.ts'
 export { InboundTunnel, type InboundTunnelOptions } from './inbound-tunnel.ts'
-export type { Opened } from './tunnel.ts'
+export type { Opened } from './opening.ts'
+export { RevokedCertificates } from './revoked-certificates.ts'
 export { type TunnelDestination, TunnelPool } from './tunnel-pool.ts'

@@ -4,7 +4,8 @@
  */
 import type { Socket } from 'node:net'
 import type { Credentials } from './credentials.ts'
-import { type Opened, Tunnel } from './tunnel.ts'
+import type { Opened } from './opening.ts'
+import { Tunnel, type Wanted } from './tunnel.ts'
 
 export interface TunnelDestination {
   /** Of the pod: an address used again by another pod inherits nothing. */
@@ -28,12 +29,16 @@ export interface TunnelPoolOptions {
 }
 
 const UV_ECONNREFUSED = -111
+const NO_CERTIFICATE = 'the pod has no certificate yet'
+const MAX_UNCERTIFIED = 10_000
 
 export class TunnelPool {
   readonly #options: TunnelPoolOptions
   /** Those that take new connections, by destination. */
   readonly #current = new Map<string, Tunnel>()
   readonly #all = new Set<Tunnel>()
+  /** A pod that has just come does not have its certificate at once; oldest first. */
+  readonly #uncertified: (Wanted & { readonly destination: TunnelDestination; readonly since: number })[] = []
   #closed = false
 
   constructor(options: TunnelPoolOptions) {
@@ -42,9 +47,13 @@ export class TunnelPool {
 
   open(destination: TunnelDestination, headers: readonly string[], done: Opened): void {
     const credentials = this.#options.credentials()
-    if (credentials === undefined || this.#closed) {
-      const why = this.#closed ? 'the pod is gone' : 'the pod has no certificate yet'
+    if (this.#closed || this.#uncertified.length >= MAX_UNCERTIFIED) {
+      const why = this.#closed ? 'the pod is gone' : NO_CERTIFICATE
       queueMicrotask(() => done(UV_ECONNREFUSED, undefined, why))
+      return
+    }
+    if (credentials === undefined) {
+      this.#uncertified.push({ destination, headers, done, since: this.#options.now() })
       return
     }
     const key = `${destination.uid} ${destination.identity} ${destination.address}`
@@ -56,12 +65,29 @@ export class TunnelPool {
     tunnel.open(headers, done)
   }
 
-  /** The pod's credentials were renewed: tunnels opened under the old ones take no further connections. */
-  renew(): void {
-    for (const tunnel of [...this.#current.values()]) tunnel.retire()
+  #overflowed(destination: TunnelDestination, wanted: readonly Wanted[]): void {
+    for (const { headers, done } of wanted) this.open(destination, headers, done)
   }
 
-  #make(key: string, { uid, address, identity }: TunnelDestination, credentials: Credentials): Tunnel {
+  /** The pod's credentials are new: tunnels opened under the old ones take no further connections. */
+  renew(): void {
+    for (const tunnel of [...this.#current.values()]) tunnel.retire()
+    this.#certify()
+  }
+
+  /** Those who waited for credentials go on, once there are some. */
+  #certify(): void {
+    if (this.#uncertified.length === 0 || this.#options.credentials() === undefined) return
+    for (const { destination, headers, done } of this.#uncertified.splice(0)) this.open(destination, headers, done)
+  }
+
+  /** Others are revoked now: tunnels to them end at once. */
+  cutRevoked(): void {
+    for (const tunnel of [...this.#all]) tunnel.cutIfRevoked()
+  }
+
+  #make(key: string, destination: TunnelDestination, credentials: Credentials): Tunnel {
+    const { uid, address, identity } = destination
     const { trustDomain, connectTimeoutMs, now } = this.#options
     const tunnel = new Tunnel({
       credentials,
@@ -74,6 +100,7 @@ export class TunnelPool {
         if (this.#current.get(key) === retired) this.#current.delete(key)
         this.#options.onRetired(uid)
       },
+      onOverflow: (wanted) => this.#overflowed(destination, wanted),
       onClosed: (closed) => this.#all.delete(closed),
     })
     this.#all.add(tunnel)
@@ -81,6 +108,11 @@ export class TunnelPool {
   }
 
   sweep(now: number): void {
+    this.#certify()
+    const { connectTimeoutMs } = this.#options
+    while (this.#uncertified[0] !== undefined && now - this.#uncertified[0].since > connectTimeoutMs) {
+      this.#uncertified.shift()?.done(UV_ECONNREFUSED, undefined, NO_CERTIFICATE)
+    }
     for (const tunnel of [...this.#all]) {
       tunnel.sweep(now)
       if (tunnel.streams === 0 && now - tunnel.idleSince > this.#options.idleTimeoutMs) tunnel.retire()
@@ -94,6 +126,7 @@ export class TunnelPool {
 
   close(): void {
     this.#closed = true
+    for (const { done } of this.#uncertified.splice(0)) done(UV_ECONNREFUSED, undefined, 'the pod is gone')
     for (const tunnel of [...this.#all]) tunnel.close('the pod is gone')
   }
 }

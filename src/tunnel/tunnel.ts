@@ -4,26 +4,36 @@
  */
 import type { Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { type ByteStream, type H2Stream, Http2Session, type StreamOwner } from '#http'
+import { H2_NO_ERROR, Http2Session, h2ErrorName } from '#http'
 import type { Credentials } from './credentials.ts'
+import { KeepAlive } from './keep-alive.ts'
+import { TUNNEL_LIMITS } from './limits.ts'
+import { type Opened, Opening } from './opening.ts'
 import { verifyPeer } from './peer.ts'
+import type { CertificateName } from './revoked-certificates.ts'
+import { tlsProblem } from './tls-problem.ts'
 import { TlsTransport } from './tls-transport.ts'
 
-/** Called with a stream whose owner is still to be set, or undefined, a negative libuv error and words. */
-export type Opened = (status: number, stream: ByteStream | undefined, error: string) => void
+/** A connection that waits for its tunnel. */
+export interface Wanted {
+  readonly headers: readonly string[]
+  readonly done: Opened
+}
 
 export interface TunnelOptions {
   readonly credentials: Credentials
   readonly trustDomain: string
   /** SPIFFE ID that the other end must prove. */
   readonly expected: string
-  /** From the first SYN to the first word of the other end's HTTP/2. */
+  /** From the first SYN to the first word of the other end's HTTP/2; likewise for the answer to a CONNECT. */
   readonly connectTimeoutMs: number
   readonly now: () => number
   /** Connects a socket to the destination's port 15008. */
   connect(done: (status: number, socket: Socket | undefined, error: string) => void): void
-  /** Once, when it takes no further streams; open ones go on. */
+  /** It takes no further streams; open ones go on. Again when one that was under way then has come up. */
   onRetired(tunnel: Tunnel): void
+  /** The other end takes fewer streams at once than were waiting: these need another tunnel. */
+  onOverflow(wanted: readonly Wanted[]): void
   onClosed(tunnel: Tunnel): void
 }
 
@@ -31,29 +41,27 @@ const UV_ECONNREFUSED = -111
 const UV_ECONNRESET = -104
 const UV_ETIMEDOUT = -110
 const UV_EPROTO = -71
-const PING_EVERY_MS = 10_000
-const PING_TIMEOUT_MS = 20_000
-/** From our end of the connection to the peer's. */
+/** What is said at the end must have left, and the other end closed, within this. */
 const CLOSE_TIMEOUT_MS = 5_000
 /** Connections that wait for a tunnel to come up. */
 const MAX_WAITING = 10_000
 
-interface Waiting {
-  readonly headers: readonly string[]
-  readonly done: Opened
-}
-
 export class Tunnel {
   readonly #options: TunnelOptions
-  #waiting: Waiting[] = []
+  #waiting: Wanted[] = []
+  /** CONNECTs not yet answered, oldest first. */
+  readonly #openings = new Set<Opening>()
   #session: Http2Session | undefined
+  #keepAlive: KeepAlive | undefined
+  #peer: readonly CertificateName[] = []
   #socket: Socket | TLSSocket | undefined
   #timer: NodeJS.Timeout | undefined
-  #state: 'connecting' | 'open' | 'retired' | 'closed' = 'connecting'
+  /** `ended`: the session is over, and its last words are on their way. */
+  #state: 'connecting' | 'open' | 'retired' | 'ended' | 'closed' = 'connecting'
+  /** While connecting: those who wait are served, and nobody else. */
+  #unwanted = false
   /** When its last stream ended, in `now()`'s ms. */
   idleSince: number
-  #pingAt = 0
-  #pingSent = 0
 
   constructor(options: TunnelOptions) {
     this.#options = options
@@ -67,7 +75,7 @@ export class Tunnel {
 
   /** May `open` be called? */
   get usable(): boolean {
-    if (this.#state === 'connecting') return this.#waiting.length < MAX_WAITING
+    if (this.#state === 'connecting') return !this.#unwanted && this.#waiting.length < MAX_WAITING
     return this.#state === 'open' && this.#session?.canOpen === true
   }
 
@@ -83,33 +91,49 @@ export class Tunnel {
 
   /** No further streams; it closes when the last one ends. */
   retire(): void {
-    if (this.#state === 'connecting') this.#fail(UV_ECONNRESET, 'the tunnel is not wanted any more')
-    if (this.#state !== 'open') return
-    this.#state = 'retired'
-    this.#options.onRetired(this)
-    this.#session?.goaway()
+    if (this.#state === 'connecting') {
+      if (this.#unwanted) return
+      this.#unwanted = true
+      this.#options.onRetired(this)
+    } else if (this.#state === 'open') {
+      this.#state = 'retired'
+      this.#options.onRetired(this)
+      this.#session?.goaway()
+    }
   }
 
-  /** Cuts it, with all its streams. */
+  /** Cuts it, with all its streams; what they had already written still leaves. */
   close(why: string): void {
-    this.#fail(UV_ECONNRESET, why)
+    if (this.#state === 'connecting') this.#fail(UV_ECONNRESET, why)
+    if (this.#state === 'closed') return
+    this.#session?.close()
+    // Nobody sweeps the tunnels of a pod that is gone.
+    setTimeout(() => this.#fail(UV_ECONNRESET, why), CLOSE_TIMEOUT_MS).unref()
   }
 
-  /** Keeps the connection alive and notices when it is dead. */
+  /** The other end may have been revoked since the handshake. */
+  cutIfRevoked(): void {
+    const why = this.#options.credentials.refusal(this.#peer)
+    if (why !== undefined) this.#fail(UV_ECONNRESET, why)
+  }
+
+  /** Keeps the connection alive, and notices when it is dead. */
   sweep(now: number): void {
     const session = this.#session
     if (session === undefined) return
     session.tick(now)
-    if (session.openStreams > 0) this.idleSince = now
-    if (this.#pingSent > 0) {
-      if (now - this.#pingSent > PING_TIMEOUT_MS) this.close('the other end of the tunnel does not answer')
-    } else if (now - this.#pingAt > PING_EVERY_MS && session.openStreams > 0) {
-      this.#pingSent = now
-      session.ping((alive) => {
-        if (!alive) return
-        this.#pingSent = 0
-        this.#pingAt = this.#options.now()
-      })
+    if (this.streams > 0) this.idleSince = now
+    if (this.#keepAlive?.check(now) === false) {
+      this.#fail(UV_ETIMEDOUT, 'the other end of the tunnel does not answer')
+      return
+    }
+    for (const opening of this.#openings) {
+      if (now - opening.since < this.#options.connectTimeoutMs) break
+      this.#openings.delete(opening)
+      opening.expire()
+      // Is it the tunnel? Then the next ones try another.
+      if (this.#keepAlive?.asking === true) this.retire()
+      else this.#keepAlive?.ask(now)
     }
   }
 
@@ -123,7 +147,6 @@ export class Tunnel {
       return
     }
     const { credentials, trustDomain, expected } = this.#options
-    this.#socket = socket
     const secure = connectTls({
       socket,
       secureContext: credentials.context,
@@ -132,31 +155,36 @@ export class Tunnel {
       rejectUnauthorized: false,
     })
     this.#socket = secure
-    secure.once('error', (thrown) => this.#fail(UV_EPROTO, `TLS with the tunnel's other end failed: ${thrown.message}`))
-    secure.once('close', () => this.#fail(UV_ECONNRESET, 'the tunnel was closed'))
+    secure.on('error', (thrown) =>
+      this.#fail(UV_EPROTO, `TLS with the tunnel's other end failed: ${tlsProblem(thrown)}${credentials.blame}`),
+    )
+    secure.once('close', () => this.#fail(UV_ECONNRESET, `the tunnel's other end closed it${credentials.blame}`))
     secure.once('secureConnect', () => {
-      const peer = verifyPeer(secure, trustDomain)
+      const peer = verifyPeer(secure, trustDomain, credentials)
       if (peer.kind === 'refused') this.#fail(UV_EPROTO, peer.reason)
       else if (peer.identity !== expected) {
         this.#fail(UV_EPROTO, `the tunnel's other end is ${peer.identity}, not ${expected}`)
       } else if (secure.alpnProtocol !== 'h2') this.#fail(UV_EPROTO, "the tunnel's other end does not speak HTTP/2")
-      else this.#secured(secure)
+      else {
+        this.#peer = peer.chain
+        this.#secured(secure)
+      }
     })
   }
 
   #secured(secure: TLSSocket): void {
     if (this.#state !== 'connecting') return
     const transport = new TlsTransport(secure)
-    this.#pingAt = this.#options.now()
     const session = new Http2Session({
       role: 'client',
       transport,
       limits: TUNNEL_LIMITS,
       onSettings: () => this.#settled(),
-      onGoaway: () => this.#retiredByPeer(),
-      onClose: () => this.#ended(),
+      onGoaway: (_lastStream, code) => this.#retiredByPeer(code),
+      onClose: (_code, problem) => this.#ended(problem),
     })
     this.#session = session
+    this.#keepAlive = new KeepAlive(session, this.#options.now())
     transport.attach(session)
   }
 
@@ -165,22 +193,26 @@ export class Tunnel {
     if (this.#state !== 'connecting') return
     this.#state = 'open'
     clearTimeout(this.#timer)
-    for (const { headers, done } of this.#waiting.splice(0)) this.#openStream(headers, done)
+    const waiting = this.#waiting
+    this.#waiting = []
+    let opened = 0
+    while (opened < waiting.length && this.#session?.canOpen === true) {
+      const { headers, done } = waiting[opened++] as Wanted
+      this.#openStream(headers, done)
+    }
+    if (this.#unwanted) {
+      this.#state = 'retired'
+      this.#session?.goaway()
+    }
+    const rest = waiting.slice(opened)
+    if (opened > 0) this.#options.onOverflow(rest)
+    else for (const { done } of rest) done(UV_ECONNREFUSED, undefined, "the tunnel's other end takes no connections")
   }
 
-  /** The session is over and says what is left to say; then the connection is closed. */
-  #ended(): void {
-    if (this.#state === 'closed') return
-    const before = this.#state
-    this.#state = 'closed'
-    if (before !== 'retired') this.#options.onRetired(this)
-    const socket = this.#socket
-    socket?.setTimeout(CLOSE_TIMEOUT_MS, () => socket.destroy())
-    this.#options.onClosed(this)
-  }
-
-  #retiredByPeer(): void {
-    if (this.#state === 'connecting') this.#fail(UV_ECONNREFUSED, "the tunnel's other end takes no connections")
+  #retiredByPeer(code: number): void {
+    if (this.#state === 'connecting') {
+      this.#fail(UV_ECONNREFUSED, `the tunnel's other end takes no connections${said(code)}`)
+    }
     if (this.#state !== 'open') return
     this.#state = 'retired'
     this.#options.onRetired(this)
@@ -188,69 +220,44 @@ export class Tunnel {
 
   #openStream(headers: readonly string[], done: Opened): void {
     const stream = this.#state === 'open' ? this.#session?.open(headers, false) : undefined
-    if (stream === undefined) done(UV_ECONNREFUSED, undefined, 'the tunnel takes no further connections')
-    else new Opening(stream, done)
+    if (stream === undefined) {
+      done(UV_ECONNREFUSED, undefined, 'the tunnel takes no further connections')
+      return
+    }
+    const opening = new Opening(stream, this.#options.now(), (status, opened, error) => {
+      this.#openings.delete(opening)
+      done(status, opened, error)
+      // Asked for before the tunnel was retired, it is not to be kept for later either.
+      if (opened !== undefined && this.#state === 'retired') this.#options.onRetired(this)
+    })
+    this.#openings.add(opening)
+  }
+
+  /** The session is over; what it has left to say is written, then the connection is closed. */
+  #ended(problem: string): void {
+    if (this.#state === 'ended' || this.#state === 'closed') return
+    if (problem === '' && this.#state === 'connecting') this.#fail(UV_ECONNRESET, "the tunnel's other end closed it")
+    else this.#leave('ended', UV_EPROTO, `the tunnel's HTTP/2 failed: ${problem}`)
+  }
+
+  /** Nothing goes through it any more. */
+  #leave(state: 'ended' | 'closed', status: number, why: string): void {
+    const before = this.#state
+    this.#state = state
+    clearTimeout(this.#timer)
+    if (before === 'open' || (before === 'connecting' && !this.#unwanted)) this.#options.onRetired(this)
+    for (const { done } of this.#waiting.splice(0)) done(status, undefined, why)
   }
 
   #fail(status: number, why: string): void {
     if (this.#state === 'closed') return
-    const before = this.#state
-    this.#state = 'closed'
-    clearTimeout(this.#timer)
+    this.#leave('closed', status, why)
     this.#socket?.destroy()
     this.#session?.transportClosed()
-    if (before !== 'retired') this.#options.onRetired(this)
-    for (const { done } of this.#waiting.splice(0)) done(status, undefined, why)
     this.#options.onClosed(this)
   }
 }
 
-/** Limits of a tunnel's HTTP/2 session, at either end. */
-export const TUNNEL_LIMITS = {
-  maxConcurrentStreams: 4096,
-  maxOpenStreams: 4096,
-  streamWindowBytes: 1024 * 1024,
-  connectionWindowBytes: 16 * 1024 * 1024,
-  maxQueuedBytes: 16 * 1024 * 1024,
-  // A reader that stalls holds its writer for as long as it likes: the streams are other people's connections.
-  stallTimeoutMs: Number.POSITIVE_INFINITY,
-  // Clients that give up in numbers are no reason to end the tunnel of all the others.
-  resets: { burst: 4096, perSecond: 1000 },
-} as const
-
-/** A CONNECT that was sent and not yet answered. */
-class Opening implements StreamOwner {
-  readonly #stream: H2Stream
-  readonly #done: Opened
-  #over = false
-
-  constructor(stream: H2Stream, done: Opened) {
-    this.#stream = stream
-    this.#done = done
-    stream.owner = this
-  }
-
-  onHeaders(headers: readonly string[]): void {
-    const status = headers[0] === ':status' ? Number(headers[1]) : 0
-    if (this.#over || (status >= 100 && status < 200)) return
-    this.#over = true
-    if (status === 200) {
-      this.#done(0, this.#stream, '')
-      return
-    }
-    const reason = headers[headers.indexOf('x-weir-reason') + 1]
-    const words = headers.includes('x-weir-reason') && reason !== undefined ? `: ${reason}` : ''
-    this.#stream.close()
-    this.#done(UV_ECONNREFUSED, undefined, `the tunnel's other end answered ${status}${words}`)
-  }
-
-  onData(): void {}
-  onEnd(): void {}
-  onDrain(): void {}
-
-  onClose(status: number): void {
-    if (this.#over) return
-    this.#over = true
-    this.#done(status === 0 ? UV_ECONNRESET : status, undefined, 'the tunnel refused the connection')
-  }
+function said(code: number): string {
+  return code === H2_NO_ERROR ? '' : `: ${h2ErrorName(code)}`
 }

@@ -33,7 +33,7 @@ class FakeHost implements PodHost {
 }
 
 function wish(pod: TestPod, uid: string, more: Partial<EnrolmentWish> = {}): EnrolmentWish {
-  const none = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [] }
+  const none = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [], captureDns: true }
   return { uid, namespace: 'shop', name: uid, serviceAccount: 'default', netns: pod.path, ...none, ...more }
 }
 
@@ -116,7 +116,10 @@ t.test('each failure names what is missing and its remedy, and stops no other po
   t.match(agent.state('other'), { state: 'failed', detail: 'is not a network namespace' })
   t.match(agent.state('own'), { state: 'failed', detail: "the node's own network namespace" })
   t.match(agent.state('unnamed'), { state: 'failed', detail: 'weir.dev/netns' })
-  t.match(agent.state('busy'), { state: 'failed', detail: /Port 15006 .*in use inside the pod/ })
+  t.match(agent.state('busy'), {
+    state: 'failed',
+    detail: /Port 15006 .*in use inside the pod.*; if another Weir agent serves this node, stop it/,
+  })
   t.match(agent.state('good'), { state: 'enrolled' })
   t.notMatch(inPod(busy, 'iptables-save'), 'WEIR', 'no rule without a listener')
   await new Promise((resolve) => server.close(resolve))
@@ -150,6 +153,13 @@ t.test('flushed rules and dead listeners are found, restored and counted', async
   await until('listeners repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 5)
   t.same(agent.host.calls, ['add shop/web', 'add shop/web'], 'the new listeners are handed over')
   t.match(inPod(pod, 'ss', '-Hltn', 'sport', '=', ':15006'), '0.0.0.0:15006')
+  const bound = inPod(pod, 'ss', '-Hluen', 'sport', '=', ':15053')
+  // Index 3 is the first family's UDP socket for queries.
+  shutdownSocket(agent.host.listenerFds.get('web')?.[3] ?? -1)
+  await until('UDP socket repaired', () => agent.counters.total('weir_enrolment_repairs_total') === 6)
+  const again = inPod(pod, 'ss', '-Hluen', 'sport', '=', ':15053')
+  t.match(again, '127.0.0.1:15053')
+  t.not(again, bound)
 })
 
 t.test('a new namespace under the old path is a new pod', async (t) => {

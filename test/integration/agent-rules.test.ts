@@ -16,7 +16,7 @@ import {
   type TestPod,
 } from '../support/agent-pods.ts'
 
-const NONE = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [] }
+const NONE = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [], captureDns: true }
 
 function fdOf(socket: Socket): number {
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } }
@@ -54,6 +54,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         excludeOutboundPorts: [81],
         excludeInboundPorts: [82],
         excludeOutboundCidrs: ['10.77.0.9/32'],
+        captureDns: true,
       }
       await applyRules(context, before, exclusions)
       t.same(await repairRules(context, before, exclusions), [], 'iptables-save prints what was asked for')
@@ -186,7 +187,9 @@ t.test('applying again, and applying other exclusions, replaces; pods do not mix
       const { before } = await inspectPod(context)
       await applyRules(context, before, NONE)
       await applyRules(context, before, { ...NONE, excludeOutboundPorts: [1000 + i] })
-      const ports = [...inPod(pod, 'iptables-save').matchAll(/-A WEIR_OUTPUT .*--dport (\d+)/g)].map(([, port]) => port)
+      const ports = [...inPod(pod, 'iptables-save').matchAll(/-A WEIR_OUTPUT .*--dport (\d+) .*excluded/g)].map(
+        ([, port]) => port,
+      )
       t.same(ports, [String(1000 + i)])
       t.equal((await inspectPod(context)).hasRemains, true)
     }),

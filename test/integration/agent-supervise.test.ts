@@ -23,7 +23,14 @@ function createPool(count: number, compileCacheDir: string) {
     output: 'inherit',
     world: { version: 3, objects: () => [] },
     log: createLog('silent', 'n1'),
-    settings: (proxyId) => ({ proxyId, node: 'n1', trustDomain: 't', accessLog: 'off', limits: PROXY_LIMITS_DEFAULT }),
+    settings: (proxyId) => ({
+      proxyId,
+      node: 'n1',
+      trustDomain: 't',
+      accessLog: 'off',
+      limits: PROXY_LIMITS_DEFAULT,
+      dns: { upstreams: [], preferCluster: false },
+    }),
   })
   pool.start()
   return {

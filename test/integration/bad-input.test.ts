@@ -1,5 +1,5 @@
 /** Whatever is wrong with files, machine or command line is told in one line with its remedy; all else goes on. */
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
@@ -67,7 +67,7 @@ t.test('a broken file is told with its line, and what else there is goes on', as
   const [problem, ...more] = await broken('broken.yaml', 'apiVersion: v1\nkind: Service\nmetadata: { name: x\nspec:\n')
   t.match(
     problem,
-    /^broken\.yaml \(document 1\): not valid YAML: .* at line [345], column \d+; nothing of this file is applied/,
+    /^broken\.yaml \(document 1\): not valid YAML: .* at line [345], column \d+: .*; nothing of this file is applied/,
   )
   t.same(more, [])
   t.equal(await status(), 200)
@@ -173,8 +173,8 @@ t.test('what kubectl prints beside what concerns the mesh is no problem', async 
   const list = { apiVersion: 'v1', kind: 'List', metadata: { resourceVersion: '' }, items }
   await shop.change(() => lab.apply(stringify(list), 'printed.yaml'))
   t.same(await problems(), [])
-  const { stdout } = await agent.cli('pods')
-  t.match(stdout, /^shop\/printed +outside/m)
+  const { stdout } = await agent.cli('pods', ['--all'])
+  t.match(stdout, /^shop\/printed +- +outside/m)
   t.equal((await agent.cli('check')).code, 0)
   await shop.change(() => lab.remove('printed.yaml'))
 })
@@ -244,6 +244,18 @@ t.test('an agent that cannot start says in one line what is missing, and touches
       /\/etc\/hostname: it is not a directory/,
     ],
     [
+      'no token for the CA',
+      () => exec([...free, '--ca', 'ca:15012', '--ca-root', '/etc/hostname', '--join-token', '/none/token']),
+      69,
+      /^weir agent: --join-token: \/none\/token does not exist; name the file that holds this node's token/,
+    ],
+    [
+      'no root of the CA',
+      () => exec([...free, '--ca', 'ca:15012', '--ca-root', '/none/root.pem', '--join-token', '/etc/hostname']),
+      69,
+      /^weir agent: --ca-root: \/none\/root\.pem does not exist; name the file that holds the CA's root/,
+    ],
+    [
       'a state directory that cannot be',
       () => exec([...agentArgs, '--state-dir', '/etc/hostname/weir']),
       69,
@@ -269,6 +281,8 @@ t.test('an agent that cannot start says in one line what is missing, and touches
     t.match(stderr, /^[^\n]+\n$/, `${name}: one line`)
     t.notMatch(stderr, /\n +at |Error:/, `${name}: no stack`)
     t.notMatch(stdout, '"msg":"ready"')
+    t.notMatch(stdout, /"stack"|\\n +at /, `${name}: no stack in the log`)
+    t.notOk(existsSync(join(lab.dir, 'other')), `${name}: no state directory is left`)
   }
   t.equal(await status(), 200, 'the agent that runs goes on')
   t.equal((await agent.cli('check')).code, 0)

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
@@ -322,6 +322,7 @@ t.test('what the CA cannot do without is told in one line, with an exit code', a
     stderr: /^weir ca: Cannot read the join tokens .*none: ENOENT.*\n$/,
   })
   t.match(run({ manifests: path('none') }), { status: 69, stderr: /^weir ca: .*none.*\n$/ })
+  t.notOk(existsSync(path('ca')), 'and no CA was made')
   t.match(run({ 'ca-dir': path('manifests') }), {
     status: 69,
     stderr: /^weir ca: .*manifests holds no CA but other files.*\n$/,

@@ -226,7 +226,7 @@ t.test('the agents of two nodes read one set of objects, and each enrols the pod
   }
   for (const [index, node] of lab.nodes.entries()) {
     const agent = agents[index]
-    const { stdout } = (await agent?.cli('pods', ['--json'])) ?? { stdout: '[]' }
+    const { stdout } = (await agent?.cli('pods', ['--json', '--all'])) ?? { stdout: '[]' }
     const pods = JSON.parse(stdout) as { name: string; state: string }[]
     const enrolled = pods.filter(({ state }) => state === 'enrolled').map(({ name }) => name)
     t.same(enrolled, [`pod-${node.name}`])

@@ -55,7 +55,7 @@ t.test('STRICT refuses plain traffic on all ports but those excepted; the mesh p
   t.same([await status(client), await status(plain)], [200, 403])
   t.same([await echo(client), await echo(plain)], ['hello\n', 'reset'])
   t.match(await shop.agent.waitFor((line) => line['status'] === 403), {
-    policy: 'shop/default',
+    policy: 'PeerAuthentication shop/default',
     flags: 'RBAC',
     reason: 'Plain traffic is refused: PeerAuthentication shop/default is STRICT',
   })
@@ -67,7 +67,7 @@ t.test('STRICT refuses plain traffic on all ports but those excepted; the mesh p
   )
   t.same([await status(plain), await status(plain, '/', 9090)], [403, 200])
   const { backends } = await shop.explain(plain, `http://${web.ipv4}:8080/`)
-  t.match(backends[0]?.endpoints[0], { verdict: 'deny', policy: 'shop/default' })
+  t.match(backends[0]?.endpoints[0], { verdict: 'deny', policy: 'PeerAuthentication shop/default' })
   await shop.apply()
   t.equal(await status(plain), 200)
 })

@@ -27,8 +27,10 @@ process.on('message', (message: AgentToProxy) => {
     const fds = take(message.ticket)
     servers.set(
       message.uid,
-      message.listeners.map((spec, i) =>
-        net.createServer((socket) => socket.end(`${process.pid} ${spec.direction}`)).listen({ fd: fds[i] ?? -1 }),
+      message.listeners.flatMap((spec, i) =>
+        spec.direction === 'dns-udp'
+          ? []
+          : net.createServer((socket) => socket.end(`${process.pid} ${spec.direction}`)).listen({ fd: fds[i] ?? -1 }),
       ),
     )
     send({ type: 'pod-listening', uid: message.uid })

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openLab } from './lab.ts'
+import { type Lab, openLab } from './lab.ts'
 import { MAX_NODES, MAX_PODS_PER_NODE } from './lab-addresses.ts'
 import { inNetns, listNetns } from './lab-network.ts'
 import { collectAbandonedLabs, isAbandoned, type LabRecord, listLabs, removeLab } from './lab-registry.ts'
@@ -63,6 +63,7 @@ async function up(args: readonly string[]): Promise<void> {
     console.log(`manifests  ${lab.manifestsDir}`)
     for (const node of lab.nodes) console.log(`state      ${node.stateDir}`)
     const log = openSync(join(lab.dir, 'pods.log'), 'a')
+    const reached: string[] = []
     for (let number = 1; number <= pods; number++) {
       const name = `pod-${number}`
       const node = lab.nodes[(number - 1) % nodes] ?? lab.node
@@ -73,11 +74,36 @@ async function up(args: readonly string[]): Promise<void> {
       spawn(file, fileArgs, { detached: true, stdio: ['ignore', log, log] }).unref()
       const where = nodes > 1 ? `  on ${node.name}` : ''
       console.log(`pod        ${pod.netns}  ${pod.addresses.join('  ')}${where}`)
+      reached.push(pod.ipv4)
     }
+    console.log(directions(lab, reached))
   } catch (error) {
     await lab.close()
     throw error
   }
+}
+
+/** How to go on: what works right now, and what a mesh needs. */
+function directions(lab: Lab, podAddresses: readonly string[]): string {
+  const [first = ''] = podAddresses
+  const second = podAddresses[1] ?? first
+  const call = `scripts/lab exec ${lab.id} pod-1 curl http://${second}:8080/`
+  const agents = lab.nodes.map(({ name, stateDir }) => {
+    const place = lab.nodes.length > 1 ? name : 'node'
+    const arguments_ = `--node ${name} --manifests ${lab.manifestsDir} --state-dir ${stateDir}`
+    return `scripts/lab exec ${lab.id} ${place} scripts/weir agent ${arguments_}`
+  })
+  const [stateDir = ''] = lab.nodes.map((node) => node.stateDir)
+  return [
+    ...(podAddresses.length > 0 ? ['', 'Call a pod from another one:', `  ${call}`] : []),
+    '',
+    `Start an agent on ${lab.nodes.length > 1 ? 'each node' : 'the node'} (it stays in the foreground):`,
+    ...agents.map((line) => `  ${line}`),
+    `and ask it: scripts/weir status --state-dir ${stateDir}`,
+    '',
+    'Pods have no DNS server and no kube-proxy: a ClusterIP answers only while the calling pod is enrolled.',
+    `Remove it all: scripts/lab down ${lab.id}`,
+  ].join('\n')
 }
 
 function down(id: string | undefined): void {

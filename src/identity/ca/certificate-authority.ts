@@ -8,7 +8,8 @@ import { parseSpiffeId } from '#identity'
 import { followChain } from './certificate-chain.ts'
 import { generateRoot } from './generate-root.ts'
 import { readPublicKey } from './key-pair.ts'
-import { toSigningKey } from './signing-key.ts'
+import { toRevocationListPem } from './pem.ts'
+import { signingAlgorithm, toSigningKey } from './signing-key.ts'
 import { SKEW_MS, wholeSeconds } from './validity.ts'
 import * as x509 from './x509.ts'
 
@@ -47,6 +48,13 @@ export interface IssuedCertificate {
   readonly notAfterMs: number
 }
 
+export interface RevocationListRequest {
+  readonly entries: readonly { readonly serial: string; readonly revokedAtMs: number }[]
+  readonly nowMs: number
+  /** When a newer one will be there. */
+  readonly nextUpdateMs: number
+}
+
 const MIN_TTL_MS = 1_000
 const { clientAuth, serverAuth } = x509.ExtendedKeyUsage
 
@@ -60,6 +68,7 @@ export class CertificateAuthority {
   readonly #certificate: x509.X509Certificate
   readonly #notBeforeMs: number
   readonly #signingKey: webcrypto.CryptoKey
+  readonly #signingAlgorithm: ReturnType<typeof signingAlgorithm>
   readonly #authorityKeyId: x509.Extension
 
   private constructor(parts: CheckedMaterial, signingKey: webcrypto.CryptoKey, authorityKeyId: x509.Extension) {
@@ -70,6 +79,7 @@ export class CertificateAuthority {
     this.#certificate = new x509.X509Certificate(parts.certificatePem)
     this.#notBeforeMs = this.#certificate.notBefore.getTime()
     this.#signingKey = signingKey
+    this.#signingAlgorithm = signingAlgorithm(parts.privateKey)
     this.#authorityKeyId = authorityKeyId
   }
 
@@ -106,6 +116,24 @@ export class CertificateAuthority {
       value: host,
     }))
     return this.#issue(request, new x509.SubjectAlternativeNameExtension(names, true), [serverAuth])
+  }
+
+  /** A revocation list (RFC 5280 section 5), PEM: everything that this CA has revoked. */
+  async signRevocationList({ entries, nowMs, nextUpdateMs }: RevocationListRequest): Promise<string> {
+    const list = await x509.X509CrlGenerator.create({
+      issuer: this.#certificate.subjectName,
+      thisUpdate: new Date(wholeSeconds(nowMs - SKEW_MS)),
+      nextUpdate: new Date(wholeSeconds(nextUpdateMs)),
+      signingKey: this.#signingKey,
+      signingAlgorithm: this.#signingAlgorithm,
+      extensions: [this.#authorityKeyId, listNumber(nowMs)],
+      entries: entries.map(({ serial, revokedAtMs }) => ({
+        serialNumber: serial.padStart(serial.length + (serial.length % 2), '0'),
+        revocationDate: new Date(wholeSeconds(revokedAtMs)),
+        reason: x509.X509CrlReason.privilegeWithdrawn,
+      })),
+    })
+    return toRevocationListPem(Buffer.from(list.rawData))
   }
 
   async #issue(
@@ -178,6 +206,14 @@ function checkMaterial(material: CaMaterial, nowMs: number): CheckedMaterial {
 
 function isAddress(host: string): boolean {
   return host.includes(':') || /^\d+\.\d+\.\d+\.\d+$/.test(host)
+}
+
+/** Grows from list to list, as it must (RFC 5280 section 5.2.3): milliseconds since the epoch, as DER INTEGER. */
+function listNumber(nowMs: number): x509.Extension {
+  const hex = Math.floor(nowMs).toString(16)
+  const bytes = Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex')
+  const positive = (bytes[0] ?? 0) < 0x80 ? bytes : Buffer.concat([Buffer.from([0]), bytes])
+  return new x509.Extension('2.5.29.20', false, Buffer.concat([Buffer.from([2, positive.length]), positive]))
 }
 
 function iso(ms: number): string {

@@ -40,7 +40,8 @@ async function standing(directory: string): Promise<'ca' | 'empty'> {
   throw new WeirError('WEIR_CA_FILES', `${directory} ${what}`)
 }
 
-async function takeLock(directory: string): Promise<Disposable> {
+/** One process at a time changes the files of a CA. */
+export async function takeLock(directory: string): Promise<Disposable> {
   const { lockFile } = await import('#linux')
   for (const end = performance.now() + LOCK_TIMEOUT_MS; performance.now() < end; await delay(LOCK_RETRY_MS)) {
     const lock = lockFile(join(directory, LOCK))
@@ -59,11 +60,13 @@ async function writeAll(directory: string, nowMs: number): Promise<void> {
   await rm(join(directory, UNFINISHED))
 }
 
-async function writeSynced(directory: string, name: string, text: string): Promise<void> {
+/** Replaces a file in one step, its bytes on the disk first. */
+export async function writeSynced(directory: string, name: string, text: string, mode = 0o600): Promise<void> {
   const temporary = join(directory, `.${name}.new`)
   await rm(temporary, { force: true })
-  const file = await open(temporary, 'wx', 0o600)
+  const file = await open(temporary, 'wx', mode)
   try {
+    await file.chmod(mode)
     await file.writeFile(text)
     await file.sync()
   } finally {

@@ -27,6 +27,8 @@ export interface Enrolment {
   readonly excludeInboundPorts: readonly number[]
   /** Canonical, with the prefix length always written. */
   readonly excludeOutboundCidrs: readonly string[]
+  /** True unless the annotation says `disabled`. */
+  readonly captureDns: boolean
 }
 
 export interface Enrolments {
@@ -89,6 +91,7 @@ export function enrolments(objects: readonly KubernetesObject[], node: string): 
         'a CIDR block such as 10.0.0.0/8',
         problems,
       ),
+      captureDns: readCaptureDns(pod, problems),
     })
   }
   return { enrolments: found, problems: problems.list() }
@@ -101,6 +104,15 @@ function readNetns(pod: PodObject, problems: ProblemLog): string | undefined {
   const field = `metadata.annotations[${ANNOTATION.netns}]`
   problems.add(pod, field, `expected an absolute path such as /run/netns/NAME, got ${JSON.stringify(text)}`)
   return undefined
+}
+
+function readCaptureDns(pod: PodObject, problems: ProblemLog): boolean {
+  const text = pod.metadata.annotations[ANNOTATION.dns]
+  if (text !== undefined && text !== 'enabled' && text !== 'disabled') {
+    const message = `expected enabled or disabled, got ${JSON.stringify(text)}; queries are captured`
+    problems.add(pod, `metadata.annotations[${ANNOTATION.dns}]`, message)
+  }
+  return text !== 'disabled'
 }
 
 function readEntries<T>(

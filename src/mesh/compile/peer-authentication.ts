@@ -4,11 +4,13 @@
  * before the mesh's, the oldest where there are several, UNSET for "as the wider one says", PERMISSIVE by default.
  */
 import type { PeerMode, PeerModes } from '#contract'
-import type { PeerAuthenticationObject } from '#resources'
+import { isInvalid, type KubernetesObject, type PeerAuthenticationObject, type PodObject } from '#resources'
+import { podName } from './pods.ts'
 import type { PolicyOptions } from './policies.ts'
-import type { ProblemLog } from './problem-log.ts'
+import { ProblemLog } from './problem-log.ts'
 
 interface Rule {
+  /** `namespace/name`. */
   readonly policy: string
   readonly selector: Readonly<Record<string, string>>
   readonly mode: PeerMode | undefined
@@ -36,6 +38,15 @@ export class PeerModeIndex {
 
   /** Undefined for the default: both plain traffic and mutual TLS are taken, on all ports. */
   modesOf(namespace: string, labels: Readonly<Record<string, string>>): PeerModes | undefined {
+    const { own, decisive } = this.rulesOf(namespace, labels)
+    const ports = own?.ports ?? {}
+    if (decisive === undefined && Object.keys(ports).length === 0) return undefined
+    const policy = decisive?.policy ?? own?.policy ?? ''
+    return { mode: decisive?.mode ?? 'PERMISSIVE', ports, policy }
+  }
+
+  /** `own` names the pod's labels, `decisive` says its mode. */
+  rulesOf(namespace: string, labels: Readonly<Record<string, string>>): { own?: Rule; decisive?: Rule } {
     const here = this.#byNamespace.get(namespace) ?? []
     const own = here.find(
       ({ selector }) =>
@@ -44,11 +55,53 @@ export class PeerModeIndex {
     const wide = here.find(({ selector }) => Object.keys(selector).length === 0)
     const chain = [own, wide, this.#mesh[0]].filter((rule) => rule !== undefined)
     const decisive = chain.find(({ mode }) => mode !== undefined)
-    const ports = own?.ports ?? {}
-    if (decisive === undefined && Object.keys(ports).length === 0) return undefined
-    const policy = decisive?.policy ?? own?.policy ?? ''
-    return { mode: decisive?.mode ?? 'PERMISSIVE', ports, policy }
+    return { ...(own === undefined ? {} : { own }), ...(decisive === undefined ? {} : { decisive }) }
   }
+}
+
+/** A PeerAuthentication for people. */
+export interface PeerAuthenticationSummary {
+  readonly namespace: string
+  readonly name: string
+  readonly scope: 'mesh' | 'namespace' | 'workload'
+  readonly selector: Readonly<Record<string, string>>
+  /** UNSET: as the wider one says. */
+  readonly mode: PeerMode | 'UNSET'
+  readonly ports: Readonly<Record<string, PeerMode>>
+  /** `namespace/name` of the pods for which it decides, by name: where a narrower one does, it does not. */
+  readonly pods: readonly string[]
+}
+
+/** Those that validate, by namespace and name; the others are policies that deny. */
+export function listPeerAuthentications(
+  objects: readonly KubernetesObject[],
+  options: PolicyOptions,
+): PeerAuthenticationSummary[] {
+  const policies: PeerAuthenticationObject[] = []
+  const pods: PodObject[] = []
+  for (const object of objects) {
+    if (isInvalid(object)) continue
+    if (object.kind === 'PeerAuthentication') policies.push(object)
+    else if (object.kind === 'Pod') pods.push(object)
+  }
+  if (policies.length === 0) return []
+  const index = new PeerModeIndex(policies, options, new ProblemLog())
+  const decidedBy = new Map<string, string[]>()
+  for (const pod of pods) {
+    const { own, decisive } = index.rulesOf(pod.metadata.namespace, pod.metadata.labels)
+    const byPorts = own !== undefined && Object.keys(own.ports).length > 0 ? own.policy : undefined
+    for (const policy of new Set([decisive?.policy, byPorts])) {
+      if (policy !== undefined) decidedBy.set(policy, [...(decidedBy.get(policy) ?? []), podName(pod)])
+    }
+  }
+  const summaries = policies.map((object): PeerAuthenticationSummary => {
+    const { policy, selector, mode = 'UNSET', ports } = compileRule(object)
+    const { namespace, name } = object.metadata
+    const chosen = Object.keys(selector).length > 0 ? 'workload' : 'namespace'
+    const scope = namespace === options.rootNamespace ? 'mesh' : chosen
+    return { namespace, name, scope, selector, mode, ports, pods: (decidedBy.get(policy) ?? []).sort() }
+  })
+  return summaries.sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
 }
 
 function byAge(a: PeerAuthenticationObject, b: PeerAuthenticationObject): number {

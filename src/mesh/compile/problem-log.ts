@@ -14,6 +14,17 @@ export class ProblemLog {
     })
   }
 
+  /** What refuses nothing, and is hardly meant so. */
+  warn(object: KubernetesObject, field: string, message: string): void {
+    this.#problems.push({
+      severity: 'warning',
+      ...object.origin,
+      object: describeObject(object),
+      ...(field === '' ? {} : { field }),
+      message,
+    })
+  }
+
   list(): readonly Problem[] {
     return this.#problems
   }

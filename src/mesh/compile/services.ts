@@ -62,7 +62,17 @@ function compileService(service: ServiceObject, holders: Map<string, string>, co
     ports: compiled,
     endpoints,
     sliced: slices !== undefined,
+    ...nameOf(service),
   }
+}
+
+/** What its name means, when that is not its own addresses. */
+function nameOf({ spec }: ServiceObject): Pick<MeshService, 'headless' | 'externalName'> {
+  if (spec.type === 'ExternalName') {
+    const name = spec.externalName?.toLowerCase().replace(/\.$/, '') ?? ''
+    return name === '' ? {} : { externalName: name }
+  }
+  return spec.clusterIP === 'None' || spec.clusterIPs.includes('None') ? { headless: true } : {}
 }
 
 function claimAddresses(service: ServiceObject, holders: Map<string, string>, problems: ProblemLog): string[] {
@@ -93,7 +103,7 @@ function slicedEndpoints(
     if (slice.addressType === 'FQDN') continue
     const target = slice.ports.find(({ name, protocol }) => name === port.name && protocol === 'TCP')?.port
     if (target === undefined) continue
-    for (const { addresses, conditions, targetRef } of slice.endpoints) {
+    for (const { addresses, conditions, targetRef, hostname } of slice.endpoints) {
       // Only the first address of an endpoint counts: the others are the same instance (EndpointSlice API).
       const address = canonicalAddress(addresses[0] ?? '')
       if (address === undefined || found.has(`${address} ${target}`)) continue
@@ -110,6 +120,7 @@ function slicedEndpoints(
         ready: conditions.ready ?? true,
         terminating: conditions.terminating ?? false,
         ...(workload === undefined ? {} : { workload }),
+        ...asHostname(hostname),
       })
     }
   }
@@ -132,10 +143,23 @@ function selectedEndpoints(service: ServiceObject, port: PortSpec, { pods, index
     const addresses = pod.spec.hostNetwork ? statusAddresses(pod) : (index.addresses.get(pod) ?? [])
     for (const family of families) {
       const address = addresses.find((one) => one.includes(':') === (family === 'IPv6'))
-      if (address !== undefined) endpoints.push({ address, port: target, ready, terminating, workload: podName(pod) })
+      if (address === undefined) continue
+      endpoints.push({ address, port: target, ready, terminating, workload: podName(pod), ...hostnameOf(pod, service) })
     }
   }
   return sorted(endpoints)
+}
+
+/** As Kubernetes' endpoint controller: only below the Service that the pod names as its subdomain. */
+function hostnameOf(pod: PodObject, service: ServiceObject): Pick<Endpoint, 'hostname'> {
+  const { hostname, subdomain } = pod.spec
+  return subdomain === service.metadata.name ? asHostname(hostname) : {}
+}
+
+/** Only a label (RFC 1123) can stand in a name. */
+function asHostname(text: string | undefined): Pick<Endpoint, 'hostname'> {
+  const hostname = text?.toLowerCase() ?? ''
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(hostname) ? { hostname } : {}
 }
 
 function familiesOf(service: ServiceObject): readonly ('IPv4' | 'IPv6')[] {
@@ -147,7 +171,7 @@ function familiesOf(service: ServiceObject): readonly ('IPv4' | 'IPv6')[] {
 }
 
 /** The number itself, the port's own number when there is none, or the container port of that name. */
-function targetPortOf(port: PortSpec, pod: PodObject): number | undefined {
+export function targetPortOf(port: PortSpec, pod: PodObject): number | undefined {
   const { targetPort } = port
   if (targetPort === undefined || targetPort === 0 || targetPort === '') return port.port
   if (typeof targetPort === 'number') return targetPort

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Snapshot } from '#mesh'
 import type { Explanation } from '../../../agent/admin/explain.ts'
 import { explain } from '../../../agent/admin/explain.ts'
 import { readExplainQuery } from '../../../agent/admin/explain-query.ts'
@@ -7,6 +8,10 @@ import { FakeBackend } from './fake-backend.ts'
 const { snapshot } = new FakeBackend()
 
 function ask(from: string, to: string, more = ''): Explanation {
+  return explainIn(snapshot, from, to, more)
+}
+
+function explainIn(snapshot: Snapshot, from: string, to: string, more = ''): Explanation {
   const query = readExplainQuery(new URLSearchParams(`from=${from}&to=${encodeURIComponent(to)}${more}`))
   if (typeof query === 'string') throw new Error(query)
   const found = explain(snapshot, 'cluster.local', query)
@@ -107,5 +112,21 @@ t.test('questions that make no sense are answered with the field', async (t) => 
   t.match(
     typeof query === 'string' ? query : explain(snapshot, 'cluster.local', query),
     /^Pod shop\/nobody is not known/,
+  )
+})
+
+t.test('a pod with addresses of both families is told once', async (t) => {
+  const backend = new FakeBackend()
+  const reviews = backend.snapshot.service('shop/reviews-v1')
+  if (reviews === undefined) throw new Error('The fake shop has no reviews-v1')
+  const [endpoint, ...others] = reviews.endpoints['80'] ?? []
+  if (endpoint === undefined) throw new Error('reviews-v1 has no endpoint')
+  const both = { ...reviews, endpoints: { 80: [endpoint, { ...endpoint, address: 'fd00::4' }, ...others] } }
+  backend.world.apply({ version: 2, reset: false, upsert: [both], remove: [] })
+  const found = explainIn(backend.snapshot, 'shop/web-1', 'http://reviews-v1/1')
+  t.equal(found.backends[0]?.endpoints.length, 2)
+  t.strictSame(
+    found.steps.filter((step) => step.startsWith('Policy at')),
+    ['Policy at shop/reviews-v1-1:8080:'],
   )
 })

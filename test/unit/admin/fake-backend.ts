@@ -2,7 +2,14 @@
 import type { HttpRoute, MeshObject, MeshService, Workload } from '#contract'
 import { World } from '#mesh'
 import { Metrics } from '#telemetry'
-import type { AdminBackend, AgentStatus, PodStatus, Problem } from '../../../agent/admin/backend.ts'
+import type {
+  AdminBackend,
+  AgentStatus,
+  IdentityState,
+  PeerAuthenticationStatus,
+  PodStatus,
+  Problem,
+} from '../../../agent/admin/backend.ts'
 
 export function workload(name: string, address: string, changes: Partial<Workload> = {}): Workload {
   return {
@@ -105,12 +112,24 @@ export class FakeBackend implements AdminBackend {
   ready = true
   readonly world = new World()
   problemList: Problem[] = []
+  peerAuthenticationList: PeerAuthenticationStatus[] = []
+  identityList: IdentityState[] = [
+    {
+      spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
+      state: 'valid',
+      serial: 'AB12',
+      notAfterMs: 1_010_000 + 11.5 * 3_600_000,
+      failingSinceMs: 0,
+      lastError: '',
+    },
+  ]
   podList: PodStatus[] = [
     {
       namespace: 'shop',
       name: 'web-1',
       uid: 'uid-web-1',
       serviceAccount: 'web',
+      node: 'node-1',
       addresses: ['10.1.0.2'],
       optedIn: true,
       state: 'enrolled',
@@ -159,11 +178,18 @@ export class FakeBackend implements AdminBackend {
           requestsInFlight: 1,
         },
       ],
+      issuer: 'own key, in memory',
+      identities: this.identityList,
+      certificateFailures: 4,
     }
   }
 
   async pods(): Promise<readonly PodStatus[]> {
     return this.podList
+  }
+
+  peerAuthentications(): readonly PeerAuthenticationStatus[] {
+    return this.peerAuthenticationList
   }
 
   problems(): readonly Problem[] {

@@ -124,7 +124,10 @@ t.test('a port in use is one line that names address and flag, and leaves no soc
   const address = `127.0.0.1:${port}`
   const message = `Listen for admin requests on ${address}: the address is in use; choose another with --admin`
   const backend = new FakeBackend()
-  await t.rejects(startAdmin({ socketPath, address, backend, logger }), { code: 'WEIR_ADMIN_LISTEN', message })
+  const warnings: string[] = []
+  const warned = { warn: (_: object, text: string) => void warnings.push(text) }
+  await t.rejects(startAdmin({ socketPath, address, backend, logger: warned }), { code: 'WEIR_ADMIN_LISTEN', message })
+  t.strictSame(warnings, [], 'it is told once')
   t.throws(() => statSync(socketPath), { code: 'ENOENT' })
   await t.rejects(startAdmin({ socketPath, address: '15000', backend, logger }), { message: /not HOST:PORT/ })
 })

@@ -45,6 +45,35 @@ t.test('all mistakes are told at once', (t) => {
   t.end()
 })
 
+t.test('a flag that is missing is told with an example', (t) => {
+  t.same(parseAgentArguments([]), {
+    kind: 'errors',
+    errors: [
+      '--node: missing; give it as --node node-1 (see weir agent --help).',
+      '--manifests: missing; give it as --manifests ./manifests (see weir agent --help).',
+    ],
+  })
+  t.same(parseAgentArguments(['--node=n1', '--manifests=/m', '--ca=ca:15012']), {
+    kind: 'errors',
+    errors: [
+      '--ca-root: needed with --ca; give it as --ca-root ./root-cert.pem (see weir agent --help).',
+      '--join-token: needed with --ca; give it as --join-token ./join-token (see weir agent --help).',
+    ],
+  })
+  t.end()
+})
+
+t.test('a revocation list is given with a CA that is asked; a directory has its own', (t) => {
+  const base = ['--node=n1', '--manifests=/m', '--ca-crl=crl.pem']
+  const remote = ['--ca=ca:15012', '--ca-root=r', '--join-token=t']
+  t.match(parseAgentArguments([...base, ...remote]), { config: { revocationFile: `${process.cwd()}/crl.pem` } })
+  const message = '--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.'
+  for (const wrong of [[], ['--ca-dir=/ca']]) {
+    t.same(parseAgentArguments([...base, ...wrong]), { kind: 'errors', errors: [message] })
+  }
+  t.end()
+})
+
 t.test('a flag without its value, or given twice, is refused', (t) => {
   const base = ['--node', 'n1', '--manifests', '/m']
   t.equal(parseAgentArguments([...base, '--state-dir']).kind, 'errors')

@@ -4,12 +4,13 @@ import { desiredTables } from '../../../agent/iptables/rules.ts'
 import { foreignTables, parseSaved } from '../../../agent/iptables/saved.ts'
 import { findDifferences, renderApply, renderDeleteEmptied, renderRemove } from '../../../agent/iptables/transaction.ts'
 
-const NONE = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [] }
+const NONE = { excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [], captureDns: false }
 const SPEC = {
   family: 4 as const,
   excludeOutboundPorts: [3306],
   excludeInboundPorts: [9100],
   excludeOutboundCidrs: ['10.1.0.0/16', 'fd00::/8'],
+  captureDns: false,
 }
 
 /** What iptables-save prints after `restore` was applied to empty tables. */
@@ -73,6 +74,19 @@ t.test('an IPv6 pod gets the IPv6 exclusions only', (t) => {
   const { restore } = renderRules({ ...SPEC, family: 6 })
   t.match(restore, '-d fd00::/8')
   t.notMatch(restore, '10.1.0.0')
+  t.end()
+})
+
+t.test('captured DNS is redirected before other connections, unless port 53 is excluded', (t) => {
+  const { restore } = renderRules({ ...SPEC, captureDns: true })
+  t.match(
+    restore,
+    `excluded by annotation" -j RETURN
+-A WEIR_OUTPUT -p udp -m udp --dport 53 -m comment --comment "weir: queries go to the DNS listener" -j REDIRECT --to-ports 15053
+-A WEIR_OUTPUT -p tcp -m tcp --dport 53 --tcp-flags FIN,SYN,RST,ACK SYN -m comment --comment "weir: queries go to the DNS listener" -j REDIRECT --to-ports 15053
+-A WEIR_OUTPUT -p tcp -m tcp --tcp-flags`,
+  )
+  t.notMatch(renderRules({ ...SPEC, captureDns: true, excludeOutboundPorts: [53] }).restore, '15053')
   t.end()
 })
 

@@ -9,9 +9,10 @@ import t, { type Test } from 'tap'
 import type { AgentStatus, PodStatus, Problem } from '../../../agent/admin/backend.ts'
 import type { Explanation } from '../../../agent/admin/explain.ts'
 import { startAdmin } from '../../../agent/admin/server.ts'
-import type { PolicyListing, RouteListing } from '../../../agent/admin/world-listing.ts'
+import type { PeerAuthenticationListing, PolicyListing, RouteListing } from '../../../agent/admin/world-listing.ts'
 import type {
   ExplainAnswer,
+  PeerAuthenticationAnswer,
   PodAnswer,
   PolicyAnswer,
   ProblemAnswer,
@@ -75,8 +76,9 @@ t.test('what the agent answers has the shape that the verbs read', async (t) => 
     (of: RouteListing) => RouteAnswer,
     (of: PolicyListing) => PolicyAnswer,
     (of: Explanation) => ExplainAnswer,
-  ] = [(of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of]
-  t.equal(shapes.length, 6)
+    (of: PeerAuthenticationListing) => PeerAuthenticationAnswer,
+  ] = [(of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of]
+  t.equal(shapes.length, 7)
 })
 
 t.test('every verb exits 0 when all is well, and gives JSON when asked', async (t) => {
@@ -105,13 +107,66 @@ t.test('tables are aligned and say what a person wants to know', async (t) => {
     'ROUTE         PARENT        RULE    MATCHES          BACKENDS\n' +
       'shop/reviews  shop/reviews  canary  /* x-canary:yes  100% shop/reviews-v2:80\n' +
       '                            split   /*               ' +
-      '90% shop/reviews-v1:80, 10% shop/reviews-v2:80, 0% shop/missing:80\n',
+      '90% shop/reviews-v1:80, 10% shop/reviews-v2:80, 0% shop/missing:80 (500: no such Service)\n',
   )
   const policies = await weir('policies', '--state-dir', stateDir)
   t.match(policies.out, 'shop/only-web  ALLOW   namespace shop  1\n')
   const status = await weir('status', '--state-dir', stateDir)
   t.match(status.out, 'Ready    yes\n')
   t.match(status.out, 'No problems\n')
+})
+
+t.test('pods are those of this node, and with --all the others with their node', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  const [pod] = backend.podList
+  if (pod === undefined) throw new Error('The fake backend has no pod')
+  backend.podList = [pod, { ...pod, name: 'far', node: 'node-2', state: 'outside' }]
+  const names = async (...argv: string[]) => {
+    const ran = await weir('pods', '--json', ...argv, '--state-dir', stateDir)
+    return (JSON.parse(ran.out) as PodAnswer[]).map(({ name }) => name)
+  }
+  t.strictSame(await names(), ['web-1'])
+  t.strictSame(await names('--all'), ['web-1', 'far'])
+  const all = await weir('pods', '--all', '--state-dir', stateDir)
+  t.match(all.out, /^POD +NODE +STATE .*\nshop\/web-1 +node-1 +enrolled .*\nshop\/far +node-2 +outside /)
+  t.notMatch((await weir('pods', '--state-dir', stateDir)).out, 'far')
+  backend.podList = [{ ...pod, node: 'node-2' }]
+  t.equal((await weir('pods', '--state-dir', stateDir)).out, 'No pods on node-1; 1 elsewhere: weir pods --all\n')
+  t.match((await weir('pods', '--help')).out, '--all')
+})
+
+t.test('no pod here and pods elsewhere is not taken for pods that did not opt in', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  backend.podList = backend.podList.map((pod) => ({ ...pod, node: 'node-2', state: 'outside' }))
+  const message = 'no Pod has spec.nodeName node-1; the manifests name node-2: is --node right?'
+  backend.problemList = [{ severity: 'warning', subject: '--node node-1', message, remedy: '' }]
+  const check = await weir('check', '--state-dir', stateDir)
+  t.match(check.out, 'warning  --node node-1: no Pod has spec.nodeName node-1')
+  t.notMatch(check.out, 'annotate a Pod')
+})
+
+t.test('policies lists PeerAuthentications with what they decide', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  t.match((await weir('policies', '--state-dir', stateDir)).out, '\nNo PeerAuthentications: mutual TLS and plain')
+  backend.peerAuthenticationList = [
+    {
+      namespace: 'shop',
+      name: 'default',
+      scope: 'namespace',
+      selector: {},
+      mode: 'STRICT',
+      ports: { 8080: 'PERMISSIVE' },
+      pods: ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => `shop/${name}`),
+    },
+  ]
+  const { out } = await weir('policies', '--state-dir', stateDir)
+  t.match(out, /\nPEERAUTHENTICATION +MODE +SELECTS +PORTS +DECIDES FOR\n/)
+  t.match(
+    out,
+    /\nshop\/default +STRICT +namespace shop +8080=PERMISSIVE +shop\/a, shop\/b, shop\/c, shop\/d, shop\/e and 2 more\n$/,
+  )
+  const json: unknown = JSON.parse((await weir('policies', '--json', '--state-dir', stateDir)).out)
+  t.match(json, [{ kind: 'AuthorizationPolicy' }, { kind: 'PeerAuthentication', mode: 'STRICT' }])
 })
 
 t.test('explain tells the steps in words', async (t) => {
@@ -146,6 +201,15 @@ t.test('problems make status and check exit 1, and are shown with their remedy',
   t.match(check, { exitCode: 1, out: /failure {2}shop.yaml: .*: fix it\n/ })
 })
 
+t.test('a warning is shown, and is no failure', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  backend.problemList = [{ severity: 'warning', subject: 'Service shop/x', message: 'matches no Pod', remedy: '' }]
+  const status = await weir('status', '--state-dir', stateDir)
+  t.match(status, { exitCode: 0, out: '  warning: Service shop/x: matches no Pod\n' })
+  const check = await weir('check', '--state-dir', stateDir)
+  t.match(check, { exitCode: 0, out: 'warning  Service shop/x: matches no Pod\n' })
+})
+
 t.test('check finds pods that are not intercepted, not verified or repaired', async (t) => {
   const { backend, stateDir } = await agent(t)
   const [pod] = backend.podList
@@ -166,6 +230,37 @@ t.test('check finds pods that are not intercepted, not verified or repaired', as
   for (const [changes, exitCode, line] of cases) {
     backend.podList = [{ ...pod, ...changes }]
     t.match(await weir('check', '--state-dir', stateDir), { exitCode, out: line }, JSON.stringify(changes))
+  }
+})
+
+t.test('status lists the certificates; check says how long they last, and what keeps new ones away', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  const [web] = backend.identityList
+  if (web === undefined) throw new Error('The fake backend has no identity')
+  const status = await weir('status', '--state-dir', stateDir)
+  t.match(status.out, /sa\/web +valid +AB12 +1970-01-01T11:46:50.000Z \(in 11 h\)\n/)
+  const cart = { ...web, spiffeId: 'spiffe://cluster.local/ns/shop/sa/cart' }
+  const away = { lastError: 'Cannot reach the CA at ca:15012: refused', failingSinceMs: 900_000 }
+  const past = { notAfterMs: 1_000_000 }
+  const cases: readonly (readonly [object, number, string])[] = [
+    [{}, 0, 'ok       certificates: 2 valid, the first ends in 11 h (own key, in memory)\n'],
+    [
+      { state: 'failing', notAfterMs: 1_010_000 + 7_200_000, ...away },
+      1,
+      'failure  certificates: 1 valid, 1 valid but not renewed, the first ends in 2 h (own key, in memory); ' +
+        'no new ones since 1970-01-01T00:15:00.000Z: Cannot reach the CA at ca:15012: refused\n',
+    ],
+    [{ state: 'expired', ...past, ...away }, 1, 'failure  certificates: 1 valid, 1 expired, the first ends in 11 h'],
+    [{ state: 'expired', ...past }, 1, 'see the agent log for why it was not renewed\n'],
+    [{ state: 'pending', notAfterMs: 0, serial: '' }, 0, 'warning  certificates: 1 valid, 1 not there yet'],
+    [{ state: 'pending', notAfterMs: 0, serial: '', ...away }, 1, 'no new ones since'],
+    [{ state: 'revoked' }, 1, 'failure  certificates: 1 valid, 1 revoked'],
+  ]
+  for (const [changes, exitCode, text] of cases) {
+    backend.identityList = [web, { ...cart, ...changes }]
+    const check = await weir('check', '--state-dir', stateDir)
+    t.equal(check.exitCode, exitCode, JSON.stringify(changes))
+    t.ok(check.out.includes(text), check.out)
   }
 })
 

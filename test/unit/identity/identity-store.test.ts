@@ -92,6 +92,7 @@ t.test('a certificate is asked for with the first pod of an account, once', asyn
       notAfterMs: material.notAfterMs,
       nextTryMs: material.notAfterMs - DAY_MS / 2,
       failures: 0,
+      failingSinceMs: 0,
       lastError: '',
     },
     { ...store.list()[1], spiffeId: idOf('web'), serial: '2' },
@@ -128,14 +129,15 @@ t.test('renewals are spread over a tenth of the lifetime', (t) => {
 
 t.test('failed tries back off with jitter, and faster while a certificate runs out', (t) => {
   const waits = (random: number) => [1, 2, 3, 20].map((failures) => decideRetryMs(0, failures, random, undefined))
-  t.strictSame(waits(0), [250, 500, 1000, 75_000])
+  t.strictSame(waits(0), [250, 500, 1000, 15_000])
   t.strictSame(
     waits(0.9999).map((ms) => Math.round(ms / 10) * 10),
-    [500, 1000, 2000, 150_000 - 10].map((ms) => Math.round(ms / 10) * 10),
+    [500, 1000, 2000, 15_000].map((ms) => Math.round(ms / 10) * 10),
   )
   t.equal(decideRetryMs(0, 20, 0, 40_000), 10_000, 'a quarter of what is left')
   t.equal(decideRetryMs(0, 20, 0, 100), 500, 'and not in a rush')
-  t.equal(decideRetryMs(50_000, 20, 0, 40_000), 125_000, 'after the end there is nothing left to save')
+  t.equal(decideRetryMs(50_000, 20, 0, 40_000), 65_000, 'after the end connections fail: soon again')
+  t.equal(decideRetryMs(0, 20, 0, 9_000_000), 75_000, 'with time left there is no hurry')
   t.end()
 })
 
@@ -150,18 +152,20 @@ t.test('while the CA is away the old certificate is served, and the tries and th
     state: 'failing',
     serial: '1',
     failures: 1,
+    failingSinceMs: failing?.notBeforeMs === undefined ? -1 : failing.notBeforeMs + 120_000 + DAY_MS / 2,
     lastError: 'Cannot reach the CA:; connection refused',
   })
   t.equal(store.get(idOf('cart'))?.serial, '1')
   await clock.advance(HOUR_MS)
   const waits = failures.map(({ waitMs }) => waitMs)
   t.strictSame(waits.slice(0, 5), [375, 750, 1500, 3000, 6000])
+  t.equal(store.list()[0]?.failingSinceMs, failing?.failingSinceMs, 'since the first failure')
   t.equal(Math.max(...waits), 112_500, 'the longest pause, at mean jitter')
   t.equal(store.get(idOf('cart'))?.serial, '1')
   issuer.error = undefined
   t.strictSame(told(), ['trust-bundle', 'issued 1'], 'proxies are not told of failures')
   await clock.advance(150_000)
-  t.match(store.list()[0], { state: 'valid', failures: 0, lastError: '' })
+  t.match(store.list()[0], { state: 'valid', failures: 0, failingSinceMs: 0, lastError: '' })
   t.match(told(), [/^issued \d+$/])
 })
 

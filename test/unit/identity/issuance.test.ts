@@ -181,15 +181,20 @@ t.test('the command line of the CA tells all mistakes at once', (t) => {
   t.match(parse('--help'), { kind: 'help' })
   t.strictSame(parseCaArguments([]), {
     kind: 'errors',
-    errors: ['--listen: missing.', '--ca-dir: missing.', '--join-tokens: missing.', '--manifests: missing.'],
+    errors: [
+      '--listen: missing; see weir ca --help.',
+      '--ca-dir: missing; see weir ca --help.',
+      '--join-tokens: missing; see weir ca --help.',
+      '--manifests: missing; see weir ca --help.',
+    ],
   })
   t.match(parseCaArguments(['--listen', ':0', '--typo', 'x', '--ca-dir']), {
     errors: [
       'Unknown argument --typo; see weir ca --help.',
       'Unknown argument x; see weir ca --help.',
       '--ca-dir: needs a value.',
-      '--join-tokens: missing.',
-      '--manifests: missing.',
+      '--join-tokens: missing; see weir ca --help.',
+      '--manifests: missing; see weir ca --help.',
       '--listen: expected HOST:PORT, an IPv6 address in brackets, got ":0".',
     ],
   })

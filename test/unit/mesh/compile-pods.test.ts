@@ -162,12 +162,29 @@ t.test('The opted-in pods of a node are enrolled with what they exclude', (t) =>
     excludeOutboundPorts: [3306, 6379],
     excludeInboundPorts: [9090],
     excludeOutboundCidrs: ['169.254.169.254/32', 'fd00::/8'],
+    captureDns: true,
   })
   t.strictSame(
     found.map(({ name }) => name),
     ['ending', 'web'],
   )
   t.strictSame(problems, [])
+  t.end()
+})
+
+t.test('DNS is captured unless the annotation says disabled', (t) => {
+  const found = (value: string) =>
+    enrolments(
+      objectsOf(pod('web', '10.0.0.1', { more: `annotations: { weir.dev/mesh: enabled, weir.dev/dns: ${value} }` })),
+      'a',
+    )
+  t.match(found('disabled'), { enrolments: [{ captureDns: false }], problems: { length: 0 } })
+  t.match(found('enabled'), { enrolments: [{ captureDns: true }], problems: { length: 0 } })
+  const wrong = found('off')
+  t.match(wrong.enrolments, [{ captureDns: true }])
+  t.strictSame(wrong.problems.map(renderProblem), [
+    'Pod shop/web: metadata.annotations[weir.dev/dns]: expected enabled or disabled, got "off"; queries are captured',
+  ])
   t.end()
 })
 

@@ -155,6 +155,37 @@ t.test('Headless and external Services have no address, a selectorless one no en
   t.end()
 })
 
+t.test('What a name means is told: headless, an alias, a hostname below its own Service only', (t) => {
+  const named = (name: string, ip: string, subdomain: string) =>
+    pod(name, ip, { more: 'labels: { app: web }', spec: `hostname: ${name}, subdomain: ${subdomain}` })
+  const pods = named('Web-0', '10.0.0.1', 'web') + named('web-1', '10.0.0.2', 'other')
+  const headless = compile(pods + service('web', '{ clusterIP: None, selector: { app: web }, ports: [{ port: 80 }] }'))
+  t.match(headless.get('service', 'web'), {
+    headless: true,
+    endpoints: { 80: [{ address: '10.0.0.1', hostname: 'web-0' }, { hostname: undefined }] },
+  })
+  const slice = manifest(
+    'discovery.k8s.io/v1',
+    'EndpointSlice',
+    'web-a',
+    'addressType: IPv4\nports: [{ port: 80 }]\nendpoints: [{ addresses: [10.0.0.9], hostname: db-0 }, { addresses: [10.0.1.0], hostname: a.b }]',
+  ).replace('namespace: shop', 'namespace: shop, labels: { kubernetes.io/service-name: web }')
+  t.match(compile(slice + service('web', '{ clusterIP: None, ports: [{ port: 80 }] }')).get('service', 'web'), {
+    endpoints: {
+      80: [
+        { address: '10.0.0.9', hostname: 'db-0' },
+        { address: '10.0.1.0', hostname: undefined },
+      ],
+    },
+  })
+  t.match(compile(service('out', '{ type: ExternalName, externalName: X.Example. }')).get('service', 'out'), {
+    externalName: 'x.example',
+    headless: undefined,
+  })
+  t.match(compile(service('web', '{ clusterIP: 10.96.0.1 }')).get('service', 'web'), { headless: undefined })
+  t.end()
+})
+
 t.test('A ClusterIP belongs to one Service, the first by name', (t) => {
   const { get, lines } = compile(service('b', '{ clusterIP: 10.96.0.1 }') + service('a', '{ clusterIP: 10.96.0.1 }'))
   t.match(get('service', 'a'), { addresses: ['10.96.0.1'] })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { PeerModes } from '#contract'
-import { compile, manifest, pod } from './compile-samples.ts'
+import { listPeerAuthentications } from '../../../src/mesh/compile/index.ts'
+import { compile, manifest, objectsOf, pod } from './compile-samples.ts'
 
 const OURS = 'weir.dev/v1alpha1'
 const WEB = pod('web', '10.0.0.1', { more: 'labels: { app: web }' })
@@ -95,5 +96,38 @@ t.test('probes of all containers are known, named ports by their number, and the
     hostAddresses: ['192.0.2.1', '2001:db8::1'],
     probes: [{ port: 8080, path: '/healthz' }, { port: 8080, path: '/' }, { port: 9000 }, { port: 9001 }],
   })
+  t.end()
+})
+
+t.test('the list says which pods each one decides for', (t) => {
+  const text = [
+    WEB,
+    pod('db', '10.0.0.2', { more: 'labels: { app: db }' }),
+    peer(`{ ${OWN}, portLevelMtls: { 8080: { mode: PERMISSIVE } } }`, { name: 'own' }),
+    peer('{ mtls: { mode: STRICT } }'),
+    peer('{ mtls: { mode: DISABLE } }', MESH),
+  ].join('')
+  const options = { trustDomain: 'cluster.local', rootNamespace: 'weir-system' }
+  t.strictSame(listPeerAuthentications(objectsOf(text), options), [
+    {
+      namespace: 'shop',
+      name: 'own',
+      scope: 'workload',
+      selector: { app: 'web' },
+      mode: 'UNSET',
+      ports: { 8080: 'PERMISSIVE' },
+      pods: ['shop/web'],
+    },
+    {
+      namespace: 'shop',
+      name: 'p',
+      scope: 'namespace',
+      selector: {},
+      mode: 'STRICT',
+      ports: {},
+      pods: ['shop/db', 'shop/web'],
+    },
+    { namespace: 'weir-system', name: 'mesh', scope: 'mesh', selector: {}, mode: 'DISABLE', ports: {}, pods: [] },
+  ])
   t.end()
 })

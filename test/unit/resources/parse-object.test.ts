@@ -1,6 +1,6 @@
 import t from 'tap'
 import { objectKey, parseObject, renderProblem } from '#resources'
-import { objectOf, outcomeOf, problemsOf } from './samples.ts'
+import { objectOf, outcomeOf, policy, problemsOf, route } from './samples.ts'
 
 t.test(
   'What kubectl prints of a pod, a Service and an EndpointSlice is accepted, unknown fields and nulls included',
@@ -67,20 +67,61 @@ t.test('Kinds that do not concern the mesh are ignored silently', (t) => {
     ['apps/v1', 'Deployment'],
     ['serving.knative.dev/v1', 'Service'],
     ['policy.linkerd.io/v1alpha1', 'AuthorizationPolicy'],
+    ['policy.linkerd.io/v1beta1', 'HTTPRoute'],
     ['gateway.networking.k8s.io/v1', 'Gateway'],
+    ['gateway.networking.k8s.io/v1alpha2', 'TCPRoute'],
+    ['networking.istio.io/v1', 'Sidecar'],
   ]) {
     t.strictSame(parseObject({ apiVersion, kind }), { kind: 'ignored' }, `${apiVersion} ${kind}`)
   }
   t.end()
 })
 
-t.test('An unknown kind in the group of the mesh is an error', (t) => {
-  t.strictSame(problemsOf('{ apiVersion: weir.dev/v1alpha1, kind: AuthorisationPolicy, metadata: { name: a } }'), [
-    'kind: unknown kind "AuthorisationPolicy" in weir.dev; did you mean AuthorizationPolicy?',
-  ])
-  t.strictSame(problemsOf('{ apiVersion: weir.dev/v1alpha1, kind: Banana, metadata: { name: a } }'), [
-    'kind: unknown kind "Banana" in weir.dev: known are AuthorizationPolicy, PeerAuthentication, RequestAuthentication',
-  ])
+t.test('A kind misspelt in a group that is read, or put into the wrong group, is an error', (t) => {
+  const known = 'AuthorizationPolicy, PeerAuthentication, RequestAuthentication'
+  const cases: [string, string, string][] = [
+    [
+      'weir.dev/v1alpha1',
+      'AuthorisationPolicy',
+      'kind: unknown kind "AuthorisationPolicy" in weir.dev; did you mean AuthorizationPolicy?',
+    ],
+    ['weir.dev/v1alpha1', 'Banana', `kind: unknown kind "Banana" in weir.dev: known are ${known};`],
+    [
+      'security.istio.io/v1',
+      'RequestAuthenication',
+      'kind: unknown kind "RequestAuthenication" in security.istio.io; did you mean RequestAuthentication?',
+    ],
+    [
+      'gateway.networking.k8s.io/v1',
+      'HttpRoute',
+      'kind: unknown kind "HttpRoute" in gateway.networking.k8s.io; did you mean HTTPRoute?',
+    ],
+    [
+      'authentication.istio.io/v1',
+      'RequestAuthentication',
+      'apiVersion: RequestAuthentication is not in the API group "authentication.istio.io"; did you mean security.istio.io/v1?',
+    ],
+    [
+      'networking.k8s.io/v1',
+      'HTTPRoute',
+      'apiVersion: HTTPRoute is not in the API group "networking.k8s.io"; did you mean gateway.networking.k8s.io/v1?',
+    ],
+  ]
+  for (const [apiVersion, kind, text] of cases) {
+    const [line, ...more] = problemsOf(`{ apiVersion: ${apiVersion}, kind: ${kind}, metadata: { name: a } }`)
+    t.equal(line, `${kind} default/a: ${text} ${text.endsWith(';') ? 'it' : 'It'} is not in force`)
+    t.strictSame(more, [])
+  }
+  t.end()
+})
+
+t.test('A route or policy that does not validate says what comes of it', (t) => {
+  const lines = (text: string) => {
+    const outcome = outcomeOf(text)
+    return outcome.kind === 'object' ? outcome.problems.map(renderProblem) : []
+  }
+  t.match(lines(route('rules: 7')), [/^HTTPRoute shop\/web: spec\.rules: expected .* reach it get 500$/])
+  t.match(lines(policy('action: NO')), [/^AuthorizationPolicy shop\/web: spec\.action: .* denies all that it selects$/])
   t.end()
 })
 

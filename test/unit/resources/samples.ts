@@ -13,9 +13,9 @@ export function objectOf(text: string): KubernetesObject {
   return outcome.object
 }
 
-/** The problems as the user reads them. */
+/** The problems as the user reads them, without what comes of them. */
 export function problemsOf(text: string): string[] {
-  return linesOf(outcomeOf(text))
+  return linesOf(outcomeOf(text)).map((line) => line.replace(/; until it is mended .*$/, ''))
 }
 
 function linesOf(outcome: ParseOutcome): string[] {

@@ -1,0 +1,184 @@
+/**
+ * Names and selectors that lead nowhere: each object is valid by itself, and yet does nothing, or refuses, because of
+ * what another one is not. A warning where nothing is refused, an error where requests are.
+ */
+import {
+  type BackendRefSpec,
+  type HttpRouteObject,
+  isCoreGroup,
+  isInvalid,
+  type KubernetesObject,
+  type PodObject,
+  type Problem,
+  type ServiceObject,
+  type TargetSpec,
+  targetRefsOf,
+  type ValidObject,
+} from '#resources'
+import { checkAnnotations } from './annotations.ts'
+import { ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
+import { isFinished } from './pods.ts'
+import { ProblemLog } from './problem-log.ts'
+import { groupSlices, targetPortOf } from './services.ts'
+
+interface Known {
+  readonly services: ReadonlyMap<string, ServiceObject>
+  /** Those that have not finished, by namespace. */
+  readonly pods: ReadonlyMap<string, readonly PodObject[]>
+  readonly problems: ProblemLog
+}
+
+/** `node` is the agent's own. What compileWorld tells is not told again. */
+export function checkReferences(objects: readonly KubernetesObject[], node: string): readonly Problem[] {
+  const valid = objects.filter((object): object is ValidObject => !isInvalid(object))
+  const pods = valid.filter((object) => object.kind === 'Pod')
+  const living = pods.filter((pod) => !isFinished(pod))
+  const services = valid.filter((object) => object.kind === 'Service')
+  const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
+  const known: Known = {
+    services: new Map(services.map((service) => [`${service.metadata.namespace}/${service.metadata.name}`, service])),
+    pods: Map.groupBy(living, (pod) => pod.metadata.namespace),
+    problems: new ProblemLog(),
+  }
+  for (const object of valid) {
+    switch (object.kind) {
+      case 'Pod':
+      case 'Namespace':
+        checkAnnotations(object, known.problems)
+        break
+      case 'Service':
+        if (!slices.has(`${object.metadata.namespace}/${object.metadata.name}`)) checkSelector(object, known)
+        break
+      case 'HTTPRoute':
+        checkRoute(object, known)
+        break
+      case 'AuthorizationPolicy':
+      case 'PeerAuthentication':
+      case 'RequestAuthentication':
+        checkTarget(object, object.spec, known)
+        break
+      default:
+        break
+    }
+  }
+  return [...checkNode(pods, node), ...known.problems.list()]
+}
+
+/** Pods there are, and none of them is of this node: the name may be wrong. */
+function checkNode(pods: readonly PodObject[], node: string): Problem[] {
+  const nodes = new Set(pods.flatMap(({ spec }) => spec.nodeName ?? []))
+  if (nodes.size === 0 || nodes.has(node)) return []
+  const named = [...nodes].sort()
+  const some = named.length > MAX_NODES_NAMED ? `${named.slice(0, MAX_NODES_NAMED).join(', ')}, …` : named.join(', ')
+  const message = `no Pod has spec.nodeName ${node}; the manifests name ${some}: is --node right?`
+  return [{ severity: 'warning', object: `--node ${node}`, message }]
+}
+
+const MAX_NODES_NAMED = 5
+
+function checkRoute(route: HttpRouteObject, known: Known): void {
+  for (const [index, parent] of route.spec.parentRefs.entries()) {
+    if (!isCoreGroup(parent.group) || parent.kind !== 'Service') continue
+    const name = `${parent.namespace ?? route.metadata.namespace}/${parent.name}`
+    const service = known.services.get(name)
+    const field = `spec.parentRefs[${index}]`
+    if (service === undefined) {
+      known.problems.warn(route, field, `Service ${name} does not exist: the route does nothing there; is it misspelt?`)
+      continue
+    }
+    const { port, sectionName } = parent
+    const ports = tcpPorts(service)
+    if (port !== undefined && !ports.some((one) => one.port === port)) {
+      const message = `Service ${name} has no port ${port}, it has ${listPorts(service)}: the route does nothing there`
+      known.problems.warn(route, `${field}.port`, message)
+    }
+    if (sectionName !== undefined && !ports.some((one) => one.name === sectionName)) {
+      const message = `Service ${name} has no port named ${sectionName}, it has ${listPorts(service)}: the route does nothing there`
+      known.problems.warn(route, `${field}.sectionName`, message)
+    }
+  }
+  if (!route.spec.parentRefs.some(({ group, kind }) => isCoreGroup(group) && kind === 'Service')) return
+  for (const [at, rule] of route.spec.rules.entries()) {
+    const total = rule.backendRefs.reduce((sum, { weight }) => sum + weight, 0)
+    for (const [index, ref] of rule.backendRefs.entries()) {
+      const field = `spec.rules[${at}].backendRefs[${index}]`
+      const wrong = backendFault(route, ref, known)
+      if (wrong === undefined) continue
+      const { weight } = ref
+      if (weight === 0) known.problems.warn(route, field, `${wrong}; its weight is 0, so that no request gets there`)
+      else {
+        const share =
+          weight === total ? 'the requests of this rule get' : `its share of requests (${percent(weight, total)}) gets`
+        known.problems.add(route, field, `${wrong}; ${share} 500: correct the reference, or add what it names`)
+      }
+    }
+  }
+}
+
+function backendFault(route: HttpRouteObject, ref: BackendRefSpec, known: Known): string | undefined {
+  if (!isCoreGroup(ref.group) || ref.kind !== 'Service' || ref.port === undefined) return undefined
+  const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
+  const service = known.services.get(name)
+  if (service === undefined) return `Service ${name} does not exist`
+  if (tcpPorts(service).some(({ port }) => port === ref.port)) return undefined
+  return `Service ${name} has no port ${ref.port}, it has ${listPorts(service)}`
+}
+
+function percent(weight: number, total: number): string {
+  return `${Math.round((weight * 1000) / total) / 10} %`
+}
+
+function tcpPorts(service: ServiceObject): ServiceObject['spec']['ports'] {
+  return service.spec.ports.filter(({ protocol }) => protocol === 'TCP')
+}
+
+function listPorts(service: ServiceObject): string {
+  const texts = tcpPorts(service).map(({ name, port }) => (name === '' ? String(port) : `${port} (${name})`))
+  return texts.length === 0 ? 'none' : texts.join(', ')
+}
+
+/** Without EndpointSlices: its endpoints are what the selector finds. */
+function checkSelector(service: ServiceObject, { pods, problems }: Known): void {
+  const { selector, type, ports } = service.spec
+  const { namespace } = service.metadata
+  if (Object.keys(selector).length === 0 || type === 'ExternalName') return
+  const chosen = (pods.get(namespace) ?? []).filter((pod) => selects(selector, pod))
+  if (chosen.length === 0) {
+    const message = `${labelText(selector)} matches no Pod of namespace ${namespace}: it has no endpoints, requests to it get 503`
+    problems.warn(service, 'spec.selector', message)
+    return
+  }
+  for (const [index, port] of ports.entries()) {
+    if (port.protocol !== 'TCP' || chosen.some((pod) => targetPortOf(port, pod) !== undefined)) continue
+    const message = `no container of the Pods that it selects has a TCP port named ${String(port.targetPort)}: requests to port ${port.port} get 503`
+    problems.warn(service, `spec.ports[${index}].targetPort`, message)
+  }
+}
+
+function checkTarget(policy: ValidObject, spec: TargetSpec, { pods, services, problems }: Known): void {
+  const { namespace } = policy.metadata
+  const labels = spec.selector?.matchLabels ?? {}
+  if (Object.keys(labels).length > 0) {
+    const wide = namespace === ROOT_NAMESPACE_DEFAULT
+    const candidates = wide ? [...pods.values()].flat() : (pods.get(namespace) ?? [])
+    if (!candidates.some((pod) => selects(labels, pod))) {
+      const where = wide ? 'of the mesh' : `of namespace ${namespace}`
+      problems.warn(policy, 'spec.selector', `${labelText(labels)} matches no Pod ${where}: it applies to nothing`)
+    }
+  }
+  for (const [index, { group, kind, name }] of targetRefsOf(spec).entries()) {
+    if (!isCoreGroup(group) || kind !== 'Service' || services.has(`${namespace}/${name}`)) continue
+    const field = spec.targetRef === undefined ? `spec.targetRefs[${index}]` : 'spec.targetRef'
+    problems.warn(policy, field, `Service ${namespace}/${name} does not exist: it applies to nothing there`)
+  }
+}
+
+function selects(labels: Readonly<Record<string, string>>, pod: PodObject): boolean {
+  return Object.entries(labels).every(([name, value]) => pod.metadata.labels[name] === value)
+}
+
+function labelText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',')
+}

@@ -1,0 +1,42 @@
+/**
+ * An object of a kind that is not read, in an API group that is, or the other way round: what was probably meant.
+ * A policy or route that is lost to a slip of the pen is told; what belongs to others is left alone.
+ */
+import { nearestName } from './nearest-name.ts'
+import type { Issue } from './schema.ts'
+
+export interface ApiGroup<Kind extends string> {
+  readonly versions: readonly string[]
+  readonly kinds: readonly Kind[]
+}
+
+type ApiGroups = Readonly<Record<string, ApiGroup<string>>>
+
+/** Groups of which all kinds are known: another one is a mistake, however it is spelt. */
+const WHOLE_GROUPS: ReadonlySet<string> = new Set(['weir.dev', 'security.istio.io'])
+/** Kinds of the Gateway API that are not the mesh's business, and near enough to one that is. */
+const FOREIGN_KINDS: ReadonlySet<string> = new Set(['TCPRoute', 'TLSRoute', 'UDPRoute', 'GRPCRoute'])
+
+/** Undefined when it is none of ours. Core kinds are many and near to each other: they are not guessed at. */
+export function misspeltKind(groups: ApiGroups, group: string, kind: string): Issue | undefined {
+  const kinds = group !== '' && Object.hasOwn(groups, group) ? (groups[group]?.kinds ?? []) : []
+  if (kinds.length > 0) {
+    const near = FOREIGN_KINDS.has(kind) ? undefined : nearestName(kind, kinds)
+    if (near === undefined && !WHOLE_GROUPS.has(group)) return undefined
+    const guess = near === undefined ? `: known are ${kinds.join(', ')}` : `; did you mean ${near}?`
+    const end = near === undefined ? '; it is not in force' : ' It is not in force'
+    return { field: 'kind', message: `unknown kind ${JSON.stringify(kind)} in ${group}${guess}${end}` }
+  }
+  const meant = Object.keys(groups).filter((known) => known !== '' && groups[known]?.kinds.includes(kind))
+  const near = nearestName(group, meant) ?? meant.find((known) => isRelated(group, known))
+  if (near === undefined) return undefined
+  const version = `${near}/${groups[near]?.versions[0] ?? ''}`
+  const message = `${kind} is not in the API group ${JSON.stringify(group)}; did you mean ${version}? It is not in force`
+  return { field: 'apiVersion', message }
+}
+
+/** Of one domain, as `authentication.istio.io` and `security.istio.io`. */
+function isRelated(group: string, known: string): boolean {
+  const domain = known === 'weir.dev' ? known : known.slice(known.indexOf('.') + 1)
+  return group === domain || group.endsWith(`.${domain}`)
+}
