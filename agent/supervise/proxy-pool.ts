@@ -162,9 +162,17 @@ export class ProxyPool {
     return promise
   }
 
-  /** No socket of this pod is made any more. */
+  /** No socket of this pod is made any more; proxies give up the key of its account unless another pod of it is theirs. */
   forgetPod(uid: string): void {
+    const pod = this.#pods.get(uid)
+    if (pod === undefined) return
     this.#pods.delete(uid)
+    const material = this.#identities.get(pod.account)
+    if (material === undefined) return
+    for (const id of this.handOf(uid)) {
+      if (this.#accountsOf(id).has(pod.account)) continue
+      this.#slots[id]?.process?.send({ type: 'identity-forget', identity: material.identity })
+    }
   }
 
   handOf(uid: string): readonly number[] {

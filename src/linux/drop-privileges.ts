@@ -12,11 +12,21 @@ export function setNoNewPrivileges(): void {
   check('prctl(PR_SET_NO_NEW_PRIVS)', prctlCall(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 }
 
+/** Empty when the thread has ended meanwhile. */
+function statusOf(tid: string): string {
+  try {
+    return readFileSync(`/proc/self/task/${tid}/status`, 'latin1')
+  } catch (thrown) {
+    if (thrown instanceof Error && 'code' in thrown && (thrown.code === 'ENOENT' || thrown.code === 'ESRCH')) return ''
+    throw thrown
+  }
+}
+
 /** Capability sets that are not empty, as `tid:CapEff=…`, over all threads of this process. */
 export function heldCapabilities(): string[] {
   const held: string[] = []
   for (const tid of readdirSync('/proc/self/task')) {
-    const status = readFileSync(`/proc/self/task/${tid}/status`, 'latin1')
+    const status = statusOf(tid)
     for (const [, name, value] of status.matchAll(/^(CapInh|CapPrm|CapEff|CapAmb):\s*([0-9a-f]+)$/gm)) {
       if (value === undefined || !/^0+$/.test(value)) held.push(`${tid}:${name}=${value}`)
     }

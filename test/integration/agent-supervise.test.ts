@@ -107,3 +107,34 @@ t.test('removing a pod from proxies that are gone ends by itself', async () => {
   process.kill(status?.pid ?? 0, 'SIGKILL')
   await removed
 })
+
+t.test(
+  'a key is told to the proxies that a pod of its account is dealt to, and taken back with the last',
+  async (t) => {
+    using node = createTestNode(1)
+    const netnsFd = node.pod(0).fd
+    await using running = createPool(4, t.testdir())
+    const { pool } = running
+    const told = async (type: string, count: number): Promise<readonly number[]> =>
+      await until(`${count} proxies got ${type}`, async () => {
+        const slots = await pool.status()
+        const statuses = slots.map(({ lastStatus }) => lastStatus as unknown as FakeStatus | undefined)
+        if (statuses.some((status) => status === undefined)) return false
+        const ids = slots.flatMap(({ id }, i) => (statuses[i]?.received.includes(type) ? [id] : []))
+        return ids.length === count && ids
+      })
+    await until('all are up', async () => (await running.statuses()).length === 4)
+    const material = { identity: 'spiffe://t/ns/shop/sa/web', privateKey: 'k', certificateChain: 'c', trustBundle: 'r' }
+    pool.setIdentity('shop/web', material)
+    const hand = pool.handOf('u1')
+    t.ok(hand.length < 4, 'not all proxies serve the pod')
+    pool.addPod({ uid: 'u1', workload: 'shop/web-1', account: 'shop/web', netnsFd, listeners: [] })
+    t.same(await told('identity', hand.length), [...hand].sort())
+    pool.setIdentity('shop/other', { ...material, identity: 'spiffe://t/ns/shop/sa/other' })
+    await pool.removePod('u1', 'now')
+    t.same(await told('identity-forget', hand.length), [...hand].sort())
+    for (const { received } of await running.statuses()) {
+      t.ok(received.filter((type) => type === 'identity').length <= 1, 'nobody got the other account')
+    }
+  },
+)
