@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { DNS_PORT } from '#contract'
 import { netnsInode } from '#linux'
 import { type BackendName, detectBackend, familiesOf, isInstalled, programName } from './backend.ts'
 import {
@@ -128,8 +129,27 @@ export async function removeRedirects(context: RulesContext, before: RulesBefore
       const saved = await save(context, before.backend, family)
       const input = renderUnhook('filter', saved) + renderRemove(['nat'], saved)
       if (input !== '') await restore(context, before.backend, family, input)
+      await forgetRedirectedQueries(context, family)
     }),
   )
+}
+
+/**
+ * The kernel remembers redirected DNS queries for a while: one from the same port would still go where nobody listens.
+ * Without conntrack(8) the client asks again, from another port.
+ */
+async function forgetRedirectedQueries({ netnsFd }: RulesContext, family: 4 | 6): Promise<void> {
+  if (!isInstalled('conntrack')) return
+  // Ends with 1 when there is nothing to delete.
+  await runInNetns(netnsFd, 'conntrack', [
+    '-f',
+    `ipv${family}`,
+    '-D',
+    '-p',
+    'udp',
+    '--reply-port-src',
+    String(DNS_PORT),
+  ])
 }
 
 /** Step two, when the last proxied connection has ended: everything else, and tables that are there only because of us. */

@@ -129,10 +129,10 @@ t.test(
     const hand = pool.handOf('u1')
     t.ok(hand.length < 4, 'not all proxies serve the pod')
     pool.addPod({ uid: 'u1', workload: 'shop/web-1', account: 'shop/web', netnsFd, listeners: [] })
-    t.same(await told('identity', hand.length), [...hand].sort())
+    t.same(await told('identity', hand.length), hand)
     pool.setIdentity('shop/other', { ...material, identity: 'spiffe://t/ns/shop/sa/other' })
     await pool.removePod('u1', 'now')
-    t.same(await told('identity-forget', hand.length), [...hand].sort())
+    t.same(await told('identity-forget', hand.length), hand)
     for (const { received } of await running.statuses()) {
       t.ok(received.filter((type) => type === 'identity').length <= 1, 'nobody got the other account')
     }

@@ -52,7 +52,8 @@ export function createNode(netns: string, addresses: AddressPair): void {
   sysctl(netns, [...NO_DAD, 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
   ip(netns, [
     'link set lo up',
-    'link add br0 type bridge forward_delay 0 mcast_snooping 0',
+    // An address of its own: else it takes the lowest of its ports', and pods that know the old one lose the node.
+    'link add br0 address 02:00:00:00:00:01 type bridge forward_delay 0 mcast_snooping 0',
     `addr add ${addresses.ipv4}/24 dev br0`,
     ...(addresses.ipv6 === undefined ? [] : [`addr add ${addresses.ipv6}/64 dev br0 nodad`]),
     'link set br0 up',
