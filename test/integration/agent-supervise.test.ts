@@ -64,7 +64,9 @@ t.test(
     pool.addPod({ uid: 'u1', workload: 'shop/web', account: 'shop/web', netnsFd: pod.fd, listeners })
     const before = await until('both proxies up', async () => {
       const all = await running.statuses()
-      return all.length === 2 && all.every(({ sockets }) => sockets.length === 3) && all
+      const answered = ({ sockets, received }: FakeStatus) =>
+        sockets.length === 3 && received.filter((type) => type === 'sockets-refused').length === 2
+      return all.length === 2 && all.every(answered) && all
     })
     for (const status of before) {
       t.equal(status.uid, 1337)
