@@ -62,7 +62,8 @@ export const REFUSAL = {
   overload: { status: 503, flag: 'UO', body: 'weir: too many requests in flight' },
 } as const satisfies Record<string, Refusal>
 
-const REFUSAL_FLAGS: ReadonlySet<string> = new Set(Object.values(REFUSAL).map(({ flag }) => flag))
+/** Flags by which the mesh says that it refused, rather than the application or the client. */
+export const REFUSAL_FLAGS: ReadonlySet<string> = new Set(Object.values(REFUSAL).map(({ flag }) => flag))
 
 /** The flag that another node names; undefined when it names none of a refusal. */
 export function readRefusalFlag(text: string | undefined): ResponseFlag | undefined {

@@ -484,9 +484,14 @@ function identify(bytes: Uint8Array, start: number, end: number): number {
   if (candidates === undefined) return HEADER_OTHER
   for (let i = 0; i < candidates.length; i++) {
     const candidate = candidates[i] as [string, number]
-    if (matches(bytes, start, candidate[0])) return bytes.subarray(start, end).includes(95) ? HEADER_VOID : candidate[1]
+    if (matches(bytes, start, candidate[0])) return hasUnderscore(bytes, start, end) ? HEADER_VOID : candidate[1]
   }
   return HEADER_OTHER
+}
+
+function hasUnderscore(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] === 95) return true
+  return false
 }
 
 /** An underscore counts as a dash. */

@@ -3,12 +3,8 @@
  * One message there and back, some microseconds; whether rules changed at all is known without listing them.
  */
 import { check, libc } from './libc.ts'
+import { NETLINK_NETFILTER, openNetlinkSocket, receiveNetlink } from './netlink-socket.ts'
 
-const AF_NETLINK = 16
-const SOCK_RAW = 3
-const SOCK_CLOEXEC = 0o2000000
-const SOCK_NONBLOCK = 0o4000
-const NETLINK_NETFILTER = 12
 const NFNL_SUBSYS_NFTABLES = 10
 const NFT_MSG_NEWGEN = 15
 const NFT_MSG_GETGEN = 16
@@ -16,9 +12,7 @@ const NFTA_GEN_ID = 1
 const NLM_F_REQUEST = 1
 const HEADER_BYTES = 20
 
-const socketCall = libc('int socket(int, int, int)')
 const sendCall = libc('long send(int, void *, size_t, int)')
-const recvCall = libc('long recv(int, void *, size_t, int)')
 
 const request = Buffer.alloc(HEADER_BYTES)
 request.writeUInt32LE(HEADER_BYTES, 0)
@@ -28,16 +22,13 @@ const reply = Buffer.alloc(1024)
 
 /** Opens the socket to ask through; call it inside the namespace (`withNetns`), use it anywhere. */
 export function openNetfilterSocket(): number {
-  return check(
-    'socket(NETLINK_NETFILTER)',
-    socketCall(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER),
-  )
+  return openNetlinkSocket(NETLINK_NETFILTER)
 }
 
 /** The generation now; undefined when the kernel has no nftables. */
 export function nftablesGeneration(fd: number): number | undefined {
   check('send(NFT_MSG_GETGEN)', sendCall(fd, request, request.length, 0))
-  const length = recvCall(fd, reply, reply.length, 0)
+  const length = receiveNetlink(fd, reply)
   if (length < HEADER_BYTES || reply.readUInt16LE(4) !== ((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWGEN))
     return undefined
   for (let at = HEADER_BYTES; at + 8 <= length; ) {

@@ -13,7 +13,9 @@ export interface EndpointLoad {
   active: number
 }
 
-export interface ExchangeTargetParts {
+/** Made in one place, with all its fields in one order: requests read it again and again. */
+export interface ExchangeTarget {
+  readonly kind: 'forward'
   readonly pool: UpstreamPool
   readonly load: EndpointLoad
   readonly clientAddress: string
@@ -34,41 +36,4 @@ export interface ExchangeTargetParts {
   readonly reporters: Reporters
   /** `ip:port`, for the log. */
   readonly upstream: string
-}
-
-export class ExchangeTarget implements ExchangeTargetParts {
-  readonly kind = 'forward'
-  readonly pool: UpstreamPool
-  readonly load: EndpointLoad
-  readonly clientAddress: string
-  readonly workload: Workload | undefined
-  readonly policies: PolicySet | undefined
-  readonly connection: ConnectionFacts
-  readonly identityLines: string
-  readonly tunnelled: boolean
-  readonly decision: ForwardDecision | undefined
-  readonly edge: RequestEdge
-  readonly tcpEdge: TcpEdge
-  readonly access: AccessEdge
-  readonly tcpAccess: AccessEdge
-  readonly reporters: Reporters
-  readonly upstream: string
-
-  constructor(parts: ExchangeTargetParts) {
-    this.pool = parts.pool
-    this.load = parts.load
-    this.clientAddress = parts.clientAddress
-    this.workload = parts.workload
-    this.policies = parts.policies
-    this.connection = parts.connection
-    this.identityLines = parts.identityLines
-    this.tunnelled = parts.tunnelled
-    this.decision = parts.decision
-    this.edge = parts.edge
-    this.tcpEdge = parts.tcpEdge
-    this.access = parts.access
-    this.tcpAccess = parts.tcpAccess
-    this.reporters = parts.reporters
-    this.upstream = parts.upstream
-  }
 }

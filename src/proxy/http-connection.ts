@@ -964,15 +964,19 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#timer = undefined
   }
 
+  /** Of a request that was never sent on: the trace that the client named. */
+  #givenTrace(): string {
+    const { head } = this
+    return head.traceparentIndex < 0 ? '' : traceIdOf(head.value(head.traceparentIndex))
+  }
+
   #record(flag: ResponseFlag, why: string): void {
     const there = flag === '-' ? this.#refusedThere : undefined
-    const { head } = this
-    const given = head.traceparentIndex < 0 ? '' : head.value(head.traceparentIndex)
     this.services.recorder.request(this, {
       status: this.#status,
       flag: there ?? flag,
       why: there === undefined ? why : 'refused by the mesh at the destination: see the log of its node',
-      trace: this.#trace || traceIdOf(given),
+      trace: this.#trace || this.#givenTrace(),
       durationMs: this.services.now() - this.#started,
       upstreamMs: this.#upstreamMs,
       bytesIn: this.#bytesIn,

@@ -1,25 +1,11 @@
 /** Tells metrics and access log what became of requests and connections. */
-import type { ResponseFlag, Verdict } from '#contract'
+import { REFUSAL_FLAGS, type Verdict } from '#contract'
 import { type AccessLog, AccessRecord } from '#telemetry'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpConnection } from './http-connection.ts'
 import type { Pod } from './pod.ts'
 import type { RequestOutcome, TcpOutcome, TrafficRecorder } from './services.ts'
 import type { Targets } from './targets.ts'
-
-/** Flags by which the mesh says that it refused, rather than the application or the client. */
-const REFUSAL_FLAGS: ReadonlySet<ResponseFlag> = new Set([
-  'RBAC',
-  'UH',
-  'UF',
-  'UC',
-  'UT',
-  'NR',
-  'DPE',
-  'UPE',
-  'SI',
-  'UO',
-])
 
 /** Where a tunnel that is refused was going: to no port of the application. */
 const TUNNEL = { address: '', port: 0 }

@@ -39,23 +39,17 @@ function isHopByHop(id: number): boolean {
 }
 
 /**
- * Header lines of `head` that pass on, `\r\n` after each. `dropIdentity` also drops what only the mesh
- * may say; `dropLength` Content-Length; `host` replaces the Host line's value when not undefined.
+ * Header lines of `head` that pass on, `\r\n` after each; none of what only the mesh may say. `dropLength` also drops
+ * Content-Length; `host` replaces the Host line's value when not undefined.
  */
-function copyHeaders(
-  head: Head,
-  dropIdentity: boolean,
-  dropLength: boolean,
-  host: string | undefined,
-  edits: readonly HeaderEdit[],
-): string {
-  if (edits.length > 0) return copyEdited(head, dropIdentity, dropLength, host, edits)
+function copyHeaders(head: Head, dropLength: boolean, host: string | undefined, edits: readonly HeaderEdit[]): string {
+  if (edits.length > 0) return copyEdited(head, dropLength, host, edits)
   const { text, offsets, headerCount } = head
   let out = ''
   let runStart = -1
   let runEnd = 0
   for (let i = 0; i < headerCount; i++) {
-    if (passes(head, i, dropIdentity, dropLength, host)) {
+    if (passes(head, i, dropLength, host)) {
       if (runStart < 0) runStart = offsets[i * 4] as number
       // The next line begins right behind this one's CRLF: a run is cut out as a whole.
       runEnd = i + 1 < headerCount ? (offsets[(i + 1) * 4] as number) : text.length - 2
@@ -68,17 +62,11 @@ function copyHeaders(
   return host === undefined ? out : `host: ${host}\r\n${out}`
 }
 
-function passes(
-  head: Head,
-  index: number,
-  dropIdentity: boolean,
-  dropLength: boolean,
-  host: string | undefined,
-): boolean {
+function passes(head: Head, index: number, dropLength: boolean, host: string | undefined): boolean {
   const id = head.ids[index] as number
   if (id !== HEADER_OTHER) {
     if (isHopByHop(id)) return false
-    if (dropIdentity && (id === HEADER_XFCC || id === HEADER_WEIR)) return false
+    if (id === HEADER_XFCC || id === HEADER_WEIR) return false
     if (dropLength && id === HEADER_CONTENT_LENGTH) return false
     if (id === HEADER_HOST && host !== undefined) return false
   }
@@ -95,17 +83,11 @@ const UNEDITABLE = new Set([
   'x-forwarded-client-cert',
 ])
 
-function copyEdited(
-  head: Head,
-  dropIdentity: boolean,
-  dropLength: boolean,
-  host: string | undefined,
-  edits: readonly HeaderEdit[],
-): string {
+function copyEdited(head: Head, dropLength: boolean, host: string | undefined, edits: readonly HeaderEdit[]): string {
   const lines: { name: string; value: string }[] = []
   if (host !== undefined) lines.push({ name: 'host', value: host })
   for (let i = 0; i < head.headerCount; i++) {
-    if (!passes(head, i, dropIdentity, dropLength, host)) continue
+    if (!passes(head, i, dropLength, host)) continue
     const start = head.offsets[i * 4]
     lines.push({ name: head.text.slice(start, head.offsets[i * 4 + 1]), value: head.value(i) })
   }
@@ -156,7 +138,7 @@ export interface RequestRendering {
 
 export function renderRequest(head: Head, rendering: RequestRendering): string {
   let out = `${head.method} ${rendering.target} HTTP/1.1\r\n`
-  out += copyHeaders(head, true, head.chunked, rendering.host, rendering.edits)
+  out += copyHeaders(head, head.chunked, rendering.host, rendering.edits)
   if (head.chunked) out += 'transfer-encoding: chunked\r\n'
   if (head.teTrailers) out += 'te: trailers\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
@@ -183,7 +165,7 @@ export function renderResponse(head: Head, rendering: ResponseRendering): string
   let out = `HTTP/1.1 ${head.status}${head.reason === '' ? ' ' : head.reason}\r\n`
   // Without a body by definition, a length says nothing (RFC 9110 section 8.6) and could mislead.
   const lengthless = head.status < 200 || head.status === 204
-  out += copyHeaders(head, true, (reframed || lengthless) && head.contentLength >= 0, undefined, rendering.edits)
+  out += copyHeaders(head, (reframed || lengthless) && head.contentLength >= 0, undefined, rendering.edits)
   if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
     out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`

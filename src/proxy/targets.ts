@@ -23,7 +23,7 @@ import {
 } from '#telemetry'
 import { baggageOf } from './baggage.ts'
 import { type DialCount, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
-import { type EndpointLoad, ExchangeTarget } from './exchange-target.ts'
+import type { EndpointLoad, ExchangeTarget } from './exchange-target.ts'
 import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
 import type { SocketStock } from './sockets.ts'
@@ -291,15 +291,24 @@ export class Targets {
         direction: parts.direction,
         reporter: reporters === REPORT_BOTH ? 'both' : reporters === REPORT_SOURCE ? 'source' : 'destination',
       })
-    return new ExchangeTarget({
-      ...parts,
+    return {
+      kind: 'forward',
+      pool: parts.pool,
       load: this.#loadFor(parts.endpoint as Endpoint),
+      clientAddress: parts.clientAddress,
+      workload,
+      policies: parts.policies,
+      connection: parts.connection,
+      identityLines: parts.identityLines,
+      tunnelled: parts.tunnelled,
+      decision: parts.decision,
       edge: this.#edges.request(description),
       tcpEdge: this.#edges.tcp({ ...description, protocol: 'tcp' }),
       access: log('http'),
       tcpAccess: log('tcp'),
+      reporters,
       upstream: socketText(parts.endpoint),
-    })
+    }
   }
 
   #identity(workload: Workload | undefined): string {

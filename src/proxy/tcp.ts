@@ -149,13 +149,7 @@ export class TcpStream implements ByteStream {
 
   /** Peer address in canonical text (IPv4-mapped IPv6 unwrapped). */
   peer(): { address: string; port: number } {
-    const out: Record<string, unknown> = {}
-    this.#handle.getpeername(out)
-    const address = String(out['address'] ?? '')
-    return {
-      address: address.startsWith('::ffff:') ? address.slice(7) : address,
-      port: Number(out['port'] ?? 0),
-    }
+    return peerOf(this.#handle)
   }
 
   resume(): void {
@@ -260,12 +254,19 @@ export function toSocket(handle: object): Socket {
   return new Socket({ handle } as unknown as SocketConstructorOpts)
 }
 
-/** Where an accepted connection comes from, canonical (IPv4-mapped IPv6 unwrapped). */
+/** Where an accepted connection comes from: as `TcpStream.peer`, of a handle that no stream has yet. */
 export function peerAddress(handle: object): string {
+  return peerOf(handle as TcpHandle).address
+}
+
+function peerOf(handle: TcpHandle): { address: string; port: number } {
   const out: Record<string, unknown> = {}
-  ;(handle as TcpHandle).getpeername(out)
+  handle.getpeername(out)
   const address = String(out['address'] ?? '')
-  return address.startsWith('::ffff:') ? address.slice(7) : address
+  return {
+    address: address.startsWith('::ffff:') ? address.slice(7) : address,
+    port: Number(out['port'] ?? 0),
+  }
 }
 
 /** A listening socket made by the broker, served here. */

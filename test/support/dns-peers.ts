@@ -2,26 +2,8 @@
 import { createSocket, type Socket } from 'node:dgram'
 import net from 'node:net'
 import codec, { type Answer, type DecodedPacket, type Packet, type RecordType } from 'dns-packet'
-import {
-  bindSocket,
-  closeFd,
-  listenSocket,
-  openNetns,
-  openTcpSocket,
-  openUdpSocket,
-  setReuseAddress,
-  withNetns,
-} from '#linux'
-import { connectSocketIn } from './pod-sockets.ts'
-
-function inside<T>(netnsPath: string, open: () => T): T {
-  const netns = openNetns(netnsPath)
-  try {
-    return withNetns(netns, open)
-  } finally {
-    closeFd(netns)
-  }
-}
+import { bindSocket, listenSocket, openTcpSocket, openUdpSocket, setReuseAddress } from '#linux'
+import { connectSocketIn, inside } from './pod-sockets.ts'
 
 function udpSocket(fd: number, address: string): Socket {
   const socket = createSocket(net.isIPv6(address) ? 'udp6' : 'udp4')

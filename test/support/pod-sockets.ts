@@ -11,7 +11,8 @@ import {
   withNetns,
 } from '#linux'
 
-function inside<T>(netnsPath: string, open: () => T): T {
+/** Runs `open` in the namespace: a socket belongs to the one it was opened in. */
+export function inside<T>(netnsPath: string, open: () => T): T {
   const netns = openNetns(netnsPath)
   try {
     return withNetns(netns, open)

@@ -17,7 +17,7 @@ import {
 } from '#telemetry'
 import { TunnelPool } from '#tunnel'
 import type { Dialer } from '../../../src/proxy/dialer.ts'
-import { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
+import type { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
 import { HttpConnection } from '../../../src/proxy/http-connection.ts'
 import { Pod } from '../../../src/proxy/pod.ts'
 import type { RequestOutcome, Services } from '../../../src/proxy/services.ts'
@@ -163,7 +163,8 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     direction: 'outbound',
     reporter: 'source',
   })
-  const target = new ExchangeTarget({
+  const target: ExchangeTarget = {
+    kind: 'forward',
     pool,
     load: { active: 0 },
     clientAddress: '10.0.0.3',
@@ -179,7 +180,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     tcpAccess: access,
     reporters: REPORT_SOURCE,
     upstream: '10.0.0.2:80',
-  })
+  }
   const client = new FakeHandle()
   const nobody = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
   const stream = new TcpStream(client, nobody)

@@ -101,16 +101,16 @@ t.test('a Node module that a pure folder reaches through another folder is found
 })
 
 t.test('a process of every node may not load what makes certificates, by whatever way', async (t) => {
-  const library = {
+  const shared = {
     'src/identity/ca/index.ts': `import './x509.ts'`,
     'src/identity/ca/x509.ts': `import '@peculiar/x509'`,
   }
   const way = 'agent/identity/open.ts > src/identity/ca/index.ts > src/identity/ca/x509.ts > @peculiar/x509'
-  const files = { ...library, 'agent/identity/open.ts': `await import('#identity/ca')` }
+  const files = { ...shared, 'agent/identity/open.ts': `await import('#identity/ca')` }
   t.same(check(t, 'agent/main.ts', `import './identity/open.ts'`, files), [
     `agent/main.ts: a process of every node, but reaches the package @peculiar/x509: agent/main.ts > ${way}`,
   ])
-  const types = { ...library, 'agent/identity/open.ts': `import type { A } from '#identity/ca'` }
+  const types = { ...shared, 'agent/identity/open.ts': `import type { A } from '#identity/ca'` }
   t.same(check(t, 'agent/main.ts', `import './identity/open.ts'`, types), [], 'types are not loaded')
 })
 
