@@ -69,7 +69,7 @@ export class Accepted implements StreamOwner, HeldConnection {
     this.#knownHttp = declared === 'http' || spoken.isHttp(this.#key)
     if (declared === 'opaque') this.#relay(undefined, false)
     else {
-      this.#timer = setTimeout(() => this.#silent(), this.#knownHttp ? SILENCE_KNOWN_HTTP_MS : SILENCE_MS)
+      this.#timer = setTimeout(() => this.#stillSilent(), this.#knownHttp ? SILENCE_KNOWN_HTTP_MS : SILENCE_MS)
       this.#stream.resume()
     }
   }
@@ -106,13 +106,20 @@ export class Accepted implements StreamOwner, HeldConnection {
     } else this.#relay(this.#bytes, false)
   }
 
+  /** Time is over. What came while this process was held up is read first: timers run before sockets are polled. */
+  #stillSilent(): void {
+    this.#timer = undefined
+    setImmediate(() => {
+      if (!this.#over && this.#bytes === undefined) this.#silent()
+    })
+  }
+
   /** No byte yet: dial, and see whether the server speaks first. */
   #silent(): void {
-    this.#timer = undefined
     const choice = this.#pipeline.chooseTcp()
     // Where many wait to be connected already, what was asked for comes first.
     if (this.#pod.dialling > MAX_SPECULATIVE) {
-      this.#timer = setTimeout(() => this.#silent(), SILENCE_KNOWN_HTTP_MS)
+      this.#timer = setTimeout(() => this.#stillSilent(), SILENCE_KNOWN_HTTP_MS)
       return
     }
     // Denied as opaque bytes, but perhaps not as a request: wait for the client's first word.
