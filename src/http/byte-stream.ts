@@ -31,6 +31,8 @@ export interface ByteStream {
   writeBytes(bytes: Buffer): boolean
   /** Writes part of a buffer that the caller reuses afterwards. */
   writeSlice(bytes: Buffer, start: number, end: number): boolean
+  /** The write that follows is the last: it may wait for the `end` that comes at once. */
+  holdForEnd(): void
   /** Ends our side after everything queued; reading goes on. */
   end(): void
   /** Closes at once; queued writes are lost. */

@@ -30,6 +30,9 @@ const setsockoptCall = libc('int setsockopt(int, int, int, void *, uint32_t)')
 const getsockoptCall = libc('int getsockopt(int, int, int, void *, void *)')
 
 const F_DUPFD_CLOEXEC = 1030
+const IPPROTO_TCP = 6
+const TCP_CORK = 3
+const SHUT_WR = 1
 const SHUT_RDWR = 2
 const shutdownCall = libc('int shutdown(int, int)')
 const fcntlCall = libc('int fcntl(int, int, long)')
@@ -166,4 +169,19 @@ export function duplicateFd(fd: number): number {
 export function shutdownSocket(fd: number): void {
   // A UDP socket without a peer is shut down and reported as not connected.
   if (shutdownCall(fd, SHUT_RDWR) < 0 && lastErrno() !== ENOTCONN) check('shutdown', -1)
+}
+
+/** Holds back what is written next, to leave with the FIN in one segment (TCP_CORK, tcp(7): at most 200 ms). Tells nothing. */
+export function holdForFin(fd: number): void {
+  optionValue[0] = 1
+  setsockoptCall(fd, IPPROTO_TCP, TCP_CORK, optionValue, 4)
+}
+
+/**
+ * Sends a FIN now (shutdown(2) with SHUT_WR): nothing more will be written. libuv's own waits for the next turn of the
+ * loop. All written before must be with the kernel.
+ * @returns false: the socket was connected no more.
+ */
+export function sendFin(fd: number): boolean {
+  return shutdownCall(fd, SHUT_WR) === 0
 }

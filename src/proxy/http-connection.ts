@@ -656,6 +656,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #writeResponse(text: string): void {
+    // A client that finds the end with the answer does not close first, and keeps no port in TIME_WAIT.
+    if (this.#closeAfter && this.#upstream?.body.done === true) this.stream.holdForEnd()
     this.stream.writeText(text)
   }
 
@@ -876,6 +878,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#status = refusal.status
     const headOnly = this.method === 'HEAD'
     if (!headOnly) this.#bytesOut += refusal.body.length
+    if (this.#closeAfter) this.stream.holdForEnd()
     this.stream.writeText(renderRefusal(refusal, this.#closeAfter, headOnly, this.pipeline.fromTunnel))
     this.#record(refusal.flag, why)
     if (this.#closeAfter) this.#beginLinger()
@@ -904,6 +907,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#status = status
     if (!this.#requestDone) this.#closeAfter = true
     const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', `location: ${location}\r\n${extra}`)
+    if (this.#closeAfter) this.stream.holdForEnd()
     this.stream.writeText(text)
     this.#record('DI', '')
     if (this.#closeAfter) this.#beginLinger()

@@ -6,6 +6,7 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { ByteStream, StreamOwner } from '#http'
+import { holdForFin, sendFin } from '#linux'
 
 interface WriteRequest {
   oncomplete: ((status: number) => void) | null
@@ -111,7 +112,8 @@ function onShutdown(this: ShutdownRequest, status: number): void {
   const stream = this.stream
   if (stream === null || stream.closed) return
   stream.writeDone = true
-  if (status < 0) stream.fail(status)
+  // Once both FINs have passed, libuv's own shutdown finds no connection.
+  if (status < 0 && !stream.finSent) stream.fail(status)
   else if (stream.readEnded) stream.close()
 }
 
@@ -127,6 +129,8 @@ export class TcpStream implements ByteStream {
   closed = false
   readEnded = false
   writeEnded = false
+  /** Our FIN went out within `end`. */
+  finSent = false
   /** Our FIN, and everything before it, is with the kernel. */
   writeDone = false
   /** Writes not yet taken by the kernel. */
@@ -213,9 +217,15 @@ export class TcpStream implements ByteStream {
     this.owner.onDrain()
   }
 
+  holdForEnd(): void {
+    if (!this.closed && !this.writeEnded) holdForFin(this.#handle.fd)
+  }
+
   end(): void {
     if (this.closed || this.writeEnded) return
     this.writeEnded = true
+    // Now, not a turn later: a client that sees the end with the answer does not close first and keep TIME_WAIT.
+    this.finSent = this.pendingWrites === 0 && sendFin(this.#handle.fd)
     const request = new ShutdownWrap()
     request.stream = this
     request.oncomplete = onShutdown

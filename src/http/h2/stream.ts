@@ -145,6 +145,9 @@ export class H2Stream implements ByteStream {
     if (!this.headersSent) throw new Error(`Cannot write on stream ${this.id}: respond first`)
   }
 
+  /** Frames are gathered until the turn ends as it is. */
+  holdForEnd(): void {}
+
   end(): void {
     if (this.closed || this.writeEnded) return
     this.#mayWrite()

@@ -1,5 +1,6 @@
 /** Our TCP streams against `net.Socket` on loopback: what an upgrade of Node must not change (decision 0002). */
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import t from 'tap'
 import type { StreamOwner } from '#http'
@@ -107,6 +108,27 @@ t.test('each side ends by itself, and the stream closes when both have', async (
   stream.reset()
   t.same(owner.events, ['end', 'close'], 'told once')
 })
+
+t.test('a last write that is held leaves with the FIN, within the call that ends the stream', async (t) => {
+  const { stream, peer, told, port } = await pair(t)
+  stream.writeText('first ')
+  t.equal(queuedAt(port), 6, 'a write is with the peer at once')
+  stream.holdForEnd()
+  stream.writeText('last')
+  t.equal(queuedAt(port), 6, 'but not one that is held')
+  stream.end()
+  t.equal(queuedAt(port), 11, 'four bytes and the FIN, which the kernel counts as one')
+  await once(peer, 'end')
+  t.equal(told.text, 'first last')
+})
+
+/** What waits to be read on the accepted end of a loopback connection to `port` (/proc/net/tcp, rx_queue). */
+function queuedAt(port: number): number {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  const rows = readFileSync('/proc/net/tcp', 'latin1').split('\n')
+  const [row] = rows.map((line) => line.trim().split(/\s+/)).filter(([, at, , state]) => at === local && state !== '0A')
+  return Number.parseInt(row?.[4]?.split(':')[1] ?? '', 16)
+}
 
 t.test('what the kernel does not take at once is written later, and told', async (t) => {
   const { stream, owner, peer } = await pair(t)
