@@ -114,6 +114,7 @@ export class InboundTunnel {
         transport,
         limits: { ...TUNNEL_LIMITS, settingsTimeoutMs: this.#options.handshakeTimeoutMs },
         onStream: (stream, headers) => this.#stream(stream, headers, peer.identity),
+        onMalformed: (problem) => this.#options.onConnectionRefused(`malformed request: ${problem}: by ${peer.identity}`),
         onClose: (code, problem) => this.#ended(code, problem),
       })
       this.#session = session

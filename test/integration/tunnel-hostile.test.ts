@@ -214,10 +214,16 @@ t.test('a CONNECT leads to the pod itself and to its applications, and nowhere e
       )
     }
   })
-  for (const malformed of [web.ipv4, `${web.ipv4}:`, `x@${web.ipv4}:9000`, '']) {
-    const { status, code } = await ask(connect(malformed))
-    t.ok(status === 400 || code === http2.constants.NGHTTP2_PROTOCOL_ERROR, `${malformed}: ${status} ${code}`)
-  }
+  const malformed = [web.ipv4, `${web.ipv4}:`, `x@${web.ipv4}:9000`, '']
+  await besiege(t, malformed.length, async () => {
+    for (const authority of malformed) {
+      const from = far.logs.length
+      const { status, code } = await ask(connect(authority))
+      t.ok(status === 400 || code === http2.constants.NGHTTP2_PROTOCOL_ERROR, `${authority}: ${status} ${code}`)
+      const told = await far.waitFor(refusal(new RegExp(`by ${idOf('client')}$`)), { from })
+      t.match(told, { sourceAddress: outsider.ipv4 }, authority)
+    }
+  })
   const from = far.logs.length
   const closed = session.request(connect(`${web.ipv4}:9999`))
   closed.on('error', () => {})

@@ -65,8 +65,11 @@ function acceptRequest(
     return undefined
   }
   facts.contentLength = -1
-  if (requestProblem(headers, facts) !== '' || (endStream && !facts.tunnel && facts.contentLength > 0)) {
+  let problem = requestProblem(headers, facts)
+  if (endStream && !facts.tunnel && facts.contentLength > 0) problem ||= 'content-length without content'
+  if (problem !== '') {
     session.streams.refuse(id, H2_PROTOCOL_ERROR, endStream)
+    session.onMalformed(problem)
     return undefined
   }
   if (session.streams.full) {

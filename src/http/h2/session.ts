@@ -38,6 +38,7 @@ export class Http2Session {
   readonly streams: StreamTable
   readonly outbound: Outbound
   readonly onStream: (stream: H2Stream, headers: readonly string[]) => void
+  readonly onMalformed: (problem: string) => void
   /** Since the first tick. */
   nowMs = 0
   /** Queued for paused streams. */
@@ -76,6 +77,7 @@ export class Http2Session {
     this.role = options.role
     this.transport = options.transport
     this.limits = resolveLimits(options.limits ?? {})
+    this.onMalformed = options.onMalformed ?? (() => undefined)
     this.onStream = options.onStream ?? ((stream) => stream.reset(H2_REFUSED_STREAM))
     this.streamCreditBytes = this.limits.streamWindowBytes >>> 1
     this.connectionCreditBytes = this.limits.connectionWindowBytes >>> 1
