@@ -42,6 +42,9 @@ const STDOUT = 1
 
 export type AskSockets = (id: number, uid: string, kind: SocketKind, family: 4 | 6, count: number) => void
 
+/** What pods wrote last into tunnels must leave within this when the process ends. */
+const LAST_WORDS_MS = 1_000
+
 export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost {
   readonly limits: ProxySettings['limits']
   snapshot: Snapshot
@@ -54,6 +57,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly #world = new World()
   readonly #log: AccessLog
   readonly #pods = new Map<string, Pod>()
+  /** Of pods that are gone: what they wrote last is still leaving. */
+  readonly #closing = new Set<Promise<void>>()
   readonly #tunnels: Tunnels
   readonly #dns: Answerer
   readonly #stocks = new Map<string, SocketStock>()
@@ -180,8 +185,13 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.#pods.delete(pod.uid)
     this.#stocks.delete(pod.uid)
     this.#dns.forget(pod)
-    pod.close()
+    this.#close(pod)
     this.onDrained(pod.uid)
+  }
+
+  #close(pod: Pod): void {
+    const closing = pod.close().finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
   }
 
   /** Stops accepting and lets everything finish; resolves when nothing is left or `graceMs` are over. */
@@ -204,7 +214,9 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
-    for (const pod of [...this.#pods.values()]) pod.close()
+    for (const pod of [...this.#pods.values()]) this.#close(pod)
+    const late = new Promise<void>((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref())
+    await Promise.race([Promise.all(this.#closing), late])
     await this.#log[Symbol.asyncDispose]()
   }
 

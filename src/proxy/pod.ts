@@ -114,13 +114,14 @@ export class Pod {
     for (const listener of this.listeners.splice(0)) listener.close()
   }
 
-  close(): void {
+  /** Resolves when what was written last into tunnels has left. */
+  close(): Promise<void> {
     this.stopAccepting()
     for (const connection of [...this.connections]) connection.abort()
     for (const pools of this.#pools.values()) for (const pool of pools.values()) pool.close()
     this.#pools.clear()
-    this.tunnels.close()
     this.targets.clear()
     this.stock.close()
+    return this.tunnels.close()
   }
 }

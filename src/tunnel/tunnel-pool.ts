@@ -40,6 +40,7 @@ export class TunnelPool {
   /** A pod that has just come does not have its certificate at once; oldest first. */
   readonly #uncertified: (Wanted & { readonly destination: TunnelDestination; readonly since: number })[] = []
   #closed = false
+  readonly #gone = Promise.withResolvers<void>()
 
   constructor(options: TunnelPoolOptions) {
     this.#options = options
@@ -101,7 +102,10 @@ export class TunnelPool {
         this.#options.onRetired(uid)
       },
       onOverflow: (wanted) => this.#overflowed(destination, wanted),
-      onClosed: (closed) => this.#all.delete(closed),
+      onClosed: (closed) => {
+        this.#all.delete(closed)
+        if (this.#closed && this.#all.size === 0) this.#gone.resolve()
+      },
     })
     this.#all.add(tunnel)
     return tunnel
@@ -124,9 +128,12 @@ export class TunnelPool {
     for (const [key, tunnel] of [...this.#current]) if (key.startsWith(`${uid} `)) tunnel.retire()
   }
 
-  close(): void {
+  /** Resolves when all that was written has left, or can't any more: some seconds at most. */
+  close(): Promise<void> {
     this.#closed = true
     for (const { done } of this.#uncertified.splice(0)) done(UV_ECONNREFUSED, undefined, 'the pod is gone')
     for (const tunnel of [...this.#all]) tunnel.close('the pod is gone')
+    if (this.#all.size === 0) this.#gone.resolve()
+    return this.#gone.promise
   }
 }

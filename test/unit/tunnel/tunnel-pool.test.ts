@@ -185,3 +185,21 @@ t.test('the last bytes of the last stream leave though the tunnel ends with it',
   t.equal(await reader.ended.promise, 0)
   t.equal(reader.text, 'famous last words')
 })
+
+t.test('a pool that is closed tells when what was written last has left', async (t) => {
+  const made = await bench(t)
+  const served = Promise.withResolvers<ByteStream>()
+  made.serve = served.resolve
+  const { stream } = await made.dial()
+  if (stream === undefined) throw new Error('No stream')
+  const serving = await served.promise
+  const reader = new Reader()
+  serving.owner = reader
+  serving.resume()
+  stream.writeText('famous last words')
+  stream.end()
+  await made.pool.close()
+  await reader.ended.promise
+  t.equal(reader.text, 'famous last words')
+  await made.pool.close()
+})
