@@ -35,6 +35,8 @@ export interface ByteStream {
   holdForEnd(): void
   /** Ends our side after everything queued; reading goes on. */
   end(): void
+  /** While paused nothing is read, and nothing heard of the peer: this finds out whether it has reset the connection. */
+  checkPaused(): void
   /** Closes at once; queued writes are lost. */
   close(): void
   /** Closes so that the peer sees an error, not an end (RST, RST_STREAM). */

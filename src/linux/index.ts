@@ -14,6 +14,7 @@ export {
   duplicateFd,
   getMark,
   holdForFin,
+  isBroken,
   isListening,
   isReceiving,
   listenSocket,

@@ -37,6 +37,7 @@ const SHUT_RDWR = 2
 const shutdownCall = libc('int shutdown(int, int)')
 const fcntlCall = libc('int fcntl(int, int, long)')
 
+const POLLERR = 0x8
 const POLLHUP = 0x10
 const POLLNVAL = 0x20
 const POLLRDHUP = 0x2000
@@ -115,6 +116,15 @@ export function isReceiving(fd: number): boolean {
   check('poll', pollCall(pollRequest, 1, 0))
   // The upper half of the second word is what poll found.
   return (((pollRequest[1] ?? 0) >>> 16) & (POLLRDHUP | POLLHUP | POLLNVAL)) === 0 && !isConnected(fd)
+}
+
+/** True once the connection was reset or has failed; its end in order does not count (poll(2), POLLERR and POLLHUP). */
+export function isBroken(fd: number): boolean {
+  pollRequest[0] = fd
+  pollRequest[1] = 0
+  check('poll', pollCall(pollRequest, 1, 0))
+  const found = (pollRequest[1] ?? 0) >>> 16
+  return (found & (POLLERR | POLLNVAL)) !== 0
 }
 
 function isConnected(fd: number): boolean {

@@ -15,16 +15,17 @@ export function plainDenial({ peerModes }: Workload, port: number): Verdict | un
 }
 
 /**
- * A probe comes from the pod's own node, to a port that its containers' probes name and, over HTTP, for a path that they
- * name: that passes, and nothing wider. `path` is undefined for what is not HTTP.
+ * A probe comes from the pod's own node, to a port that its containers' probes name and, over HTTP, is a GET of a path
+ * that they name: that passes, and nothing wider. `request` is undefined for what is not HTTP.
  */
 export function probeVerdict(
   { hostAddresses, probes }: Workload,
   from: string,
   port: number,
-  path: string | undefined,
+  request: { readonly method: string; readonly path: string } | undefined,
 ): Verdict | undefined {
   if (!hostAddresses.includes(from)) return undefined
-  const probed = probes.some((probe) => probe.port === port && probe.path === path)
+  if (request !== undefined && request.method !== 'GET') return undefined
+  const probed = probes.some((probe) => probe.port === port && probe.path === request?.path)
   return probed ? WITHOUT_POLICY : undefined
 }

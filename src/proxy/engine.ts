@@ -256,7 +256,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       return
     }
     if (spec.direction === 'dns-tcp') {
-      if (pod.connections.size >= this.limits.maxConnectionsPerPod) new TcpStream(handle, NOBODY).reset()
+      if (pod.isFull(this.limits.maxConnectionsPerPod)) new TcpStream(handle, NOBODY).reset()
       else new TcpQueries(this.#dns, pod, handle, this.now(), () => this.connectionClosed(pod))
       return
     }
@@ -265,7 +265,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     const refused =
       original === undefined ||
       isMeshSocket(this.snapshot, original) ||
-      pod.connections.size >= this.limits.maxConnectionsPerPod
+      pod.isFull(this.limits.maxConnectionsPerPod)
     if (refused) {
       stream.reset()
       return

@@ -42,6 +42,8 @@ export type HttpChoice =
       /** Where it would have gone; undefined when that was never decided. */
       readonly target: ExchangeTarget | undefined
       readonly route: RouteName | undefined
+      /** The connection leads nowhere any more: it ends with the answer. */
+      readonly close?: true
     }
   | {
       readonly kind: 'redirect'
@@ -342,6 +344,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.target = choice.kind === 'refuse' ? choice.target : undefined
       this.routeName = choice.route
       if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+      if (choice.kind === 'refuse' && choice.close === true) this.#closeAfter = true
       if (choice.kind === 'refuse') this.refuse(choice.refusal, choice.why)
       else this.#redirect(choice.status, choice.location, choice.extra)
       return

@@ -39,7 +39,12 @@ export interface Pipeline extends HttpPipeline {
   declared(): 'http' | 'opaque' | 'detect'
 }
 
-function refuse(refusal: Refusal, why: string, target?: ExchangeTarget, route?: RouteName): HttpChoice {
+function refuse(
+  refusal: Refusal,
+  why: string,
+  target?: ExchangeTarget,
+  route?: RouteName,
+): Extract<HttpChoice, { kind: 'refuse' }> {
   return { kind: 'refuse', refusal, why, target, route }
 }
 
@@ -62,7 +67,7 @@ const plain: Judge = (target, http) => {
   if (workload === undefined) return byPolicy(target, http)
   const { sourceIp, destinationPort } = connection
   return (
-    probeVerdict(workload, sourceIp, destinationPort, http?.path) ??
+    probeVerdict(workload, sourceIp, destinationPort, http) ??
     plainDenial(workload, destinationPort) ??
     byPolicy(target, http)
   )
@@ -90,6 +95,9 @@ function ofFamily(endpoints: readonly Endpoint[], six: boolean): readonly Endpoi
   return lists[six ? 1 : 0]
 }
 
+/** A connection to a pod is to that pod alone, as it would be without the mesh. */
+const GONE = { kind: 'gone', why: 'the pod that the connection was made to is gone' } as const
+
 export class OutboundPipeline implements Pipeline {
   readonly fromTunnel = false
   verdict: Verdict | undefined
@@ -101,6 +109,8 @@ export class OutboundPipeline implements Pipeline {
   #destination: Destination = { kind: 'unknown' }
   #version = -1
   #client: Workload | undefined
+  /** Of the pod that the connection was made to: whoever has its address later is another. */
+  #pinned: string | undefined
 
   constructor(engine: Engine, pod: Pod, original: SocketName, clientAddress: string) {
     this.#engine = engine
@@ -110,14 +120,18 @@ export class OutboundPipeline implements Pipeline {
     this.#six = original.address.includes(':')
   }
 
-  #look(): Destination {
+  #look(): Destination | typeof GONE {
     const snapshot = this.#engine.snapshot
     if (snapshot.version !== this.#version) {
       this.#version = snapshot.version
       this.#destination = snapshot.destination(this.original.address, this.original.port)
       this.#client = snapshot.workload(this.#pod.workload)
+      if (this.#destination.kind === 'workload') this.#pinned ??= this.#destination.workload.uid
     }
-    return this.#destination
+    const found = this.#destination
+    return this.#pinned === undefined || (found.kind === 'workload' && found.workload.uid === this.#pinned)
+      ? found
+      : GONE
   }
 
   declared(): 'http' | 'opaque' | 'detect' {
@@ -154,6 +168,8 @@ export class OutboundPipeline implements Pipeline {
           this.#target(undefined, { address: this.original.address, port: destination.port }, undefined),
           exchange,
         )
+      case 'gone':
+        return { ...refuse(REFUSAL.noEndpoint, GONE.why), close: true }
       case 'service-port-unknown':
         return refuse(
           REFUSAL.noRoute,
@@ -179,6 +195,8 @@ export class OutboundPipeline implements Pipeline {
         }
       }
       target = this.#target(`tcp ${service.namespace}/${service.name}`, endpoint, service)
+    } else if (destination.kind === 'gone') {
+      return { kind: 'refuse', flag: 'UH', target: undefined, why: GONE.why }
     } else if (destination.kind === 'service-port-unknown') {
       return { kind: 'refuse', flag: 'NR', target: undefined, why: `the Service has no port ${this.original.port}` }
     } else target = this.#target(undefined, this.original, undefined)

@@ -5,6 +5,7 @@
 import type { ProxyLimits } from '#contract'
 import type { ForwardDecision } from '#routing'
 import type { TunnelPool } from '#tunnel'
+import { Arrivals } from './arrivals.ts'
 import type { Dialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HeldTunnel } from './held-tunnel.ts'
@@ -37,6 +38,8 @@ export class Pod {
   readonly targets = new Map<ForwardDecision | string, Map<object | string, ExchangeTarget>>()
   targetsVersion = -1
   readonly tunnels: TunnelPool
+  /** Tunnels to this pod, by where they come from. */
+  readonly arrivals = new Arrivals()
   readonly #pools = new Map<string, Map<string, UpstreamPool>>()
 
   constructor(uid: string, workload: string, stock: SocketStock, openTunnels: (pod: Pod) => TunnelPool) {
@@ -108,6 +111,11 @@ export class Pod {
       if (pools.size === 0) this.#pools.delete(uid)
     }
     this.tunnels.sweep(now)
+  }
+
+  /** Takes no further connection now. Tunnels do not count: what runs through them does. */
+  isFull(maxConnections: number): boolean {
+    return this.connections.size - this.arrivals.size >= maxConnections
   }
 
   stopAccepting(): void {

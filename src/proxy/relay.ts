@@ -30,6 +30,9 @@ class Side implements StreamOwner {
   }
 }
 
+/** Nothing has moved for so long: perhaps somebody has gone unheard. */
+const STILL_MS = 5_000
+
 export class Relay implements HeldConnection {
   readonly #services: Services
   readonly #pod: Pod
@@ -45,6 +48,8 @@ export class Relay implements HeldConnection {
   #undecided: Buffer | undefined
   #clientEnded = false
   #lastMoved: number
+  /** When what is paused was last asked whether its peer is still there. */
+  #lastChecked: number
   #bytesIn = 0
   #bytesOut = 0
   #over = false
@@ -72,6 +77,7 @@ export class Relay implements HeldConnection {
     this.#clientEnded = clientEnded
     this.#started = services.now()
     this.#lastMoved = this.#started
+    this.#lastChecked = this.#started
     client.owner = new Side(this, true)
     client.pause()
     target.load.active++
@@ -173,6 +179,12 @@ export class Relay implements HeldConnection {
   }
 
   sweep(now: number): void {
+    if (now - this.#lastMoved >= STILL_MS && now - this.#lastChecked >= STILL_MS) {
+      this.#lastChecked = now
+      this.#client.checkPaused()
+      this.#server?.checkPaused()
+      if (this.#over) return
+    }
     const idleMs = this.#services.limits.tcpIdleTimeoutMs
     if (idleMs > 0 && now - this.#lastMoved > idleMs) {
       this.#end('SI', 'idle for too long')

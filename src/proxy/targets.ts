@@ -224,7 +224,8 @@ export class Targets {
     const made = this.#target({
       pool: pod.pool(
         pod.uid,
-        `${tcp.kind} ${key}`,
+        // A connection is of one caller: neither another identity nor another pod of that address goes on with it.
+        `${tcp.kind} ${key} ${source?.principal ?? ''} ${snapshot.workloadByAddress(clientAddress)?.uid ?? ''}`,
         limits,
         () => new TcpDialer(original, tcp, limits.connectTimeoutMs),
       ),

@@ -6,7 +6,7 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { ByteStream, StreamOwner } from '#http'
-import { holdForFin, sendFin } from '#linux'
+import { holdForFin, isBroken, sendFin } from '#linux'
 
 interface WriteRequest {
   oncomplete: ((status: number) => void) | null
@@ -67,6 +67,7 @@ const { WriteWrap, ShutdownWrap, kReadBytesOrError, kLastWriteWasAsync, streamBa
 ) as Bindings['stream_wrap']
 
 const UV_EOF = -4095
+const UV_ECONNRESET = -104
 const UV_ECANCELED = -125
 const READ_BUFFER_BYTES = 65536
 /** Where every read of every stream lands; read synchronously by `onData`, then reused. */
@@ -215,6 +216,10 @@ export class TcpStream implements ByteStream {
 
   drained(): void {
     this.owner.onDrain()
+  }
+
+  checkPaused(): void {
+    if (!this.reading && !this.closed && !this.readEnded && isBroken(this.#handle.fd)) this.fail(UV_ECONNRESET)
   }
 
   holdForEnd(): void {

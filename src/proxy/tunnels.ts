@@ -5,6 +5,7 @@ import type { ByteStream } from '#http'
 import { parseSpiffeId, peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
 import { Credentials, RevokedCertificates, TunnelPool } from '#tunnel'
+import type { Arrival } from './arrivals.ts'
 import { baggageOf } from './baggage.ts'
 import { dialHandle } from './dialer.ts'
 import { HeldArrival } from './held-arrival.ts'
@@ -83,11 +84,20 @@ export class Tunnels {
   /** A connection to the pod's port 15008. A pod that has just come may not have its certificate yet. */
   accept(pod: Pod, handle: object): void {
     const { limits } = this.#host
-    if (pod.connections.size >= limits.maxConnectionsPerPod) this.#refuse(pod, handle, FULL)
-    else if (!this.#hold(pod, handle)) {
+    const clientAddress = peerAddress(handle)
+    const refusal = pod.arrivals.refusal(clientAddress)
+    if (refusal !== undefined) {
+      this.#refuse(pod, handle, refusal)
+      return
+    }
+    const arrival = pod.arrivals.begin(clientAddress)
+    if (!this.#hold(pod, handle, arrival)) {
       const early: HeldArrival = new HeldArrival(this.#host.now() + limits.headTimeoutMs, {
-        admit: () => this.#hold(pod, handle),
-        refuse: (why) => this.#refuse(pod, handle, why),
+        admit: () => this.#hold(pod, handle, arrival),
+        refuse: (why) => {
+          arrival.over()
+          this.#refuse(pod, handle, why)
+        },
         onOver: () => {
           pod.connections.delete(early)
           this.#host.connectionClosed(pod)
@@ -104,7 +114,7 @@ export class Tunnels {
   }
 
   /** False while there is no certificate. */
-  #hold(pod: Pod, handle: object): boolean {
+  #hold(pod: Pod, handle: object, arrival: Arrival): boolean {
     const { limits } = this.#host
     const credentials = this.#credentials.get(this.#identityOf(pod))
     if (credentials === undefined) return false
@@ -117,9 +127,10 @@ export class Tunnels {
         trustDomain: this.#trustDomain,
         handshakeTimeoutMs: limits.headTimeoutMs,
         addresses: () => this.#workloadOf(pod)?.addresses ?? [],
-        full: () => (pod.connections.size < limits.maxConnectionsPerPod ? undefined : FULL),
+        full: () => (pod.isFull(limits.maxConnectionsPerPod) ? FULL : undefined),
         answer: workload === undefined ? [] : ['baggage', baggageOf(workload)],
         now: () => this.#host.now(),
+        onVerified: () => arrival.verified(),
         onConnection: (stream, target, identity) => {
           const parts = parseSpiffeId(identity)
           if (parts === undefined) stream.reset()
@@ -128,6 +139,7 @@ export class Tunnels {
         onConnectionRefused: (why) => this.#host.tunnelRefused(pod, clientAddress, why),
         onRefused: (why) => this.#host.tunnelRefused(pod, clientAddress, why),
         onClosed: () => {
+          arrival.over()
           pod.connections.delete(held)
           this.#host.connectionClosed(pod)
         },

@@ -23,6 +23,8 @@ export interface InboundTunnelOptions {
   /** What the answer to a CONNECT that is agreed to says, beside its status: names and values. */
   readonly answer: readonly string[]
   now(): number
+  /** The peer has proved its identity. */
+  onVerified(): void
   /** A connection to `port` of the pod, by a verified peer. The stream is already accepted. */
   onConnection(stream: H2Stream, target: TunnelTarget, identity: string): void
   /** A CONNECT (or whatever it was) that is refused, and why; the tunnel goes on. */
@@ -108,13 +110,15 @@ export class InboundTunnel {
     else {
       clearTimeout(this.#timer)
       this.#peer = peer.chain
+      this.#options.onVerified()
       const transport = new TlsTransport(this.#secure)
       const session = new Http2Session({
         role: 'server',
         transport,
         limits: { ...TUNNEL_LIMITS, settingsTimeoutMs: this.#options.handshakeTimeoutMs },
         onStream: (stream, headers) => this.#stream(stream, headers, peer.identity),
-        onMalformed: (problem) => this.#options.onConnectionRefused(`malformed request: ${problem}: by ${peer.identity}`),
+        onMalformed: (problem) =>
+          this.#options.onConnectionRefused(`malformed request: ${problem}: by ${peer.identity}`),
         onClose: (code, problem) => this.#ended(code, problem),
       })
       this.#session = session

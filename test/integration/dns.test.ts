@@ -248,6 +248,34 @@ t.test('flushed redirects are put back, and queries are counted', async (t) => {
   )
 })
 
+t.test(
+  'another pod cannot answer beforehand: what waits on a socket from before it was connected is not heard',
+  async (t) => {
+    const query = codec.encode({
+      id: 4242,
+      type: 'query',
+      flags: codec.RECURSION_DESIRED,
+      questions: [{ name: 'example.org', type: 'A', class: 'IN' }],
+    })
+    t.same(tell(await exchange(client, query)).answers, ['A 192.0.2.7'])
+    const reply = codec.encode({
+      id: 4242,
+      type: 'response',
+      flags: codec.RECURSION_AVAILABLE,
+      questions: [{ name: 'example.org', type: 'A', class: 'IN' }],
+      answers: [{ type: 'A', name: 'example.org', ttl: 3600, data: '192.0.2.66' }],
+    })
+    // Above ip_local_port_range, where the sockets wait.
+    const spray = `
+    const socket = require('node:dgram').createSocket('udp4').on('error', () => {})
+    const bytes = Buffer.from('${reply.toString('hex')}', 'hex')
+    const send = (port) => new Promise((resolve) => socket.send(bytes, port, '${client.ipv4}', resolve))
+    ;(async () => { for (let port = 61000; port < 65536; port++) await send(port); socket.close() })()`
+    await web.exec(process.execPath, ['-e', spray])
+    for (let i = 0; i < 3; i++) t.same(tell(await exchange(client, query)).answers, ['A 192.0.2.7'])
+  },
+)
+
 t.test('a pod that leaves keeps nothing of it', async (t) => {
   const fresh = await lab.addPod({ name: 'fresh', namespace: 'shop', optedIn: false })
   const stateOf = ({ name, netnsPath: path, ipv4: v4 }: LabPod) => {

@@ -91,6 +91,7 @@ t.test('probes reach the application whatever policy says, from the node alone a
   t.equal(await status(node, '/healthz/../admin'), 403)
   t.equal(await status(node, '//healthz'), 403)
   t.equal(await status(node, '/healthz', 9090), 403, 'another port')
+  t.equal((await shop.ask(node, web.ipv4, 8080, { target: '/healthz', method: 'POST' })).status, 403, 'another method')
   t.equal(await status(plain, '/healthz'), 403, 'from another address')
   t.equal(await status(client, '/healthz'), 403, 'from the mesh')
   await shop.apply()

@@ -115,6 +115,21 @@ t.test('a reset passes through, whoever sends it', async (t) => {
   t.equal(await other.ended(), 'reset')
 })
 
+t.test('a reset is heard though its side is not read, since the other does not take what there is', async (t) => {
+  await using reach = await lab.listen((connection) => connection.hold())
+  using client = await reach.connect()
+  client.socket.write(Buffer.alloc(32 << 20))
+  await reach.server.connection(0)
+  let written = -1
+  while (written !== client.socket.bytesWritten - client.socket.writableLength) {
+    written = client.socket.bytesWritten - client.socket.writableLength
+    await lab.proxy()
+  }
+  const from = lab.agent.logs.length
+  client.reset()
+  t.match(await lab.agent.waitFor((line) => line['flags'] === 'DC', { from }), { reason: 'ECONNRESET' })
+})
+
 t.test('where nobody listens, the client is reset: silent or not', async (t) => {
   for (const first of ['', '\0']) {
     using client = await connectIn(lab.client.netnsPath, lab.service.ipv4, lab.port())

@@ -116,6 +116,9 @@ t.test('a pod being deleted gets nothing new, finishes what it has, and its tunn
 t.test('a pod that gets the address of another inherits none of its tunnels', async (t) => {
   const from = far.logs.length
   const stream = await connected(client, web)
+  using kept = await connectIn(client.netnsPath, web.ipv4, 8080)
+  await kept.send('GET / HTTP/1.1\r\nhost: web\r\n\r\n')
+  t.match((await kept.message()).start, /200/)
   t.match(
     (await client.echo(url(web.ipv4))).headers['x-forwarded-client-cert'],
     /^By=spiffe:\/\/cluster.local\/ns\/shop\/sa\/web;/,
@@ -126,6 +129,9 @@ t.test('a pod that gets the address of another inherits none of its tunnels', as
     lab.apply(renderPod(spec('heir'), { ...place, addresses: web.addresses }))
   })
   await far.waitFor(event('pod enrolled', 'heir'), { from })
+  await kept.send('GET / HTTP/1.1\r\nhost: web\r\ncookie: for web alone\r\n\r\n')
+  t.match((await kept.message()).start, /503/, 'what was said to the one is not said to the other')
+  t.equal(await kept.ended(), 'end')
   t.match(
     (await client.echo(url(web.ipv4))).headers['x-forwarded-client-cert'],
     /^By=spiffe:\/\/cluster.local\/ns\/shop\/sa\/heir;/,
@@ -188,6 +194,27 @@ t.test('a stalled reader holds its writer, and nobody else', async (t) => {
   t.equal(await talk(beside, '\0beside'), '\0beside\n')
   writer.reset()
   t.equal(await reader.ended(), 'reset')
+  beside[Symbol.dispose]()
+})
+
+t.test('very many stalled readers hold nobody else either', async (t) => {
+  const STALLED = 60
+  await using server = await listenIn(web.netnsPath, 9001, (connection) => connection.hold())
+  const beside = await connected(client, web)
+  const block = Buffer.alloc(2 * 1024 * 1024, '.')
+  const writers = await Promise.all(
+    Array.from({ length: STALLED }, async () => {
+      const writer = await connectIn(client.netnsPath, web.ipv4, 9001)
+      writer.socket.write(block)
+      return writer
+    }),
+  )
+  for (let i = 0; i < STALLED; i++) await server.connection(i)
+  for (let i = 0; i < 200; i++) await talk(beside, '\0beside')
+  using late = await connected(client, web)
+  t.equal(await talk(late, '\0late'), '\0late\n')
+  t.equal((await client.curl(url(web.ipv4))).status, 200)
+  for (const writer of writers) writer.reset()
   beside[Symbol.dispose]()
 })
 

@@ -8,13 +8,18 @@ export interface Http2Limits {
   readonly maxConcurrentStreams: number
   /** Streams we open at once, whatever the peer allows. */
   readonly maxOpenStreams: number
-  /** Receive window of a stream, bytes: what is queued for a paused stream at most. At least 65535. */
+  /** Receive window that a stream begins with, bytes: what is queued for a paused stream at most. At least 65535. */
   readonly streamWindowBytes: number
+  /** To which the window of a stream grows whose reader keeps up with a fast writer. */
+  readonly maxStreamWindowBytes: number
+  /** Bytes that all streams' windows together may have grown by. */
+  readonly windowGrowthBytes: number
   /** Receive window of the connection, bytes. At least 65535. */
   readonly connectionWindowBytes: number
   /**
-   * Bytes queued for paused streams above which the connection's window is left to close too. What a peer can make
-   * us hold is at most this and `connectionWindowBytes`.
+   * Bytes queued for paused streams above which the connection's window is left to close too, and all streams wait for
+   * those that are paused. What a peer can make us hold is at most this and `connectionWindowBytes`; with Infinity, the
+   * windows of all streams.
    */
   readonly maxQueuedBytes: number
   /** Largest frame we accept (SETTINGS_MAX_FRAME_SIZE), bytes, 16384 to 16777215. */
@@ -65,6 +70,8 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   maxConcurrentStreams: 256,
   maxOpenStreams: 1024,
   streamWindowBytes: 512 * 1024,
+  maxStreamWindowBytes: 512 * 1024,
+  windowGrowthBytes: 0,
   connectionWindowBytes: 8 * 1024 * 1024,
   maxQueuedBytes: 8 * 1024 * 1024,
   maxFrameBytes: 16384,

@@ -43,8 +43,9 @@ export class Http2Session {
   nowMs = 0
   /** Queued for paused streams. */
   queuedBytes = 0
+  /** Bytes by which windows of streams may still grow. */
+  growthLeft: number
   /** Windows are given back by halves. */
-  readonly streamCreditBytes: number
   readonly connectionCreditBytes: number
   /** Streams above the one named by our last GOAWAY are not looked at. */
   refusing = false
@@ -79,7 +80,7 @@ export class Http2Session {
     this.limits = resolveLimits(options.limits ?? {})
     this.onMalformed = options.onMalformed ?? (() => undefined)
     this.onStream = options.onStream ?? ((stream) => stream.reset(H2_REFUSED_STREAM))
-    this.streamCreditBytes = this.limits.streamWindowBytes >>> 1
+    this.growthLeft = this.limits.windowGrowthBytes
     this.connectionCreditBytes = this.limits.connectionWindowBytes >>> 1
     this.streams = new StreamTable(this)
     this.outbound = new Outbound(this)

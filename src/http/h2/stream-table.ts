@@ -18,7 +18,7 @@ import type { Http2Session } from './session.ts'
 import type { H2Stream } from './stream.ts'
 
 /** Streams we reset whose frames may still be on their way; the oldest are forgotten. */
-const REMEMBERED_RESETS = 1024
+const REMEMBERED_RESETS = 8192
 
 export class StreamTable {
   /** Highest identifier the peer has used. */
@@ -129,6 +129,7 @@ export class StreamTable {
     stream.incoming = []
     this.#session.queued(-stream.queuedBytes)
     stream.queuedBytes = 0
+    this.#session.growthLeft += stream.windowBytes - this.#session.limits.streamWindowBytes
     this.#open.delete(stream.id)
     stream.owner.onClose(status)
     this.#session.finishIfDone()

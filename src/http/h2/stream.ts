@@ -19,6 +19,9 @@ export interface Http2StreamOwner extends StreamOwner {
 
 const LEAST_CHUNK_BYTES = 4096
 
+/** A window grows once so many of its first size were read within one tick. */
+const GROWS_AFTER_WINDOWS = 8
+
 /** Takes everything and does nothing. */
 const NOBODY: Http2StreamOwner = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
 
@@ -49,8 +52,13 @@ export class H2Stream implements ByteStream {
   remoteEnded = false
   sendWindow: number
   receiveWindow: number
+  /** What the peer's window is filled up to. */
+  windowBytes: number
   /** Consumed and not yet acknowledged, bytes. */
   unacknowledged = 0
+  /** Consumed since the last tick. */
+  #pace = 0
+  #paceAtMs = 0
   /** Frame of ours sent last, when it is still to be written. */
   lastFrameAt = 0
   lastFrameGeneration = -1
@@ -77,7 +85,8 @@ export class H2Stream implements ByteStream {
     this.headersSent = client
     this.headersReceived = !client
     this.sendWindow = session.peer.initialWindowBytes
-    this.receiveWindow = session.limits.streamWindowBytes
+    this.windowBytes = session.limits.streamWindowBytes
+    this.receiveWindow = this.windowBytes
   }
 
   resume(): void {
@@ -148,6 +157,9 @@ export class H2Stream implements ByteStream {
   /** Frames are gathered until the turn ends as it is. */
   holdForEnd(): void {}
 
+  /** A reset is heard at once. */
+  checkPaused(): void {}
+
   end(): void {
     if (this.closed || this.writeEnded) return
     this.#mayWrite()
@@ -210,10 +222,27 @@ export class H2Stream implements ByteStream {
   consumed(count: number): void {
     this.unacknowledged += count
     const session = this.session
-    if (this.unacknowledged < session.streamCreditBytes || this.remoteEnded || this.closed) return
-    this.receiveWindow += this.unacknowledged
-    session.outbound.windowUpdate(this.id, this.unacknowledged)
+    if (this.unacknowledged < this.windowBytes >>> 1 || this.remoteEnded || this.closed) return
+    const credit = this.unacknowledged + this.#growth()
+    this.receiveWindow += credit
+    session.outbound.windowUpdate(this.id, credit)
     this.unacknowledged = 0
+  }
+
+  /** By how much the window grows now: only where it may be what holds up the writer. */
+  #growth(): number {
+    const { session, windowBytes } = this
+    const { streamWindowBytes, maxStreamWindowBytes } = session.limits
+    if (this.#paceAtMs !== session.nowMs) {
+      this.#paceAtMs = session.nowMs
+      this.#pace = 0
+    }
+    this.#pace += this.unacknowledged
+    if (this.queuedBytes > 0 || this.#pace < GROWS_AFTER_WINDOWS * streamWindowBytes) return 0
+    const growth = Math.max(0, Math.min(windowBytes, maxStreamWindowBytes - windowBytes, session.growthLeft))
+    this.windowBytes += growth
+    session.growthLeft -= growth
+    return growth
   }
 
   /** The peer has ended its side. */

@@ -81,6 +81,11 @@ function numeric(
   found(null, hostname, hostname.includes(':') ? 6 : 4)
 }
 
+/** A link-local address is told with the interface that it came by. */
+function withoutZone(address: string): string {
+  return address.replace(/%.*/, '')
+}
+
 /** A UDP socket on a descriptor that is bound already. */
 export function adoptUdp(fd: number, family: 4 | 6): Socket {
   const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', lookup: numeric })
@@ -104,10 +109,12 @@ function askOverUdp(pod: Pod, { address, port }: NameServer, query: Query, tell:
     const mine = adoptUdp(fd, family)
     socket = mine
     mine.on('error', () => tell(undefined))
-    mine.on('message', (bytes) => {
-      if (isReplyTo(query, bytes)) tell(bytes)
+    // The socket has lain in stock: what came to it from others before it was connected is still there.
+    mine.on('message', (bytes, from) => {
+      if (from.port === port && withoutZone(from.address) === withoutZone(address) && isReplyTo(query, bytes))
+        tell(bytes)
     })
-    // Connected, so that only this server is heard, and its refusal is.
+    // Connected, so that only this server is heard from then on, and its refusal is.
     mine.on('connect', () => {
       if (!closed) mine.send(query.bytes, (error) => error !== null && tell(undefined))
     })

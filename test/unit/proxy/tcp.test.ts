@@ -152,6 +152,21 @@ t.test('what the kernel does not take at once is written later, and told', async
   t.equal(stream.pendingWrites, 0)
 })
 
+t.test('of a paused stream a check tells that it was reset, and not that it has ended', async (t) => {
+  const { stream, owner, peer } = await pair(t)
+  stream.pause()
+  stream.checkPaused()
+  peer.end('last')
+  await once(peer, 'finish')
+  stream.checkPaused()
+  t.notOk(stream.closed)
+  peer.resetAndDestroy()
+  await once(peer, 'close')
+  while (!stream.closed) stream.checkPaused()
+  t.same(owner.events, ['close'])
+  t.equal(owner.status, UV_ECONNRESET)
+})
+
 t.test('a paused stream reads nothing until it is resumed', async (t) => {
   const { stream, owner, peer } = await pair(t)
   stream.pause()

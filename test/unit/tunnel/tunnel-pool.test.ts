@@ -73,6 +73,7 @@ async function bench(t: Test): Promise<Bench> {
         full: () => undefined,
         answer: [],
         now: () => performance.now(),
+        onVerified: () => undefined,
         onConnection: (stream) => made.serve(stream),
         onConnectionRefused: (why) => t.fail(why),
         onRefused: (why) => t.fail(why),

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { GATHER_BYTES } from '../../../../src/http/h2/gather.ts'
 import type { H2Stream } from '../../../../src/http/index.ts'
+import { TUNNEL_LIMITS } from '../../../../src/tunnel/limits.ts'
 import { Bench, CONNECT, type Frame, frame, OK, Pair, Recorder, setting, uint32 } from './wire.ts'
 
 const dataOf = (frames: readonly Frame[]) => frames.filter((frame) => frame.type === 0)
@@ -298,4 +299,85 @@ t.test('whatever the schedule, all bytes arrive in order within their windows', 
     ),
     { numRuns: 150 },
   )
+})
+
+t.test('in a tunnel no stream waits for the reader of another, however many stall', (t) => {
+  const streams: H2Stream[] = []
+  const pair = new Pair(
+    (stream) => {
+      stream.respond(OK, false)
+      streams.push(stream)
+    },
+    { client: TUNNEL_LIMITS, server: TUNNEL_LIMITS },
+  )
+  pair.run()
+  const { maxConcurrentStreams, streamWindowBytes } = TUNNEL_LIMITS
+  for (let i = 1; i < maxConcurrentStreams; i++) pair.open(CONNECT).stream.writeBytes(Buffer.alloc(2_000_000))
+  pair.run()
+  t.equal(pair.server.queuedBytes, (maxConcurrentStreams - 1) * streamWindowBytes, 'a window of each is held')
+  const flowing = pair.open(CONNECT).stream
+  flowing.writeBytes(Buffer.alloc(3_000_000))
+  pair.run()
+  const owner = new Recorder()
+  const last = streams.at(-1)
+  if (last === undefined) throw new Error('No stream')
+  last.owner = owner
+  last.resume()
+  pair.run()
+  t.equal(owner.bytes, 3_000_000)
+  t.end()
+})
+
+t.test('the window of a stream grows with a reader that keeps up, as long as there is something to grow by', (t) => {
+  const streams: H2Stream[] = []
+  const limits = { ...TUNNEL_LIMITS, windowGrowthBytes: 1_500_000 }
+  const pair = new Pair(
+    (stream) => {
+      stream.owner = new Recorder()
+      stream.respond(OK, false)
+      stream.resume()
+      streams.push(stream)
+    },
+    { server: limits },
+  )
+  pair.run()
+  const send = (bytes: number) => {
+    const { stream } = pair.open(CONNECT)
+    stream.writeBytes(Buffer.alloc(bytes))
+    pair.run()
+    return { stream, window: streams.at(-1)?.windowBytes }
+  }
+  t.equal(send(400_000).window, 65_536, 'little needs no more')
+  const first = send(8_000_000)
+  t.equal(first.window, 1_048_576)
+  t.equal(pair.server.growthLeft, 1_500_000 - 1_048_576 + 65_536)
+  t.equal(send(8_000_000).window, 1_500_000 - 1_048_576 + 2 * 65_536, 'what is left')
+  t.equal(send(8_000_000).window, 65_536)
+  first.stream.reset()
+  pair.run()
+  t.equal(pair.server.growthLeft, 1_048_576 - 65_536, 'a stream that is gone gives it back')
+  t.equal(send(8_000_000).window, 1_048_576)
+  t.end()
+})
+
+t.test('data that crosses the resets of very many streams harms no other', (t) => {
+  const streams: H2Stream[] = []
+  const limits = { ...TUNNEL_LIMITS, maxConcurrentStreams: 4096, maxOpenStreams: 4096 }
+  const pair = new Pair(
+    (stream) => {
+      stream.respond(OK, false)
+      streams.push(stream)
+    },
+    { client: limits, server: limits },
+  )
+  pair.run()
+  const opened = Array.from({ length: 4000 }, () => pair.open(CONNECT))
+  pair.run()
+  for (const stream of streams) stream.writeText('on its way')
+  pair.b.turn()
+  const bystander = opened.pop()
+  for (const { stream } of opened) stream.reset()
+  pair.run()
+  t.equal(bystander?.owner.data, 'on its way')
+  t.end()
 })
