@@ -16,7 +16,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   identity: ['base', 'contract'],
   // Apart from identity, so that proxies never load what makes certificates. Of linux it takes the file lock.
   'identity/ca': ['base', 'contract', 'linux', 'identity'],
+  // The API server's HTTP: requests and watches, no meaning of what they carry.
+  kubernetes: ['base', 'contract'],
   discovery: ['base', 'contract', 'resources'],
+  // Apart from discovery, so that what follows no cluster does not load what speaks to one.
+  'discovery/kubernetes': ['base', 'contract', 'resources', 'kubernetes', 'discovery'],
   mesh: ['base', 'contract', 'resources', 'identity'],
   routing: ['base', 'contract', 'mesh', 'identity'],
   policy: ['base', 'contract', 'mesh', 'identity'],
@@ -26,12 +30,39 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['base', 'contract', 'mesh', 'identity'],
   proxy: ['base', 'contract', 'linux', 'mesh', 'identity', 'routing', 'policy', 'http', 'dns', 'tunnel', 'telemetry'],
   observer: ['base', 'contract', 'mesh', 'telemetry'],
-  agent: ['base', 'contract', 'linux', 'resources', 'discovery', 'mesh', 'identity', 'telemetry'],
+  // Of kubernetes the types.
+  agent: ['base', 'contract', 'linux', 'resources', 'kubernetes', 'discovery', 'mesh', 'identity', 'telemetry', 'cni'],
   // The admin API explains decisions, so it asks the deciders themselves.
   'agent/admin': ['agent', 'base', 'contract', 'mesh', 'identity', 'routing', 'policy', 'telemetry'],
   'agent/identity': ['agent', 'base', 'contract', 'identity', 'identity/ca'],
   // The CA is a process of its own: of the agent it shares only the identities' side.
-  'agent/ca': ['agent/identity', 'base', 'contract', 'resources', 'discovery', 'mesh', 'identity', 'identity/ca'],
+  'agent/ca': [
+    'agent/identity',
+    'base',
+    'contract',
+    'resources',
+    'kubernetes',
+    'discovery',
+    'discovery/kubernetes',
+    'mesh',
+    'identity',
+    'identity/ca',
+  ],
+  // Loaded only in a cluster.
+  'agent/cluster': [
+    'agent',
+    'base',
+    'contract',
+    'resources',
+    'kubernetes',
+    'discovery',
+    'discovery/kubernetes',
+    'mesh',
+  ],
+  'agent/cni': ['agent', 'base', 'contract', 'resources', 'mesh', 'cni'],
+  // Without what parses and routes: it looks at a machine that may have no agent, and asks the API server.
+  'agent/doctor': ['agent', 'base', 'contract', 'linux', 'kubernetes'],
+  'agent/cri': ['agent/cni', 'base'],
   cni: ['base', 'contract', 'linux'],
   cli: ['base', 'contract'],
 }
@@ -44,14 +75,25 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ['linux'],
   'dns-packet': ['dns'],
   '@peculiar/x509': ['identity/ca'],
-  '@grpc/proto-loader': ['identity/ca'],
-  '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca'],
+  '@grpc/proto-loader': ['identity/ca', 'agent/cri'],
+  '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca', 'agent/cri'],
 }
 /** First files of processes that live on every node: what makes certificates costs tens of MiB, and is not for them. */
 const RESIDENT = ['agent/main.ts', 'src/proxy/main.ts']
 const NOT_RESIDENT: ReadonlySet<string> = new Set(['@peculiar/x509', '@grpc/grpc-js', '@grpc/proto-loader'])
 /** Doors between processes: a file that starts another one in its own process. */
-const DOORS: ReadonlySet<string> = new Set(['src/cli/main.ts > agent/main.ts', 'src/cli/main.ts > agent/ca/main.ts'])
+const DOORS: ReadonlySet<string> = new Set([
+  'src/cli/main.ts > agent/main.ts',
+  'src/cli/main.ts > agent/ca/main.ts',
+  'src/cli/main.ts > agent/doctor/preflight.ts',
+  // What the plugin's installer would do, for those who ask whether it could.
+  'agent/doctor/cni-lines.ts > cni/install/install.ts',
+  'agent/doctor/cni-lines.ts > cni/install/network-list.ts',
+  'agent/doctor/cni-facts.ts > cni/install/network-list.ts',
+  // What the CNI plugin and the agent say to each other, and leave for each other on disk.
+  'agent/cni/plugin-side.ts > cni/protocol.ts',
+  'agent/cni/plugin-side.ts > cni/pod-index.ts',
+])
 
 interface Import {
   readonly specifier: string | undefined
@@ -97,7 +139,7 @@ function readSource(root: string, path: string): SourceFile {
 /** Our own file that a specifier means, relative to the root; undefined for packages and Node's modules. */
 function targetOf(file: SourceFile, specifier: string): string | undefined {
   if (specifier.startsWith('.')) return posix.join(posix.dirname(file.path), specifier)
-  if (specifier.startsWith('#')) return `src/${specifier.slice(1)}/index.ts`
+  if (specifier.startsWith('#')) return `${specifier === '#cni' ? '' : 'src/'}${specifier.slice(1)}/index.ts`
   return undefined
 }
 

@@ -4,6 +4,7 @@
  */
 import { type KubernetesObject, objectKey, type Problem } from '#resources'
 import { duplicate, type FileObjects, type FileReading } from './manifest-file.ts'
+import { unchangedOr } from './unchanged.ts'
 
 interface FileState {
   readonly objects: FileObjects
@@ -37,12 +38,7 @@ export class ManifestSet {
       const last = before.objects.get(key)
       if (last !== undefined && !objects.has(key)) objects.set(key, last)
     }
-    for (const [key, object] of objects) {
-      const last = before.objects.get(key)
-      // The same value for the same object, so that what follows can tell what changed by looking.
-      if (last !== undefined && last !== object && JSON.stringify(last) === JSON.stringify(object))
-        objects.set(key, last)
-    }
+    for (const [key, object] of objects) objects.set(key, unchangedOr(before.objects.get(key), object))
     this.#files.set(file, { objects, problems })
   }
 

@@ -4,6 +4,7 @@ import type { Origin } from './problem.ts'
 import {
   boolean,
   FAILED,
+  integer,
   isRecord,
   list,
   map,
@@ -40,6 +41,8 @@ export const metadataSchema = object('lenient', {
   name: string((text) => (text === '' ? 'is empty' : undefined)),
   namespace: optional(string()),
   uid: optional(string()),
+  /** Of the desired state, counted by the API server. */
+  generation: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   labels: withDefault(texts, {}),
   annotations: withDefault(texts, {}),
   /** RFC 3339. */

@@ -2,6 +2,8 @@
 
 export type { CompiledWorld, CompileOptions, WorldObjects } from './compile-world.ts'
 export { compileWorld, ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
+export type { Condition, ObjectStatus, ParentConditions, PolicyStatus, RouteStatus } from './conditions.ts'
+export { conditionsOf } from './conditions.ts'
 export type { WorldDelta } from './diff-world.ts'
 export { diffWorld } from './diff-world.ts'
 export type { Enrolment, Enrolments } from './enrolments.ts'

@@ -71,7 +71,7 @@ const refused: readonly (readonly [string, string, string, RegExp])[] = [
     'gRPC is imported elsewhere',
     'src/tunnel/x.ts',
     `import '@grpc/grpc-js'`,
-    /only agent\/identity\/remote-issuer\.ts, agent\/ca may import/,
+    /only agent\/identity\/remote-issuer\.ts, agent\/ca, agent\/cri may import/,
   ],
   ['a folder is unknown', 'src/helpers/x.ts', 'export {}', /no entry in the allow-list/],
   ['policy imports a Node module', 'src/policy/x.ts', `import 'node:fs'`, /must stay pure.*Node module node:fs/],

@@ -1,0 +1,6 @@
+/** What came from the API server, before anything of it is believed. */
+export type Fields = Readonly<Record<string, unknown>>
+
+export function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,185 @@
+/**
+ * What became of each route and policy, in the words of their APIs: conditions for `status`. Pure; times and the
+ * generation that was looked at are added by whoever writes them.
+ */
+import {
+  type AuthorizationPolicyObject,
+  type BackendRefSpec,
+  type HttpRouteObject,
+  isCoreGroup,
+  isInvalid,
+  type KubernetesObject,
+  type ParentRefSpec,
+  type PeerAuthenticationObject,
+  type ReferenceGrantObject,
+  type RequestAuthenticationObject,
+  type ServiceObject,
+  targetRefsOf,
+} from '#resources'
+
+/** As in metav1.Condition, without times. */
+export interface Condition {
+  readonly type: string
+  readonly status: 'True' | 'False'
+  readonly reason: string
+  readonly message: string
+}
+
+export interface ParentConditions {
+  readonly parentRef: ParentRefSpec
+  readonly conditions: readonly Condition[]
+}
+
+interface Judged {
+  readonly group: string
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+  readonly generation: number | undefined
+}
+
+/** Of an HTTPRoute: one entry for each Service among its parents (Gateway API, RouteStatus). */
+export type RouteStatus = Judged & { readonly of: 'route'; readonly parents: readonly ParentConditions[] }
+export type PolicyStatus = Judged & { readonly of: 'policy'; readonly conditions: readonly Condition[] }
+export type ObjectStatus = RouteStatus | PolicyStatus
+
+type Policy = AuthorizationPolicyObject | PeerAuthenticationObject | RequestAuthenticationObject
+
+/** The type of the condition that policies get. */
+const POLICY_CONDITION = 'WeirAccepted'
+
+/** Of all routes with a Service parent, and of all policies, in the order of the objects. */
+export function conditionsOf(objects: readonly KubernetesObject[]): readonly ObjectStatus[] {
+  const services = new Map<string, ServiceObject>()
+  const grants: ReferenceGrantObject[] = []
+  for (const object of objects) {
+    if (isInvalid(object)) continue
+    if (object.kind === 'Service') services.set(`${object.metadata.namespace}/${object.metadata.name}`, object)
+    else if (object.kind === 'ReferenceGrant') grants.push(object)
+  }
+  const found: ObjectStatus[] = []
+  for (const object of objects) {
+    const { group, kind, metadata } = object
+    const { namespace, name, generation } = metadata
+    const judged = { group, kind, namespace, name, generation }
+    if (isInvalid(object)) {
+      if (object.kind === 'HTTPRoute') {
+        const refused = accepted('UnsupportedValue', `${object.invalid}; its requests get 500`)
+        const parents = ours(object.parentRefs).map((parentRef) => ({ parentRef, conditions: [refused] }))
+        if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
+      } else {
+        const message = `${object.invalid}; until it is mended it denies what it selects`
+        found.push({ ...judged, of: 'policy', conditions: [condition(POLICY_CONDITION, 'Invalid', message)] })
+      }
+    } else if (object.kind === 'HTTPRoute') {
+      const refs = backendsResolved(object, services, grants)
+      const parents = ours(object.spec.parentRefs).map((parentRef) => ({
+        parentRef,
+        conditions: [parentAccepted(parentRef, namespace, services), refs],
+      }))
+      if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
+    } else if (
+      object.kind === 'AuthorizationPolicy' ||
+      object.kind === 'PeerAuthentication' ||
+      object.kind === 'RequestAuthentication'
+    ) {
+      found.push({ ...judged, of: 'policy', conditions: [policyAccepted(object, services)] })
+    }
+  }
+  return found
+}
+
+function ours(refs: readonly ParentRefSpec[]): readonly ParentRefSpec[] {
+  return refs.filter(({ group, kind }) => isCoreGroup(group) && kind === 'Service')
+}
+
+function parentAccepted(
+  ref: ParentRefSpec,
+  ownNamespace: string,
+  services: ReadonlyMap<string, ServiceObject>,
+): Condition {
+  const name = `${ref.namespace ?? ownNamespace}/${ref.name}`
+  const service = services.get(name)
+  if (service === undefined) return accepted('NoMatchingParent', `Service ${name} does not exist`)
+  const ports = tcpPorts(service)
+  if (ref.port !== undefined && !ports.some(({ port }) => port === ref.port)) {
+    return accepted('NoMatchingParent', `Service ${name} has no TCP port ${ref.port}`)
+  }
+  if (ref.sectionName !== undefined && !ports.some((port) => port.name === ref.sectionName)) {
+    return accepted('NoMatchingParent', `Service ${name} has no TCP port named ${ref.sectionName}`)
+  }
+  return accepted('Accepted', '')
+}
+
+/** The first reference that leads nowhere stands for all; its requests get 500. */
+function backendsResolved(
+  route: HttpRouteObject,
+  services: ReadonlyMap<string, ServiceObject>,
+  grants: readonly ReferenceGrantObject[],
+): Condition {
+  for (const [at, { backendRefs }] of route.spec.rules.entries()) {
+    for (const [index, ref] of backendRefs.entries()) {
+      const wrong = backendFault(route, ref, services, grants)
+      if (wrong === undefined) continue
+      const message = `spec.rules[${at}].backendRefs[${index}]: ${wrong.message}`
+      return condition('ResolvedRefs', wrong.reason, message)
+    }
+  }
+  return condition('ResolvedRefs', 'ResolvedRefs', '')
+}
+
+function backendFault(
+  route: HttpRouteObject,
+  ref: BackendRefSpec,
+  services: ReadonlyMap<string, ServiceObject>,
+  grants: readonly ReferenceGrantObject[],
+): { readonly reason: string; readonly message: string } | undefined {
+  const from = route.metadata.namespace
+  const namespace = ref.namespace ?? from
+  const name = `${namespace}/${ref.name}`
+  if (!isCoreGroup(ref.group) || ref.kind !== 'Service') {
+    return { reason: 'InvalidKind', message: `${ref.kind} ${name} is no backend: only Services are` }
+  }
+  if (namespace !== from && !grants.some((grant) => grantsBackend(grant, from, namespace, ref.name))) {
+    const message = `Service ${name} is in another namespace: a ReferenceGrant there must allow HTTPRoutes of ${from}`
+    return { reason: 'RefNotPermitted', message }
+  }
+  const service = services.get(name)
+  if (service === undefined) return { reason: 'BackendNotFound', message: `Service ${name} does not exist` }
+  if (ref.port === undefined) return { reason: 'BackendNotFound', message: `Service ${name} needs a port` }
+  if (tcpPorts(service).some(({ port }) => port === ref.port)) return undefined
+  return { reason: 'BackendNotFound', message: `Service ${name} has no TCP port ${ref.port}` }
+}
+
+function grantsBackend(grant: ReferenceGrantObject, from: string, namespace: string, name: string): boolean {
+  return (
+    grant.metadata.namespace === namespace &&
+    grant.spec.from.some((one) => one.group === ROUTE_GROUP && one.kind === 'HTTPRoute' && one.namespace === from) &&
+    grant.spec.to.some((one) => isCoreGroup(one.group) && one.kind === 'Service' && (one.name || name) === name)
+  )
+}
+
+const ROUTE_GROUP = 'gateway.networking.k8s.io'
+
+function policyAccepted(policy: Policy, services: ReadonlyMap<string, ServiceObject>): Condition {
+  for (const { group, kind, name } of targetRefsOf(policy.spec)) {
+    if (isCoreGroup(group) && kind === 'Service' && !services.has(`${policy.metadata.namespace}/${name}`)) {
+      const message = `Service ${policy.metadata.namespace}/${name} does not exist: it applies to nothing there`
+      return condition(POLICY_CONDITION, 'TargetNotFound', message)
+    }
+  }
+  return condition(POLICY_CONDITION, 'Accepted', '')
+}
+
+function accepted(reason: string, message: string): Condition {
+  return condition('Accepted', reason, message)
+}
+
+/** The reasons that say yes are named as their conditions are. */
+function condition(type: string, reason: string, message: string): Condition {
+  return { type, status: reason === type || reason === 'Accepted' ? 'True' : 'False', reason, message }
+}
+
+function tcpPorts(service: ServiceObject): ServiceObject['spec']['ports'] {
+  return service.spec.ports.filter(({ protocol }) => protocol === 'TCP')
+}

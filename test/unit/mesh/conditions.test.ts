@@ -1,0 +1,129 @@
+import t from 'tap'
+import { conditionsOf, type ObjectStatus } from '../../../src/mesh/compile/index.ts'
+import { manifest, objectsOf } from './compile-samples.ts'
+
+const GATEWAY = 'gateway.networking.k8s.io/v1'
+const ISTIO = 'security.istio.io/v1'
+
+const WEB = manifest(
+  'v1',
+  'Service',
+  'web',
+  'spec: { ports: [{ name: http, port: 80 }, { name: dns, port: 53, protocol: UDP }] }',
+)
+
+function route(parents: string, rules = '[{ backendRefs: [{ name: web, port: 80 }] }]'): string {
+  return manifest(GATEWAY, 'HTTPRoute', 'r', `spec: { parentRefs: ${parents}, rules: ${rules} }`)
+}
+const service = (more: string) => `[{ group: "", kind: Service, ${more} }]`
+
+function statusOf(text: string, kind = 'HTTPRoute'): ObjectStatus | undefined {
+  return conditionsOf(objectsOf(text)).find((status) => status.kind === kind)
+}
+
+t.test('a route that leads somewhere is accepted, once for each Service it is attached to', (t) => {
+  const parents =
+    '[{ group: "", kind: Service, name: web, port: 80 }, { name: edge }, { group: "", kind: Service, name: web }]'
+  t.match(statusOf(WEB + route(parents)), {
+    of: 'route',
+    group: 'gateway.networking.k8s.io',
+    namespace: 'shop',
+    name: 'r',
+    parents: [
+      {
+        parentRef: { group: '', kind: 'Service', name: 'web', port: 80 },
+        conditions: [
+          { type: 'Accepted', status: 'True', reason: 'Accepted', message: '' },
+          { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: '' },
+        ],
+      },
+      { parentRef: { name: 'web' } },
+    ],
+  })
+  t.equal(statusOf(WEB + route('[{ name: edge }]')), undefined, 'a gateway’s route is none of ours')
+  t.end()
+})
+
+t.test('a parent that is not there is told on it alone', (t) => {
+  const cases = [
+    ['name: wbe', 'Service shop/wbe does not exist'],
+    ['name: web, namespace: other', 'Service other/web does not exist'],
+    ['name: web, port: 81', 'Service shop/web has no TCP port 81'],
+    ['name: web, port: 53', 'Service shop/web has no TCP port 53'],
+    ['name: web, sectionName: grpc', 'Service shop/web has no TCP port named grpc'],
+  ] as const
+  for (const [ref, message] of cases) {
+    const status = statusOf(WEB + route(service(ref)))
+    t.match(status, {
+      parents: [
+        {
+          conditions: [{ type: 'Accepted', status: 'False', reason: 'NoMatchingParent', message }, { status: 'True' }],
+        },
+      ],
+    })
+  }
+  t.end()
+})
+
+t.test('a backend that is not there is told with the reason that the Gateway API has for it', (t) => {
+  const grant = (from: string, to: string) =>
+    manifest(
+      'gateway.networking.k8s.io/v1beta1',
+      'ReferenceGrant',
+      'g',
+      `spec: { from: [${from}], to: [${to}] }`,
+      'far',
+    )
+  const far = manifest('v1', 'Service', 'web', 'spec: { ports: [{ port: 80 }] }', 'far')
+  const FROM = '{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop }'
+  const FAR = 'name: web, namespace: far, port: 80'
+  const cases = [
+    ['', 'name: nope, port: 80', 'BackendNotFound', /backendRefs\[0\]: Service shop\/nope does not exist$/],
+    ['', 'name: web, port: 81', 'BackendNotFound', /has no TCP port 81$/],
+    ['', 'name: web', 'BackendNotFound', /needs a port$/],
+    ['', 'group: x.dev, kind: Bucket, name: b', 'InvalidKind', /Bucket shop\/b is no backend/],
+    [far, FAR, 'RefNotPermitted', /a ReferenceGrant there must allow HTTPRoutes of shop$/],
+    [far + grant(FROM, '{ group: "", kind: Service, name: db }'), FAR, 'RefNotPermitted', /ReferenceGrant/],
+    [far + grant(FROM.replace('shop', 'x'), '{ group: "", kind: Service }'), FAR, 'RefNotPermitted', /ReferenceGrant/],
+    [far + grant(FROM, '{ group: "", kind: Service }'), FAR, 'ResolvedRefs', /^$/],
+    [far + grant(FROM, '{ group: "", kind: Service, name: web }'), FAR, 'ResolvedRefs', /^$/],
+  ] as const
+  for (const [more, ref, reason, message] of cases) {
+    const text = WEB + more + route(service('name: web'), `[{ backendRefs: [{ ${ref} }] }]`)
+    const status = reason === 'ResolvedRefs' ? 'True' : 'False'
+    t.match(statusOf(text), {
+      parents: [{ conditions: [{ status: 'True' }, { type: 'ResolvedRefs', status, reason, message }] }],
+    })
+  }
+  t.end()
+})
+
+t.test('what does not validate is not accepted, and its effect is told', (t) => {
+  const bad = route(service('name: web'), '[{ timeouts: { request: soon } }]')
+  t.match(statusOf(WEB + bad), {
+    parents: [
+      { conditions: [{ type: 'Accepted', status: 'False', reason: 'UnsupportedValue', message: /soon.*get 500$/ }] },
+    ],
+  })
+  const policy = manifest(ISTIO, 'AuthorizationPolicy', 'p', 'spec: { action: MAYBE }')
+  t.match(statusOf(policy, 'AuthorizationPolicy'), {
+    of: 'policy',
+    group: 'security.istio.io',
+    conditions: [
+      { type: 'WeirAccepted', status: 'False', reason: 'Invalid', message: /MAYBE.*denies what it selects$/ },
+    ],
+  })
+  t.end()
+})
+
+t.test('a policy is accepted where its target is', (t) => {
+  const at = (name: string) =>
+    WEB + manifest(ISTIO, 'AuthorizationPolicy', 'p', `spec: { targetRefs: [{ kind: Service, name: ${name} }] }`)
+  const conditions = (text: string) => {
+    const status = statusOf(text, 'AuthorizationPolicy')
+    return status?.of === 'policy' ? status.conditions : []
+  }
+  t.match(conditions(at('web')), [{ type: 'WeirAccepted', status: 'True', reason: 'Accepted' }])
+  t.match(conditions(at('wbe')), [{ status: 'False', reason: 'TargetNotFound', message: /Service shop\/wbe does not/ }])
+  t.end()
+})
