@@ -2,6 +2,7 @@
 import { WeirError } from '#base'
 import { parseSpiffeId } from '#identity'
 import { type CertificateAuthority, type IssuedCertificate, readSigningRequest } from '#identity/ca'
+import type { NodeProof, ProveNode } from './node-proof.ts'
 
 export interface IssuanceRequest {
   /** Of the `authorization` metadata; undefined when there is none. */
@@ -17,7 +18,8 @@ export type IssuanceOutcome =
   | { readonly kind: 'issued'; readonly node: string; readonly identity: string; readonly issued: IssuedCertificate }
   | {
       readonly kind: 'refused'
-      readonly reason: 'unauthenticated' | 'denied' | 'invalid'
+      /** `unavailable`: it may be granted when asked again. */
+      readonly reason: 'unauthenticated' | 'denied' | 'invalid' | 'unavailable'
       /** For the log and the asker. */
       readonly why: string
       /** Undefined when the token is nobody's. */
@@ -25,11 +27,13 @@ export type IssuanceOutcome =
       readonly identity: string | undefined
     }
 
+type Refusal = Extract<IssuanceOutcome, { kind: 'refused' }>['reason']
+
 export interface IssuanceRules {
   readonly authority: () => CertificateAuthority
-  readonly nodeOf: (token: string) => Promise<string | undefined>
+  readonly prove: ProveNode
   /** Whether a pod of that account runs on that node. */
-  readonly runsOn: (node: string, namespace: string, serviceAccount: string) => boolean
+  readonly runsOn: (node: string, namespace: string, serviceAccount: string) => boolean | Promise<boolean>
   readonly trustDomain: string
   readonly ttlMs: number
   readonly maxTtlMs: number
@@ -42,18 +46,19 @@ export async function decideIssuance(
   nowMs: number,
 ): Promise<IssuanceOutcome> {
   const [, token] = /^bearer +(\S+)$/i.exec(request.authorization ?? '') ?? []
-  const node = token === undefined ? undefined : await rules.nodeOf(token)
+  const proof: NodeProof =
+    token === undefined ? { kind: 'nobody', why: 'no bearer token was sent' } : await rules.prove(token)
+  const node = proof.kind === 'node' ? proof.node : undefined
   let identity = request.identity
-  const refuse = (reason: 'unauthenticated' | 'denied' | 'invalid', why: string): IssuanceOutcome => ({
+  const refuse = (reason: Refusal, why: string): IssuanceOutcome => ({
     kind: 'refused',
     reason,
     why,
     node,
     identity: identity?.slice(0, 512),
   })
-  if (node === undefined) {
-    return refuse('unauthenticated', token === undefined ? 'no bearer token was sent' : 'the token is of no node')
-  }
+  if (proof.kind === 'unknown') return refuse('unavailable', proof.why)
+  if (proof.kind === 'nobody') return refuse('unauthenticated', proof.why)
   const read = await tryReadRequest(request.csr)
   if (read instanceof WeirError) return refuse('invalid', read.message)
   const [firstName] = read.names
@@ -62,15 +67,15 @@ export async function decideIssuance(
   const parts = parseSpiffeId(identity)
   if (parts === undefined) return refuse('invalid', 'that is not the SPIFFE ID of a workload')
   if (parts.trustDomain !== rules.trustDomain) return refuse('denied', `the trust domain here is ${rules.trustDomain}`)
-  if (!rules.runsOn(node, parts.namespace, parts.serviceAccount)) {
-    return refuse('denied', `no pod of ${parts.namespace}/${parts.serviceAccount} runs on node ${node}`)
+  if (!(await rules.runsOn(proof.node, parts.namespace, parts.serviceAccount))) {
+    return refuse('denied', `no pod of ${parts.namespace}/${parts.serviceAccount} runs on node ${proof.node}`)
   }
   if (read.names.some((name) => name !== `uri:${identity}`)) {
     return refuse('denied', 'the signing request names another identity, or more than one')
   }
   const ttlMs = Math.min(request.ttlMs > 0 ? request.ttlMs : rules.ttlMs, rules.maxTtlMs)
   const issued = await rules.authority().sign({ publicKey: read.publicKey, spiffeId: identity, ttlMs, nowMs })
-  return { kind: 'issued', node, identity, issued }
+  return { kind: 'issued', node: proof.node, identity, issued }
 }
 
 async function tryReadRequest(csr: string) {

@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { parse } from 'yaml'
 import { errorLine, WeirError } from '#base'
+import type { NodeProof } from './node-proof.ts'
 
 interface NodeToken {
   readonly node: string
@@ -13,6 +14,8 @@ interface NodeToken {
 }
 
 const MAX_FILE_BYTES = 1 << 20
+/** Rights of users that are neither the owner nor of the group. */
+const OTHERS = 0o007
 const HASHED = /^sha256:([0-9a-f]{64})$/i
 const HEX = /^[0-9a-f]{32,}$/i
 /** 22 characters of base64 hold 128 bits; what is only hexadecimal needs 32. */
@@ -77,13 +80,14 @@ export class JoinTokens {
     return tokens
   }
 
-  async nodeOf(presented: string): Promise<string | undefined> {
+  async prove(presented: string): Promise<NodeProof> {
     try {
       await this.#read()
     } catch (thrown) {
       this.#warn(`${errorLine(thrown)}; the tokens read before stay in force`)
     }
-    return findNode(this.#tokens, presented)
+    const node = findNode(this.#tokens, presented)
+    return node === undefined ? { kind: 'nobody', why: 'the token is of no node' } : { kind: 'node', node }
   }
 
   async #read(): Promise<void> {
@@ -92,6 +96,7 @@ export class JoinTokens {
     this.#state = state
     try {
       const text = await readFile(this.#file, 'utf8')
+      if (await isOpenToAll(this.#file)) this.#warn(`${this.#file} can be read by all users: chmod 600 ${this.#file}`)
       if (text.length > MAX_FILE_BYTES) throw new WeirError('WEIR_CA_TOKENS', `${this.#file} is larger than 1 MiB`)
       this.#tokens = parseJoinTokens(text, this.#file)
     } catch (thrown) {
@@ -99,6 +104,11 @@ export class JoinTokens {
       throw new WeirError('WEIR_CA_TOKENS', `Cannot read the join tokens ${this.#file}: ${errorLine(thrown)}`)
     }
   }
+}
+
+async function isOpenToAll(file: string): Promise<boolean> {
+  const { mode } = await stat(file)
+  return (mode & OTHERS) !== 0
 }
 
 async function fileState(file: string): Promise<string> {

@@ -45,7 +45,9 @@ async function runRevoke(args: readonly string[]): Promise<number> {
   }
   if (parsed.kind === 'errors') return fail(EX_USAGE, parsed.errors)
   try {
-    process.stdout.write(await revoke(parsed.caDir, parsed.serials, Date.now()))
+    const { output, warnings } = await revoke(parsed.caDir, parsed.serials, Date.now())
+    process.stdout.write(output)
+    process.stderr.write(warnings.map((line) => `weir ca: warning: ${line}\n`).join(''))
     return 0
   } catch (thrown) {
     return fail(EX_UNAVAILABLE, [errorLine(thrown)])

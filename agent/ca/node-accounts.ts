@@ -2,14 +2,32 @@
 import { enrolments } from '#mesh/compile'
 import type { KubernetesObject } from '#resources'
 
+/** Agent and CA watch the cluster each by itself. */
+const HEARD_BEFORE_US_MS = 2_000
+
 export class NodeAccounts {
   #objects: readonly KubernetesObject[] = []
   /** Worked out when a node first asks, until the objects change. */
   readonly #byNode = new Map<string, ReadonlySet<string>>()
 
+  #changed = Promise.withResolvers<void>()
+
   update(objects: readonly KubernetesObject[]): void {
     this.#objects = objects
     this.#byNode.clear()
+    this.#changed.resolve()
+    this.#changed = Promise.withResolvers()
+  }
+
+  /** As `runsOn`, but a pod of which the asking node has heard before us is waited for. */
+  async willRunOn(node: string, namespace: string, serviceAccount: string): Promise<boolean> {
+    const signal = AbortSignal.timeout(HEARD_BEFORE_US_MS)
+    const late = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    while (!this.runsOn(node, namespace, serviceAccount)) {
+      if (signal.aborted) return false
+      await Promise.race([this.#changed.promise, late])
+    }
+    return true
   }
 
   runsOn(node: string, namespace: string, serviceAccount: string): boolean {

@@ -1,4 +1,5 @@
 /** Puts the CA together: key, tokens, manifests and own certificate behind Istio's API; one log line per request. */
+import { join } from 'node:path'
 import {
   logVerbosity,
   Metadata,
@@ -11,19 +12,19 @@ import {
 } from '@grpc/grpc-js'
 import type pino from 'pino'
 import { errorLine, startInterval, WeirError } from '#base'
-import { openDirectorySource } from '#discovery'
 import {
   CaDirectory,
   type CreateCertificateRequest,
   type CreateCertificateResponse,
   IMPERSONATED_IDENTITY,
+  keepRevocationList,
   loadIstioCaService,
+  REVOCATION_FILE,
+  TOLD_REFUSED,
 } from '#identity/ca'
-import { renderProblem } from '#resources'
 import type { CaConfig } from './config.ts'
 import { decideIssuance, type IssuanceOutcome, type IssuanceRules } from './issuance.ts'
-import { JoinTokens } from './join-tokens.ts'
-import { NodeAccounts } from './node-accounts.ts'
+import { type CaStore, openNodes } from './nodes.ts'
 import { ServerCertificate, serverHosts } from './server-certificate.ts'
 
 export interface RunningCa {
@@ -35,11 +36,13 @@ export interface RunningCa {
 /** A signing request and its wrapping are far smaller. */
 const MAX_REQUEST_BYTES = 64 << 10
 const LOOK_PERIOD_MS = 2_000
+const SYNC_PERIOD_MS = 10_000
 const STOP_GRACE_MS = 3_000
 const REASON_STATUS = {
   unauthenticated: status.UNAUTHENTICATED,
   denied: status.PERMISSION_DENIED,
   invalid: status.INVALID_ARGUMENT,
+  unavailable: status.UNAVAILABLE,
 } as const
 
 type Call = ServerUnaryCall<CreateCertificateRequest, CreateCertificateResponse>
@@ -48,30 +51,24 @@ type Call = ServerUnaryCall<CreateCertificateRequest, CreateCertificateResponse>
 export async function startCa(config: CaConfig, log: pino.Logger): Promise<RunningCa> {
   // What matters of its errors is told by ours.
   setLogVerbosity(logVerbosity.NONE)
-  const warn = (problem: string) => log.warn({ problem }, 'problem')
-  const tokens = await JoinTokens.open(config.joinTokens, warn)
-  const accounts = new NodeAccounts()
   await using stack = new AsyncDisposableStack()
-  let told: ReadonlySet<string> = new Set()
-  stack.use(
-    await openDirectorySource({
-      directory: config.manifests,
-      onChange: (objects, report) => {
-        accounts.update(objects)
-        const problems = new Set(report.problems.map(renderProblem))
-        for (const problem of problems) if (!told.has(problem)) warn(problem)
-        told = problems
-      },
-    }),
-  )
+  const nodes = await openNodes(config.nodes, (problem) => log.warn({ problem }, 'problem'))
+  stack.use(nodes)
+  const store = nodes.storeFor(config.caDir)
+  await store.beforeOpen()
   // Last of what reads files: a CA is not made where it could not be used.
   const directory = await CaDirectory.open(config.caDir, Date.now())
+  await store.sync()
+  await directory.refresh(Date.now())
+  const keeper = new ListKeeper(config.caDir, store, log)
+  // After what other replicas have told: an empty list must not stand in the place of theirs.
+  if (await keeper.keep()) await store.sync()
   const hosts = serverHosts(config.host, config.names)
   const own = await ServerCertificate.create(hosts, directory.authority, Date.now())
   const rules: IssuanceRules = {
     authority: () => directory.authority,
-    nodeOf: (token) => tokens.nodeOf(token),
-    runsOn: (node, namespace, serviceAccount) => accounts.runsOn(node, namespace, serviceAccount),
+    prove: nodes.prove,
+    runsOn: nodes.runsOn,
     trustDomain: config.trustDomain,
     ttlMs: config.ttlMs,
     maxTtlMs: config.maxTtlMs,
@@ -83,6 +80,9 @@ export async function startCa(config: CaConfig, log: pino.Logger): Promise<Runni
   stack.defer(() => stopServer(server))
   const port = await bind(server, config, own)
   stack.use(startInterval(LOOK_PERIOD_MS, () => void look(directory, own, log)))
+  // To ask whose token it is reads a file of tokens that has changed, and tells when it is not good.
+  if (config.nodes.kind === 'files') stack.use(startInterval(LOOK_PERIOD_MS, () => void nodes.prove('')))
+  stack.use(startInterval(SYNC_PERIOD_MS, () => void keeper.syncAndKeep()))
   const { notAfterMs, trustBundlePem } = directory.authority
   const address = `${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
   log.info(
@@ -124,6 +124,44 @@ function bind(server: Server, { host, port }: CaConfig, own: ServerCertificate):
   return promise
 }
 
+/** Keeps the list of the revoked there, and from ending, and others told of it. */
+class ListKeeper {
+  readonly #caDir: string
+  readonly #store: CaStore
+  readonly #log: pino.Logger
+  #problem = ''
+
+  constructor(caDir: string, store: CaStore, log: pino.Logger) {
+    this.#caDir = caDir
+    this.#store = store
+    this.#log = log
+  }
+
+  async syncAndKeep(): Promise<void> {
+    try {
+      await this.#store.sync()
+      if (await this.keep()) await this.#store.sync()
+    } catch (thrown) {
+      warnOf(this.#log, thrown)
+    }
+  }
+
+  /** Certificates can be issued without it: what is wrong is told, once. True when the list was written. */
+  async keep(): Promise<boolean> {
+    let problem = ''
+    let written = false
+    try {
+      written = await keepRevocationList(this.#caDir, Date.now())
+      if (written) this.#log.info({ file: join(this.#caDir, REVOCATION_FILE) }, 'revocation list written')
+    } catch (thrown) {
+      problem = `Cannot keep the revocation list: ${errorLine(thrown)}`
+    }
+    if (problem !== '' && problem !== this.#problem) this.#log.error({ problem }, 'problem')
+    this.#problem = problem
+    return written
+  }
+}
+
 /** @throws an error with a gRPC status, for the client */
 async function answer(call: Call, rules: IssuanceRules, log: pino.Logger): Promise<CreateCertificateResponse> {
   const { csr, validity_duration, metadata } = call.request
@@ -142,12 +180,12 @@ async function answer(call: Call, rules: IssuanceRules, log: pino.Logger): Promi
     )
   } catch (thrown) {
     log.error({ err: thrown, peer: call.getPeer() }, 'failed')
-    throw grpcError(status.FAILED_PRECONDITION, 'the CA cannot sign: see its log')
+    throw grpcError(status.FAILED_PRECONDITION, 'the CA cannot sign: see its log', new Metadata())
   }
   const { node, identity } = outcome
   if (outcome.kind === 'refused') {
     log.warn({ identity, node, reason: outcome.reason, why: outcome.why, peer: call.getPeer() }, 'refused')
-    throw grpcError(REASON_STATUS[outcome.reason], outcome.why)
+    throw grpcError(REASON_STATUS[outcome.reason], outcome.why, toldRefused(node, rules.trustDomain))
   }
   const { issued } = outcome
   log.info({ identity, node, serial: issued.serial, notAfter: iso(issued.notAfterMs) }, 'issued')
@@ -157,8 +195,17 @@ async function answer(call: Call, rules: IssuanceRules, log: pino.Logger): Promi
   }
 }
 
-function grpcError(code: status, details: string): ServiceError {
-  return Object.assign(new Error(details), { code, details, metadata: new Metadata() })
+function grpcError(code: status, details: string, metadata: Metadata): ServiceError {
+  return Object.assign(new Error(details), { code, details, metadata })
+}
+
+/** What a node may compare with its own, to see which of the two is mistaken; nothing for who is none. */
+function toldRefused(node: string | undefined, trustDomain: string): Metadata {
+  const metadata = new Metadata()
+  if (node === undefined) return metadata
+  metadata.set(TOLD_REFUSED.node, node)
+  metadata.set(TOLD_REFUSED.trustDomain, trustDomain)
+  return metadata
 }
 
 /** Edited files take effect with the next request, not only with the next look. */
@@ -192,6 +239,10 @@ function stopServer(server: Server): Promise<void> {
     resolve()
   })
   return promise
+}
+
+function warnOf(log: pino.Logger, thrown: unknown): void {
+  log.warn({ problem: errorLine(thrown) }, 'problem')
 }
 
 function iso(ms: number): string {
