@@ -3,16 +3,24 @@ import { openSync, readFileSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
 import { join } from 'node:path'
 import { errorLine, WeirError } from '#base'
+import { indexPath } from '#cni'
 import { PROXY_LIMITS_DEFAULT } from '#contract'
-import { openDirectorySource } from '#discovery'
+import type { Enrolment } from '#mesh/compile'
+import type { Problem } from '#resources'
 import { startAdmin } from './admin/server.ts'
 import { createBackend } from './admin-backend.ts'
+import type { ClusterSide } from './cluster/cluster-side.ts'
+import type { PodTrouble } from './cluster/pod-events.ts'
+import { CniSide } from './cni/cni-side.ts'
+import { installPlugin } from './cni/install-plugin.ts'
 import type { AgentConfig } from './config.ts'
 import { AgentCounters } from './counters.ts'
-import { Enroller } from './enrol/enroller.ts'
+import { createNetnsLookup } from './cri/netns-lookup.ts'
+import { Enroller, type EnrolmentStatus } from './enrol/enroller.ts'
 import { NodeIdentities } from './identity/node-identities.ts'
 import { createLog } from './log.ts'
 import { MeshState } from './mesh-state.ts'
+import { openSource } from './source.ts'
 import { ProxyPool } from './supervise/proxy-pool.ts'
 
 export interface RunningAgent {
@@ -78,11 +86,39 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
   mesh.onDelta = (delta) => pool.updateWorld(delta)
   mesh.onWishes = (wishes) => {
     setAccounts()
-    if (begun) enrolling = enroller.setWishes(wishes)
+    if (begun) enrolling = enroller.setWishes(cni.enrollable(wishes))
   }
-  const source = await openDirectorySource({
-    directory: config.manifests,
-    onChange: (objects, report) => mesh.update(objects, report.problems),
+  let cluster: ClusterSide | undefined
+  const lookup = createNetnsLookup({
+    criSockets: config.criSockets,
+    onWarning: (problem) => log.warn({ problem }, 'problem'),
+  })
+  const { socket, confDir } = config.cni
+  const inCluster = config.source.kind === 'kubernetes'
+  const getPod = async (namespace: string, name: string) => source.getPod?.(namespace, name)
+  const getNamespace = async (name: string) => source.getNamespace?.(name)
+  const cni = new CniSide({
+    node: config.node,
+    // Whoever may write pods in a cluster shall not say whose network namespace is theirs.
+    netnsFrom: inCluster ? 'runtime' : 'annotation',
+    stateDir: config.stateDir,
+    log,
+    ...(socket === undefined ? {} : { socketPath: socket }),
+    ...(confDir === undefined ? {} : { indexPath: indexPath(confDir) }),
+    ...(inCluster ? { lookup, getPod, getNamespace } : {}),
+    onObjects: (objects) => mesh.update(objects, reported),
+    wishes: () => mesh.wishes,
+    settled: (uid, timeoutMs) => enroller.settled(uid, timeoutMs),
+    onHandled: ({ command, outcome }) => counters.add('weir_cni_requests_total', { command, outcome }),
+  })
+  let reported: readonly Problem[] = []
+  const source = await openSource(config, {
+    onObjects: (objects, { problems }) => {
+      reported = problems
+      cni.update(objects, true)
+      cluster?.update(objects)
+    },
+    onWaiting: ({ problems }) => mesh.waiting(problems),
   })
   opened.use(source)
   const backend = createBackend({
@@ -105,10 +141,20 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
   opened.move()
 
   pool.start()
+  if (source.api !== undefined) {
+    const troubles = () => troublesOf(mesh.wishes, enroller.list())
+    const { ClusterSide } = await import('./cluster/cluster-side.ts')
+    cluster = new ClusterSide({ api: source.api, node: config.node, log, troubles })
+  }
+  let chain: Disposable | undefined
   const starting = (async () => {
+    await source.opened
     await enroller.clearLeftovers(new Set(mesh.wishes.map(({ uid }) => uid)))
     begun = true
-    enrolling = enroller.setWishes(mesh.wishes)
+    enrolling = enroller.setWishes(cni.enrollable(mesh.wishes))
+    await cni.listen()
+    // Only now is there somebody to answer the plugin.
+    chain = installPlugin(config.cni, log)
     await enrolling
   })()
   let stopping = false
@@ -127,7 +173,10 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log.info({ reason }, 'stopping')
       stopping = true
       ready = false
+      await cluster?.[Symbol.asyncDispose]()
       await source[Symbol.asyncDispose]()
+      chain?.[Symbol.dispose]()
+      await cni[Symbol.asyncDispose]()
       await starting.catch(() => undefined)
       await enroller.stopRedirecting(config.keepRules)
       await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
@@ -151,6 +200,16 @@ function openAccessLog(target: string): number | 'inherit' {
       `Cannot open the access log ${target} (--access-log): ${errorLine(thrown)}`,
     )
   }
+}
+
+/** Pods that should be enrolled and are not, and why. */
+function troublesOf(wishes: readonly Enrolment[], states: readonly EnrolmentStatus[]): readonly PodTrouble[] {
+  const byUid = new Map(wishes.map((wish) => [wish.uid, wish]))
+  return states.flatMap(({ uid, state, detail }) => {
+    const wish = byUid.get(uid)
+    if (state !== 'failed' || wish === undefined) return []
+    return [{ uid, namespace: wish.namespace, name: wish.name, why: detail }]
+  })
 }
 
 function readVersion(): string {

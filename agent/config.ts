@@ -1,6 +1,6 @@
 /** The agent's command line: every mistake in it is told at once. */
 import { availableParallelism } from 'node:os'
-import { isAbsolute, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import {
   ADMIN_DEFAULT,
   type DnsSettings,
@@ -9,14 +9,36 @@ import {
   STATE_DIR_DEFAULT,
   TRUST_DOMAIN_DEFAULT,
 } from '#contract'
+import { CRI_SOCKETS_DEFAULT } from './cri/netns-lookup.ts'
 import { nodeNameServers, parseNameServers } from './dns-upstreams.ts'
 import type { IssuerConfig } from './identity/open-issuer.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 
+/** Where the objects of the mesh come from. */
+export type SourceConfig =
+  | { readonly kind: 'directory'; readonly directory: string }
+  /** `kubeconfig` undefined: as a pod of the cluster. */
+  | { readonly kind: 'kubernetes'; readonly kubeconfig: string | undefined }
+
+/** What the agent and the CNI plugin have to do with each other. */
+export interface CniConfig {
+  /** Where the plugin asks; undefined: nowhere. */
+  readonly socket: string | undefined
+  /** The node's network configuration; undefined: the agent has no business there. */
+  readonly confDir: string | undefined
+  /** Where the node's plugins are; undefined: ours is not installed. */
+  readonly binDir: string | undefined
+  /** The executable that is installed. */
+  readonly plugin: string
+}
+
 export interface AgentConfig {
   readonly node: string
-  readonly manifests: string
+  readonly source: SourceConfig
   readonly stateDir: string
+  readonly cni: CniConfig
+  /** Sockets of container runtimes, the likeliest first. */
+  readonly criSockets: readonly string[]
   readonly trustDomain: string
   readonly proxies: number
   /** Undefined: no TCP address, the socket in the state directory only. */
@@ -48,10 +70,22 @@ const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; 
   'max-requests-per-pod': { limit: 'maxRequestsPerPod', says: 'requests in flight of one pod' },
 }
 
-export const AGENT_USAGE = `weir agent --node NAME --manifests DIR [options]
+const PLUGIN_DEFAULT = join(import.meta.dirname, '../dist/weir-cni')
+
+export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernetes) [options]
   --node NAME           this node, as in the pods' spec.nodeName
   --manifests DIR       directory of Kubernetes YAML, followed live
+  --kubernetes          follow the objects of the cluster
+  --kubeconfig FILE     with --kubernetes: how to reach the API server; default: as a pod of the cluster does
   --state-dir DIR       default ${STATE_DIR_DEFAULT}
+  --cni-conf-dir DIR    the node's network configuration, as /etc/cni/net.d: what the CNI plugin goes by while the agent
+                        is away is written there
+  --cni-bin-dir DIR     with --cni-conf-dir: put the CNI plugin there, as /opt/cni/bin, and chain it into the configuration
+  --cni-plugin FILE     the executable to install; default ${PLUGIN_DEFAULT}
+  --cni-socket PATH     where the CNI plugin asks this agent, or none; default STATE-DIR/cni.sock
+  --cri-socket PATH[,PATH]
+                        sockets of container runtimes, to find pods that were there first; default
+                        ${CRI_SOCKETS_DEFAULT.join(',')}
   --trust-domain NAME   default ${TRUST_DOMAIN_DEFAULT}
   --ca-dir DIR          sign identities with the CA in DIR (made when empty); without it and --ca: one in memory
   --ca HOST:PORT        let a CA sign them (weir ca, istiod); with --ca-root FILE (its roots, PEM)
@@ -88,9 +122,22 @@ const between = (least: number, most: number) => (value: string) =>
     ? undefined
     : `expected a number from ${least} to ${most}, got ${JSON.stringify(value)}`
 
+/** As `sockaddr_un` has it, unix(7). */
+const MAX_SOCKET_PATH_BYTES = 107
+const socketPath = (value: string) => {
+  const tooLong = Buffer.byteLength(resolve(value)) > MAX_SOCKET_PATH_BYTES
+  return tooLong ? `must not be longer than ${MAX_SOCKET_PATH_BYTES} bytes as an absolute path` : anyText(value)
+}
+
 const FLAGS: Record<string, Flag> = {
   node: { wrong: matching(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'a node name (lower case, digits, - and .)') },
-  manifests: { wrong: anyText },
+  manifests: { optional: true, wrong: anyText },
+  kubeconfig: { optional: true, wrong: anyText },
+  'cni-conf-dir': { optional: true, wrong: anyText },
+  'cni-bin-dir': { optional: true, wrong: anyText },
+  'cni-plugin': { default: PLUGIN_DEFAULT, wrong: anyText },
+  'cni-socket': { optional: true, wrong: socketPath },
+  'cri-socket': { default: CRI_SOCKETS_DEFAULT.join(','), wrong: anyText },
   'state-dir': { default: STATE_DIR_DEFAULT, wrong: anyText },
   'trust-domain': {
     default: TRUST_DOMAIN_DEFAULT,
@@ -138,9 +185,11 @@ for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
   }
 }
 
+/** Flags without a value. */
+const SWITCHES: ReadonlySet<string> = new Set(['--keep-rules', '--kubernetes'])
+
 const EXAMPLES: Readonly<Record<string, string>> = {
   node: '--node node-1',
-  manifests: '--manifests ./manifests',
   'ca-root': '--ca-root ./root-cert.pem',
   'join-token': '--join-token ./join-token',
 }
@@ -154,14 +203,14 @@ export type ParsedConfig =
 export function parseAgentArguments(args: readonly string[]): ParsedConfig {
   const values = new Map<string, string>()
   const errors: string[] = []
-  let keepRules = false
+  const switches = new Set<string>()
   for (let i = 0; i < args.length; i++) {
     const argument = args[i] ?? ''
     if (argument === '--help' || argument === '-h') return { kind: 'help' }
     const equals = argument.indexOf('=')
     const name = argument.slice(2, equals < 0 ? undefined : equals)
-    if (argument === '--keep-rules') {
-      keepRules = true
+    if (SWITCHES.has(argument)) {
+      switches.add(argument)
       continue
     }
     const flag = argument.startsWith('--') && Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined
@@ -181,6 +230,18 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
     else if (flag.optional !== true)
       errors.push(`--${name}: missing; give it as ${EXAMPLES[name] ?? `--${name} VALUE`} (see weir agent --help).`)
   }
+  const kubernetes = switches.has('--kubernetes')
+  if (kubernetes === values.has('manifests')) {
+    errors.push(
+      kubernetes
+        ? '--manifests: not together with --kubernetes; keep one of them.'
+        : '--manifests: missing; give it as --manifests ./manifests, or --kubernetes in a cluster (see weir agent --help).',
+    )
+  }
+  if (values.has('kubeconfig') && !kubernetes) errors.push('--kubeconfig: only with --kubernetes.')
+  if (values.has('cni-bin-dir') && !values.has('cni-conf-dir')) {
+    errors.push('--cni-conf-dir: needed with --cni-bin-dir; give it as --cni-conf-dir /etc/cni/net.d.')
+  }
   if (values.has('ca') && values.has('ca-dir')) errors.push('--ca-dir: not together with --ca; keep one of them.')
   for (const name of ['ca-root', 'join-token']) {
     if (values.has('ca') && !values.has(name))
@@ -191,20 +252,30 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
     errors.push('--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.')
   }
   if (errors.length > 0) return { kind: 'errors', errors }
-  return { kind: 'config', config: toConfig((name) => values.get(name) ?? '', keepRules) }
+  return { kind: 'config', config: toConfig((name) => values.get(name) ?? '', switches) }
 }
 
-function toConfig(value: (name: string) => string, keepRules: boolean): AgentConfig {
+function toConfig(value: (name: string) => string, switches: ReadonlySet<string>): AgentConfig {
   const accessLog = value('access-log')
   const logLevel = value('log-level')
   return {
     node: value('node'),
-    manifests: resolve(value('manifests')),
+    source: switches.has('--kubernetes')
+      ? { kind: 'kubernetes', kubeconfig: value('kubeconfig') === '' ? undefined : resolve(value('kubeconfig')) }
+      : { kind: 'directory', directory: resolve(value('manifests')) },
     stateDir: resolve(value('state-dir')),
+    cni: {
+      socket:
+        value('cni-socket') === 'none' ? undefined : resolve(value('cni-socket') || cniSocketIn(value('state-dir'))),
+      confDir: value('cni-conf-dir') === '' ? undefined : resolve(value('cni-conf-dir')),
+      binDir: value('cni-bin-dir') === '' ? undefined : resolve(value('cni-bin-dir')),
+      plugin: resolve(value('cni-plugin')),
+    },
+    criSockets: value('cri-socket').split(','),
     trustDomain: value('trust-domain'),
     proxies: Number(value('proxies')),
     admin: value('admin') === 'none' ? undefined : value('admin'),
-    keepRules,
+    keepRules: switches.has('--keep-rules'),
     accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),
     proxyUid: Number(value('proxy-uid')),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
@@ -214,6 +285,10 @@ function toConfig(value: (name: string) => string, keepRules: boolean): AgentCon
     revocationFile: value('ca-crl') === '' ? undefined : resolve(value('ca-crl')),
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
   }
+}
+
+function cniSocketIn(stateDir: string): string {
+  return join(stateDir, 'cni.sock')
 }
 
 function dnsOf(given: string): DnsSettings {

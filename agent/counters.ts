@@ -4,6 +4,7 @@ import type { MetricFamily } from '#contract'
 const COUNTERS = {
   weir_enrolment_repairs_total: 'Rules, routes and listeners of enrolled pods found missing and restored.',
   weir_enrolment_failures_total: 'Attempts to enrol, change or check a pod that failed.',
+  weir_cni_requests_total: 'What the CNI plugin asked, by command and outcome.',
 } as const
 
 export type CounterName = keyof typeof COUNTERS

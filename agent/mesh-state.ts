@@ -61,6 +61,11 @@ export class MeshState implements WorldFeed {
     return listPeerAuthentications(this.#source, { trustDomain, rootNamespace: ROOT_NAMESPACE_DEFAULT })
   }
 
+  /** The source has told nothing yet: there is no world, only what is in its way. */
+  waiting(sourceProblems: readonly Problem[]): void {
+    this.#tellProblems(sourceProblems)
+  }
+
   update(objects: readonly KubernetesObject[], sourceProblems: readonly Problem[]): void {
     const compiled = compileWorld(objects, { trustDomain: this.#config.trustDomain })
     const local = enrolments(objects, this.#config.node)

@@ -4,7 +4,7 @@
  * holds up no other.
  */
 import { join } from 'node:path'
-import { type BackoffOptions, backoffMs, KeyedQueue, Semaphore, startInterval } from '#base'
+import { type BackoffOptions, backoffMs, KeyedQueue, Semaphore, startInterval, startTimer } from '#base'
 import { closeFd, netnsIdentity, openNetns } from '#linux'
 import type { AgentCounters } from '../counters.ts'
 import { removeTraces } from '../iptables/pod-rules.ts'
@@ -86,6 +86,8 @@ export class Enroller {
   readonly #queue = new KeyedQueue()
   readonly #slots = new Semaphore(PARALLEL)
   readonly #ticker: Disposable
+  /** Who waits for the outcome of a pod. */
+  readonly #waiting = new Map<string, Set<() => void>>()
   #stopped = false
 
   constructor(options: EnrollerOptions) {
@@ -110,20 +112,37 @@ export class Enroller {
       this.#entries.set(uid, entry)
       const before = entry.wish
       entry.wish = wish
-      if (before !== undefined && before.netns === wish.netns && sameExclusions(before, wish)) continue
+      if (before !== undefined && isSameWish(before, wish)) continue
       jobs.push(this.#schedule(uid))
     }
     await Promise.all(jobs)
   }
 
   list(): readonly EnrolmentStatus[] {
-    return [...this.#entries].map(([uid, { state, detail, watch }]) => ({
-      uid,
-      state,
-      detail,
-      verifiedAt: watch.verifiedAt,
-      repairs: watch.repairs,
-    }))
+    return [...this.#entries].map(([uid, entry]) => statusOf(uid, entry))
+  }
+
+  /**
+   * Resolves when the pod is enrolled as it is wished now, or an attempt at that has failed; after `timeoutMs` with what
+   * is then. A pod that is not wished for yet is waited for.
+   */
+  async settled(uid: string, timeoutMs: number): Promise<EnrolmentStatus> {
+    const entry = this.#entries.get(uid)
+    if (entry === undefined || !isAsWished(entry)) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const waiting = this.#waiting.get(uid) ?? new Set()
+      this.#waiting.set(uid, waiting.add(resolve))
+      using _ = startTimer(timeoutMs, resolve)
+      // It would be tried again only after its back-off.
+      if (entry?.state === 'failed') void this.#schedule(uid)
+      await promise
+      waiting.delete(resolve)
+      if (waiting.size === 0 && this.#waiting.get(uid) === waiting) this.#waiting.delete(uid)
+    }
+    const now = this.#entries.get(uid)
+    return now === undefined
+      ? { uid, state: 'failed', detail: 'It is not to be enrolled any more.', verifiedAt: 0, repairs: 0 }
+      : statusOf(uid, now)
   }
 
   /** Clears up after an agent that crashed: pods it had enrolled and that are not wanted any more. */
@@ -190,22 +209,28 @@ export class Enroller {
     )
   }
 
+  /** One job of a pod at a time, also where its namespace changes while jobs wait, and one of a namespace. */
   #schedule(uid: string): Promise<void> {
-    const entry = this.#entries.get(uid)
-    const key = entry?.wish?.netns ?? entry?.pod?.path ?? uid
-    return this.#queue.run(key, () => this.#slots.run(() => this.#reconcile(uid)))
+    return this.#queue.run(`pod ${uid}`, () => {
+      const entry = this.#entries.get(uid)
+      const key = entry?.wish?.netns ?? entry?.pod?.path ?? uid
+      return this.#queue.run(key, () => this.#slots.run(() => this.#reconcile(uid)))
+    })
   }
 
   async #reconcile(uid: string): Promise<void> {
     const entry = this.#entries.get(uid)
     if (entry === undefined || this.#stopped) return
     clearTimeout(entry.retry)
+    const { wish } = entry
     try {
       await this.#bringInLine(uid, entry)
       entry.failures = 0
     } catch (thrown) {
       this.#failed(uid, entry, thrown)
     }
+    // The failure of an older wish is none of the present one, which has its own job.
+    if (isAsWished(entry) || isSameWish(wish, entry.wish)) for (const tell of this.#waiting.get(uid) ?? []) tell()
   }
 
   async #bringInLine(uid: string, entry: Entry): Promise<void> {
@@ -432,4 +457,23 @@ function newEntry(): Entry {
     watch: new PodWatch(),
     cutDrain: undefined,
   }
+}
+
+function statusOf(uid: string, { state, detail, watch }: Entry): EnrolmentStatus {
+  return { uid, state, detail, verifiedAt: watch.verifiedAt, repairs: watch.repairs }
+}
+
+function isAsWished({ wish, pod, state }: Entry): boolean {
+  return (
+    wish !== undefined &&
+    pod !== undefined &&
+    state === 'enrolled' &&
+    pod.path === wish.netns &&
+    sameExclusions(pod.exclusions, wish)
+  )
+}
+
+function isSameWish(a: EnrolmentWish | undefined, b: EnrolmentWish | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return a.netns === b.netns && sameExclusions(a, b)
 }

@@ -13,9 +13,13 @@ const NAMES = ['net.ipv4.tcp_fwmark_accept', 'net.ipv4.fwmark_reflect', 'net.ipv
 /** By name: `0` or `1`. What the kernel does not have (IPv6, where that is off) is left out. */
 export type MarkSysctls = Readonly<Record<string, string>>
 
-/** Below /proc/sys/net the calling thread's namespace is meant. */
+/** In a container /proc/sys is read-only; the node's own is mounted beside it (daemonset.yaml). */
+const MOUNTED = '/host/proc/sys'
+const ROOT = existsSync(`${MOUNTED}/net`) ? MOUNTED : '/proc/sys'
+
+/** Below its `net` the calling thread's namespace is meant. */
 function pathOf(name: string): string {
-  return `/proc/sys/${name.replaceAll('.', '/')}`
+  return `${ROOT}/${name.replaceAll('.', '/')}`
 }
 
 export function readMarkSysctls(netnsFd: number): MarkSysctls {

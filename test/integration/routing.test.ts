@@ -380,7 +380,7 @@ t.test('requests go to ready pods only, and spread over them', async (t) => {
   for (const name of ['many-1', 'many-2', 'many-3']) pods.push(await shop.pod(name, { labels: { app: 'many' } }))
   // One that is not enrolled yet refuses, and others get its share.
   for (const { name } of pods)
-    await shop.agent.waitFor((line) => line.msg === 'pod enrolled' && line['pod'] === `shop/${name}`, { from })
+    await shop.agent.waitFor((line) => line['msg'] === 'pod enrolled' && line['pod'] === `shop/${name}`, { from })
   for (const pod of pods) await shop.serve(pod)
   let many = { ipv4: '', ipv6: undefined as string | undefined }
   await shop.change(() => {

@@ -7,7 +7,7 @@ t.test('defaults are those of the contract', (t) => {
     kind: 'config',
     config: {
       node: 'n1',
-      manifests: '/etc/weir',
+      source: { kind: 'directory', directory: '/etc/weir' },
       stateDir: '/run/weir',
       trustDomain: 'cluster.local',
       admin: '127.0.0.1:15000',
@@ -50,7 +50,7 @@ t.test('a flag that is missing is told with an example', (t) => {
     kind: 'errors',
     errors: [
       '--node: missing; give it as --node node-1 (see weir agent --help).',
-      '--manifests: missing; give it as --manifests ./manifests (see weir agent --help).',
+      '--manifests: missing; give it as --manifests ./manifests, or --kubernetes in a cluster (see weir agent --help).',
     ],
   })
   t.same(parseAgentArguments(['--node=n1', '--manifests=/m', '--ca=ca:15012']), {
@@ -90,6 +90,6 @@ t.test('none switches the admin address off, files are made absolute', (t) => {
     '--keep-rules',
   ])
   t.match(parsed, { kind: 'config', config: { admin: undefined, keepRules: true } })
-  t.match(parsed, { config: { accessLog: /^\/.*\/a\.log$/, manifests: /^\/.*\/m$/ } })
+  t.match(parsed, { config: { accessLog: /^\/.*\/a\.log$/, source: { directory: /^\/.*\/m$/ } } })
   t.end()
 })

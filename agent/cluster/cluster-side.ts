@@ -1,0 +1,60 @@
+/** What an agent tells the cluster: the status of routes and policies, and pods that could not be enrolled. */
+import { randomBytes } from 'node:crypto'
+import { startInterval } from '#base'
+import type { KubernetesApi } from '#kubernetes'
+import { conditionsOf, ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
+import type { KubernetesObject } from '#resources'
+import type { AgentLog } from '../log.ts'
+import { Lease } from './lease.ts'
+import { PodEvents, type PodTrouble } from './pod-events.ts'
+import { StatusWriter } from './status-writer.ts'
+
+export interface ClusterSideOptions {
+  readonly api: KubernetesApi
+  readonly node: string
+  readonly log: AgentLog
+  /** Those that should be enrolled and are not. */
+  troubles(): readonly PodTrouble[]
+}
+
+const LEASE_MS = 60_000
+const LOOK_MS = 20_000
+const EVENTS_MS = 5_000
+
+export class ClusterSide implements AsyncDisposable {
+  readonly #writer: StatusWriter
+  readonly #events: Disposable
+
+  constructor({ api, node, log, troubles }: ClusterSideOptions) {
+    const warn = (problem: string) => log.warn({ problem }, 'problem')
+    const lease = new Lease({
+      api,
+      namespace: process.env['POD_NAMESPACE'] ?? ROOT_NAMESPACE_DEFAULT,
+      name: 'weir-status',
+      // Of two agents of one node, during an upgrade, one holds it.
+      holder: `${node}_${randomBytes(4).toString('hex')}`,
+      durationMs: LEASE_MS,
+      now: () => performance.now(),
+      date: Date.now,
+    })
+    this.#writer = new StatusWriter({
+      api,
+      lease,
+      periodMs: LOOK_MS,
+      warn,
+      info: (line) => log.info({}, line),
+      date: Date.now,
+    })
+    const events = new PodEvents({ api, node, warn, date: Date.now })
+    this.#events = startInterval(EVENTS_MS, () => void events.update(troubles()))
+  }
+
+  update(objects: readonly KubernetesObject[]): void {
+    this.#writer.update(() => conditionsOf(objects))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#events[Symbol.dispose]()
+    await this.#writer[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,81 @@
+/** How what we say of an object goes into the `status` it has, beside what others say there. Pure. */
+import type { Condition, ObjectStatus, ParentConditions } from '#mesh/compile'
+
+/** By which our entries of a route's status are told from those of others (Gateway API, RouteParentStatus). */
+export const CONTROLLER_NAME = 'weir.dev/mesh'
+
+interface WrittenCondition extends Condition {
+  readonly lastTransitionTime?: string
+  readonly observedGeneration?: number
+}
+
+interface WrittenParent {
+  readonly controllerName?: string
+  readonly parentRef?: Readonly<Record<string, unknown>>
+  readonly conditions?: readonly WrittenCondition[]
+}
+
+/** Of any object with conditions; other fields are not looked at. */
+export interface PresentStatus {
+  readonly parents?: readonly WrittenParent[]
+  readonly conditions?: readonly WrittenCondition[]
+}
+
+/**
+ * What `status` must become, as a merge patch; undefined when it says all of it already.
+ * @param nowText RFC 3339, with seconds
+ */
+export function patchFor(said: ObjectStatus, present: PresentStatus, nowText: string): PresentStatus | undefined {
+  if (said.of === 'policy') {
+    const before = present.conditions ?? []
+    const own = new Set(said.conditions.map(({ type }) => type))
+    const conditions = [
+      ...before.filter(({ type }) => !own.has(type)),
+      ...said.conditions.map((one) => dated(one, before, said.generation, nowText)),
+    ]
+    return same(before, conditions) ? undefined : { conditions }
+  }
+  const before = present.parents ?? []
+  const mine = before.filter(({ controllerName }) => controllerName === CONTROLLER_NAME)
+  const now = said.parents.map((parent) => writtenParent(parent, mine, said.generation, nowText))
+  // In the order of the route's references; several controllers may speak of one parent.
+  const parents = [...before.filter(({ controllerName }) => controllerName !== CONTROLLER_NAME), ...now]
+  return same(before, parents) ? undefined : { parents }
+}
+
+function writtenParent(
+  { parentRef, conditions }: ParentConditions,
+  mine: readonly WrittenParent[],
+  generation: number | undefined,
+  nowText: string,
+): WrittenParent {
+  const ref = Object.fromEntries(Object.entries(parentRef).filter(([, value]) => value !== undefined))
+  const before = mine.find((parent) => same(parent.parentRef, ref))?.conditions ?? []
+  return {
+    parentRef: ref,
+    controllerName: CONTROLLER_NAME,
+    conditions: conditions.map((one) => dated(one, before, generation, nowText)),
+  }
+}
+
+/** The time is that of the last change of `status`, whatever else changes. */
+function dated(
+  said: Condition,
+  before: readonly WrittenCondition[],
+  generation: number | undefined,
+  nowText: string,
+): WrittenCondition {
+  const last = before.find(({ type }) => type === said.type)
+  const lastTransitionTime = last?.status === said.status ? (last.lastTransitionTime ?? nowText) : nowText
+  return { ...said, lastTransitionTime, ...(generation === undefined ? {} : { observedGeneration: generation }) }
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a, sortKeys) === JSON.stringify(b, sortKeys)
+}
+
+/** The API server gives fields in an order of its own. */
+function sortKeys(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+}

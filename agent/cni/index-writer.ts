@@ -1,0 +1,92 @@
+/** Keeps the index of opted-in namespaces and pods on disk, for the plugin while no agent runs. */
+import { mkdir, open, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { errorLine } from '#base'
+import { ANNOTATION } from '#contract'
+import { enrolments } from '#mesh/compile'
+import type { KubernetesObject } from '#resources'
+import { podKey, runtimeUid } from './overlay.ts'
+import { type PodIndex, renderPodIndex } from './plugin-side.ts'
+
+/** What the plugin needs to know of these objects. */
+export function podIndexOf(objects: readonly KubernetesObject[], node: string): PodIndex {
+  const namespaces = objects.flatMap((object) => {
+    if (object.kind !== 'Namespace') return []
+    const { labels, annotations, name } = object.metadata
+    return (labels[ANNOTATION.mesh] ?? annotations[ANNOTATION.mesh]) === 'enabled' ? [name] : []
+  })
+  const optedIn = new Set(enrolments(objects, node).enrolments.map(podKey))
+  const pods = objects.flatMap((object) => {
+    if (object.kind !== 'Pod' || object.spec.nodeName !== node || object.spec.hostNetwork) return []
+    const { namespace, name } = object.metadata
+    const uid = runtimeUid(object)
+    const isOptedIn = optedIn.has(podKey(object.metadata))
+    if (!isOptedIn && !namespaces.includes(namespace)) return []
+    return [{ namespace, name, optedIn: isOptedIn, ...(uid === undefined ? {} : { uid }) }]
+  })
+  return { namespaces, pods }
+}
+
+export interface IndexWriterOptions {
+  readonly path: string
+  readonly node: string
+  /** One line; told once for each failure in a row. */
+  onFailure(line: string): void
+}
+
+export class IndexWriter {
+  readonly #options: IndexWriterOptions
+  #wanted = ''
+  #written = ''
+  #failing = false
+  #writing: Promise<void> | undefined
+
+  constructor(options: IndexWriterOptions) {
+    this.#options = options
+  }
+
+  /**
+   * To be told of whole sets only: one that is empty because the source is not there yet would opt everybody out.
+   * Begins to write when anything differs from what was written; of several in a row the last is written.
+   */
+  update(objects: readonly KubernetesObject[]): void {
+    this.#wanted = renderPodIndex(podIndexOf(objects, this.#options.node))
+    this.#writing ??= this.#catchUp().finally(() => {
+      this.#writing = undefined
+    })
+  }
+
+  /** Resolves when nothing is being written. */
+  async idle(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing
+  }
+
+  async #catchUp(): Promise<void> {
+    while (this.#written !== this.#wanted) {
+      const text = this.#wanted
+      try {
+        await replace(this.#options.path, text)
+        this.#failing = false
+      } catch (thrown) {
+        if (!this.#failing)
+          this.#options.onFailure(`Index of opted-in pods ${this.#options.path}: ${errorLine(thrown)}`)
+        this.#failing = true
+        return
+      }
+      this.#written = text
+    }
+  }
+}
+
+async function replace(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 })
+  const temporary = `${path}.${process.pid}.new`
+  const file = await open(temporary, 'w', 0o600)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(temporary, path)
+}
