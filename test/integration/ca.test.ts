@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
@@ -105,6 +105,7 @@ function setUp(t: Test) {
   ]
   writeFileSync(path('manifests/pods.yaml'), pods.join('\n---\n'))
   writeFileSync(path('tokens.yaml'), `node-a: ${A}\nnode-b: [${B}]\n`)
+  for (const name of ['tokens.yaml', 'token-a', 'token-b', 'token-bad']) chmodSync(path(name), 0o600)
   const flags = (listen: string) => [
     '--listen',
     listen,
@@ -313,8 +314,9 @@ t.test('what the CA cannot do without is told in one line, with an exit code', a
   t.match(run({}, '--kubernetes'), {
     status: 64,
     stdout: '',
-    stderr: /^weir ca: --kubernetes: needs the Kubernetes source, which this version does not have; .*\n$/,
+    stderr: /^weir ca: --join-tokens: not together with --kubernetes\.\nweir ca: --manifests: not together with/,
   })
+  t.match(run({}, '--secret', 'a/b'), { status: 64, stderr: /^weir ca: --secret: only with --kubernetes\.\n$/ })
   t.match(run({ 'cert-ttl': 'soon' }), { status: 64, stderr: /^weir ca: --cert-ttl: expected a duration.*\n$/ })
   t.match(run({ 'join-tokens': path('none') }), {
     status: 69,
@@ -334,6 +336,57 @@ t.test('what the CA cannot do without is told in one line, with an exit code', a
   t.match(run({}, '--help'), { status: 0, stdout: /^weir ca --listen HOST:PORT/, stderr: '' })
 })
 
+t.test('where agent and CA are of different minds, the agent says which of its flags is to be looked at', async (t) => {
+  const { path, start } = setUp(t)
+  const address = await start().address()
+  const warnings: string[] = []
+  const open = async (token: string, node?: string) => {
+    const files = { rootFile: path('ca/root-cert.pem'), tokenFile: path(token) }
+    const config = { kind: 'remote', address, ...files, ...(node === undefined ? {} : { node }) } as const
+    const opened = await openIssuer(config, (line) => warnings.push(line))
+    t.teardown(() => opened[Symbol.dispose]())
+    return opened
+  }
+  const token = path('token-a')
+  for (const [node, end] of [
+    ['node-b', `; the token in ${token} is node-a's, this agent is node-b: give it its own token`],
+    [undefined, `; the token in ${token} is node-a's: if this agent is another node, give it its own token`],
+    ['node-a', ''],
+  ] as const) {
+    await t.rejects(issue(await open('token-a', node), 'web'), {
+      message: new RegExp(`: no pod of shop/web runs on node node-a${end}$`),
+    })
+  }
+  const id = 'spiffe://other.org/ns/shop/sa/cart'
+  await t.rejects((await open('token-a', 'node-a')).issue(id, HOUR_MS, AbortSignal.timeout(20_000)), {
+    message: /refuses: the trust domain here is cluster\.local; the agent's --trust-domain is other\.org$/,
+  })
+  t.strictSame(warnings, [])
+  chmodSync(path('token-b'), 0o644)
+  await open('token-b')
+  t.strictSame(warnings, [`${path('token-b')} (--join-token) can be read by all users: chmod 600 ${path('token-b')}`])
+})
+
+t.test('the CA says at once when an edit of the tokens is not good, and keeps a list of the revoked', async (t) => {
+  const { path, start } = setUp(t)
+  chmodSync(path('tokens.yaml'), 0o644)
+  const ca = start()
+  await ca.address()
+  t.match(await ca.said('problem'), { problem: /tokens\.yaml can be read by all users: chmod 600 / })
+  t.equal((await ca.said('revocation list written'))['file'], path('ca/ca-crl.pem'))
+  const from = ca.lines.length
+  chmodSync(path('tokens.yaml'), 0o600)
+  writeFileSync(path('tokens.yaml'), 'node-a: [\n')
+  t.match(await ca.said('problem', from), { problem: /cannot be read as YAML.*; the tokens read before stay in force/ })
+  const revoke = (...args: string[]) => {
+    const argv = [WEIR, 'ca', 'revoke', ...args, '--ca-dir', path('ca')]
+    return spawnSync(process.execPath, argv, { encoding: 'utf8' })
+  }
+  t.match(revoke('A1'), { status: 0, stdout: /: 1 revoked, .*; added 1 \(A1\), already there 0\n$/, stderr: /^weir ca: warning: A1 / })
+  writeFileSync(path('ca/ca-crl.pem'), '')
+  t.match(revoke(), { status: 69, stdout: '', stderr: /ca-crl\.pem holds no PEM block X509 CRL; mend it, or move it away/ })
+})
+
 t.test("a CA whose own certificate the node's root does not vouch for is not told the token", async (t) => {
   const { path, start, issuer } = setUp(t)
   const ca = start()
@@ -342,11 +395,18 @@ t.test("a CA whose own certificate the node's root does not vouch for is not tol
   writeFileSync(path('other.pem'), other.certificatePem)
   await t.rejects(issue(await issuer(address, 'token-a', path('other.pem')), 'cart'), {
     code: 'WEIR_IDENTITY_UNREACHABLE',
-    message: /other\.pem must hold the root of the CA's certificate/,
+    message: new RegExp(
+      `^The certificate of the CA at ${address} is not vouched for by --ca-root ${path('other.pem')}: ` +
+        `[^;]*; put the CA's root-cert\\.pem there$`,
+    ),
+  })
+  writeFileSync(path('none.pem'), 'no certificate\n')
+  await t.rejects(issuer(address, 'token-a', path('none.pem')), {
+    message: /none\.pem \(--ca-root\) holds no PEM block CERTIFICATE/,
   })
   t.strictSame(
     ca.lines.map(({ msg }) => msg),
-    ['ready'],
+    ['revocation list written', 'ready'],
     'no request was made',
   )
   writeFileSync(path('other.pem'), readFileSync(path('ca/root-cert.pem')))

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { CertificateAuthority, createKeyPair, createSigningRequest, describeCertificate } from '#identity/ca'
@@ -18,7 +18,12 @@ async function setUp() {
   const authority = await CertificateAuthority.generate(Date.now())
   const rules: IssuanceRules = {
     authority: () => authority,
-    nodeOf: async (token) => (token === A ? 'node-a' : undefined),
+    prove: async (token) =>
+      token === A
+        ? { kind: 'node', node: 'node-a' }
+        : token === 'unknown'
+          ? { kind: 'unknown', why: 'the API server is away' }
+          : { kind: 'nobody', why: 'the token is of no node' },
     runsOn: (node, namespace, account) => node === 'node-a' && namespace === 'shop' && account === 'cart',
     trustDomain: 'cluster.local',
     ttlMs: 24 * HOUR_MS,
@@ -41,6 +46,15 @@ t.test('a node gets a certificate for an account of its own pods', async (t) => 
   t.equal((await ask({ identity: undefined })).kind, 'issued', 'also when only the signing request names it')
   t.equal((await ask({ authorization: `bearer ${A}` })).kind, 'issued', 'the scheme has no case')
   return undefined
+})
+
+t.test('what cannot be told now may be asked again', async (t) => {
+  const { ask } = await setUp()
+  t.match(await ask({ authorization: 'Bearer unknown' }), {
+    kind: 'refused',
+    reason: 'unavailable',
+    why: 'the API server is away',
+  })
 })
 
 t.test('the lifetime is what was asked for, bounded', async (t) => {
@@ -143,15 +157,22 @@ t.test('a bad token file is told by its field, without the token', (t) => {
 t.test('the token file is followed; what is broken or gone changes nothing', async (t) => {
   const file = join(t.testdir({ 'tokens.yaml': `node-a: ${A}\n` }), 'tokens.yaml')
   const warnings: string[] = []
+  await JoinTokens.open(file, (line) => warnings.push(line))
+  t.strictSame(warnings.splice(0), [`${file} can be read by all users: chmod 600 ${file}`])
+  chmodSync(file, 0o600)
   const tokens = await JoinTokens.open(file, (line) => warnings.push(line))
-  t.equal(await tokens.nodeOf(A), 'node-a')
+  const nodeOf = async (token: string) => {
+    const proof = await tokens.prove(token)
+    return proof.kind === 'node' ? proof.node : proof.why
+  }
+  t.equal(await nodeOf(A), 'node-a')
   writeFileSync(file, `node-a: ${B}\nnode-b: ${A}\n`)
-  t.strictSame([await tokens.nodeOf(A), await tokens.nodeOf(B)], ['node-b', 'node-a'])
+  t.strictSame([await nodeOf(A), await nodeOf(B)], ['node-b', 'node-a'])
   writeFileSync(file, 'node-a: oops\n')
-  t.strictSame([await tokens.nodeOf(A), await tokens.nodeOf(A)], ['node-b', 'node-b'])
+  t.strictSame([await nodeOf(A), await nodeOf(A)], ['node-b', 'node-b'])
   t.equal(warnings.length, 1, 'told once')
   rmSync(file)
-  t.equal(await tokens.nodeOf(A), 'node-b')
+  t.equal(await nodeOf(A), 'node-b')
   t.match(warnings[1], /Cannot read the join tokens .*ENOENT/)
   await t.rejects(
     JoinTokens.open(file, () => undefined),
@@ -168,8 +189,7 @@ t.test('the command line of the CA tells all mistakes at once', (t) => {
       host: '::',
       port: 15012,
       caDir: '/ca',
-      joinTokens: '/t',
-      manifests: '/m',
+      nodes: { kind: 'files', joinTokens: '/t', manifests: '/m' },
       trustDomain: 'cluster.local',
       ttlMs: 5_400_000,
       maxTtlMs: 24 * HOUR_MS,
@@ -208,9 +228,18 @@ t.test('the command line of the CA tells all mistakes at once', (t) => {
   ] as const) {
     t.strictSame(parse(flag, value), { kind: 'errors', errors: [message] }, flag)
   }
-  t.match(parseCaArguments(['--kubernetes']), {
-    errors: [/needs the Kubernetes source, which this version does not have/],
+  const cluster = ['--listen', '[::]:15012', '--ca-dir', '/ca', '--kubernetes']
+  t.match(parseCaArguments(cluster), {
+    config: { nodes: { kind: 'kubernetes', audience: 'weir-ca', agentAccount: 'weir-system/weir-agent' } },
   })
+  t.match(parseCaArguments([...cluster, '--secret=weir-system/weir-ca', '--agent-account', 'mesh/agent']), {
+    config: { nodes: { secret: 'weir-system/weir-ca', configMap: undefined, agentAccount: 'mesh/agent' } },
+  })
+  t.strictSame(parseCaArguments([...cluster, '--secret', 'weir-ca', '--manifests', '/m']), {
+    kind: 'errors',
+    errors: ['--manifests: not together with --kubernetes.', '--secret: expected NAMESPACE/NAME, got "weir-ca".'],
+  })
+  t.strictSame(parse('--audience', 'x'), { kind: 'errors', errors: ['--audience: only with --kubernetes.'] })
   t.end()
 })
 
