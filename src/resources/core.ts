@@ -32,6 +32,9 @@ const protocol = withDefault(oneOf('TCP', 'UDP', 'SCTP'), 'TCP')
 
 export const namespaceBody = object('lenient', {})
 export const nodeBody = object('lenient', {
+  spec: withDefault(object('lenient', { podCIDR: optional(string()), podCIDRs: withDefault(list(string()), []) }), {
+    podCIDRs: [],
+  }),
   status: withDefault(
     object('lenient', {
       addresses: withDefault(list(object('lenient', { type: string(), address: string() })), []),

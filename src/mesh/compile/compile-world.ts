@@ -49,9 +49,13 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   const words = meshWords(namespaces, problems)
   const peerAuthentications = valid.filter((object) => object.kind === 'PeerAuthentication')
   const peerModes = new PeerModeIndex(peerAuthentications, policyOptions, problems)
+  const nodes = new Map(
+    valid.filter((object) => object.kind === 'Node').map((node) => [node.metadata.name, node] as const),
+  )
   for (const pod of pods) {
     const modes = peerModes.modesOf(pod.metadata.namespace, pod.metadata.labels)
-    put(compilePod(pod, index, isOptedIn(pod, words, problems), modes, problems))
+    const node = nodes.get(pod.spec.nodeName ?? '')
+    put(compilePod(pod, index, isOptedIn(pod, words, problems), modes, node, problems))
   }
 
   const byNamespace = Map.groupBy(pods, (pod) => pod.metadata.namespace)

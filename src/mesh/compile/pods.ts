@@ -3,7 +3,7 @@
  * address the living one, then the first by namespace and name, has it: one pod's traffic may never be another's.
  */
 import { ANNOTATION, type NamespaceInfo, type PeerModes, type Workload } from '#contract'
-import { canonicalAddress, type NamespaceObject, type PodObject } from '#resources'
+import { canonicalAddress, type NamespaceObject, type NodeObject, type PodObject } from '#resources'
 import { hostAddressesOf, probesOf } from './probes.ts'
 import type { ProblemLog } from './problem-log.ts'
 
@@ -130,6 +130,7 @@ export function compilePod(
   index: PodIndex,
   optedIn: boolean,
   peerModes: PeerModes | undefined,
+  node: NodeObject | undefined,
   problems: ProblemLog,
 ): Workload {
   const { labels } = pod.metadata
@@ -151,7 +152,7 @@ export function compilePod(
     version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? 'unknown',
     ...(peerModes === undefined ? {} : { peerModes }),
     ...(hidesClientAddress(pod, problems) ? { hidesClientAddress: true } : {}),
-    hostAddresses: hostAddressesOf(pod),
+    hostAddresses: hostAddressesOf(pod, node),
     probes: probesOf(pod),
   }
 }

@@ -1,6 +1,6 @@
 /** Containers' probes → what the kubelet may ask for without an identity. */
 import type { Probe } from '#contract'
-import { canonicalAddress, type PodObject } from '#resources'
+import { canonicalAddress, type NodeObject, type PodObject } from '#resources'
 
 /** HTTP, TCP and gRPC probes of all containers, each once; an exec probe does not use the network. */
 export function probesOf(pod: PodObject): readonly Probe[] {
@@ -29,8 +29,21 @@ function pathOf(text: string): string {
   return path.startsWith('/') ? path : `/${path}`
 }
 
-/** Addresses of the pod's node. */
-export function hostAddressesOf({ status }: PodObject): readonly string[] {
+/**
+ * Addresses that the pod's node comes by: its own, and where pods hang on a bridge or a pair of interfaces, the first of
+ * its pods' range, which such network plugins give to the node's end.
+ */
+export function hostAddressesOf({ status }: PodObject, node: NodeObject | undefined): readonly string[] {
   const texts = [...status.hostIPs.map(({ ip }) => ip), ...(status.hostIP === undefined ? [] : [status.hostIP])]
-  return [...new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))]
+  const ranges = node === undefined ? [] : [...node.spec.podCIDRs, ...(node.spec.podCIDR ? [node.spec.podCIDR] : [])]
+  return [...new Set([...texts.flatMap((text) => canonicalAddress(text) ?? []), ...ranges.flatMap(firstAddressOf)])]
+}
+
+/** None of what is no range of addresses, or one that begins in the middle of a block. */
+function firstAddressOf(range: string): readonly string[] {
+  const [, v4, lastOctet] = /^(\d+\.\d+\.\d+\.)(\d+)\/\d+$/.exec(range) ?? []
+  const [, v6] = /^([0-9a-fA-F:]+::)\/\d+$/.exec(range) ?? []
+  const text = v4 === undefined ? (v6 === undefined ? '' : `${v6}1`) : `${v4}${Number(lastOctet) + 1}`
+  const address = canonicalAddress(text)
+  return address === undefined ? [] : [address]
 }

@@ -99,6 +99,19 @@ t.test('probes of all containers are known, named ports by their number, and the
   t.end()
 })
 
+t.test('the node’s end of a bridge, or of a pair of interfaces, is one of its addresses', (t) => {
+  const hosts = (ranges: string) => {
+    const node = `---\napiVersion: v1\nkind: Node\nmetadata: { name: a }\nspec: { ${ranges} }\n`
+    const workload = compile(pod('web', '10.0.0.5', { status: 'hostIP: 192.0.2.1' }) + node).get('workload', 'web')
+    return workload?.kind === 'workload' ? workload.hostAddresses : []
+  }
+  t.strictSame(hosts('podCIDRs: [10.0.0.0/24, "FD00:1::/64"]'), ['192.0.2.1', '10.0.0.1', 'fd00:1::1'])
+  t.strictSame(hosts('podCIDR: 10.0.0.128/25'), ['192.0.2.1', '10.0.0.129'])
+  t.strictSame(hosts('podCIDRs: [anything, 10.0.0.255/24, "fd00::1/64"]'), ['192.0.2.1'])
+  t.strictSame(hosts(''), ['192.0.2.1'])
+  t.end()
+})
+
 t.test('the list says which pods each one decides for', (t) => {
   const text = [
     WEB,
