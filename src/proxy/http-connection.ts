@@ -82,6 +82,8 @@ const LINGER = 3
 const COMBINE_BYTES = 8192
 /** Attempts on fresh connections, the first included, while nothing of the request was processed. */
 const MAX_ATTEMPTS = 3
+/** A connection that took so long to fail is not tried again at the same endpoint. */
+const SLOW_CONNECT_MS = 1_000
 /** A request up to this, body included, is kept to be sent again after the keep-alive race. */
 const MAX_REPLAY_BYTES = 65536
 /** Load that an endpoint seems to have after it could not be reached. */
@@ -155,6 +157,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   routeName: RouteName | undefined
   #upstream: UpstreamConnection | undefined
   #attempts = 0
+  /** When the present attempt began to connect. */
+  #triedAt = 0
   /** Endpoints that could not be reached for the present request. */
   readonly #failed: EndpointLoad[] = []
   /** Not yet written upstream: head, and body bytes that came with it. */
@@ -497,6 +501,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     if (!this.#requestDone) this.stream.pause()
     const epoch = this.#epoch
+    this.#triedAt = this.services.now()
     target.pool.connect((connection, status, error) => {
       if (this.#epoch !== epoch || this.stream.closed || this.target !== target) {
         // The exchange ended meanwhile: the connection is good for another.
@@ -513,7 +518,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     // Nothing was sent: another endpoint may serve it. Those that failed count as loaded while it is chosen.
     this.#failed.push(target.load)
     for (const load of this.#failed) load.active += FAILED_LOAD
-    const next = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
+    const chosen = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
+    // Whoever has kept us waiting would do so again.
+    const slow = this.services.now() - this.#triedAt >= SLOW_CONNECT_MS
+    const next = slow && chosen?.kind === 'forward' && chosen.load === target.load ? undefined : chosen
     for (const load of this.#failed) load.active -= FAILED_LOAD
     target.load.active--
     if (next !== undefined && next.kind === 'forward') {

@@ -9,6 +9,8 @@ const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384'
 
 export class Credentials {
   readonly identity: string
+  /** ms since the epoch. */
+  readonly validToMs: number
   /** Serves both ends of a tunnel. Sessions are not resumed: each connection proves its identity anew. */
   readonly context: SecureContext
   readonly #material: Pick<IdentityMaterial, 'certificateChain' | 'trustBundle'>
@@ -22,7 +24,9 @@ export class Credentials {
   constructor(material: IdentityMaterial, revoked: RevokedCertificates) {
     this.identity = material.identity
     this.#material = { certificateChain: material.certificateChain, trustBundle: material.trustBundle }
-    this.#own = chainNames(new X509Certificate(material.certificateChain))
+    const certificate = new X509Certificate(material.certificateChain)
+    this.validToMs = certificate.validToDate.getTime()
+    this.#own = chainNames(certificate)
     this.#revoked = revoked
     this.context = createSecureContext({
       key: material.privateKey,
@@ -48,6 +52,8 @@ export class Credentials {
   /** What a peer may have had against us: the end of a sentence, or nothing. */
   get blame(): string {
     const serial = this.#revoked.find(this.#own)
-    return serial === undefined ? '' : `: the pod's own certificate is revoked (serial ${serial})`
+    if (serial !== undefined) return `: the pod's own certificate is revoked (serial ${serial})`
+    if (Date.now() < this.validToMs) return ''
+    return `: the pod's own certificate ended at ${new Date(this.validToMs).toISOString()}, see weir check`
   }
 }

@@ -51,6 +51,8 @@ export class InboundTunnel {
   readonly #agreed: readonly string[]
   #session: Http2Session | undefined
   #keepAlive: KeepAlive | undefined
+  /** Until when both ends' certificates last, ms since the epoch. */
+  #validToMs = Number.POSITIVE_INFINITY
   #peer: readonly CertificateName[] = []
   #timer: NodeJS.Timeout | undefined
   #retired = false
@@ -81,6 +83,7 @@ export class InboundTunnel {
 
   sweep(now: number): void {
     this.#session?.tick(now)
+    if (!this.#retired && Date.now() >= this.#validToMs) this.retire()
     if (this.#keepAlive?.check(now) === false) this.#refuse('the peer does not answer')
   }
 
@@ -110,6 +113,7 @@ export class InboundTunnel {
     else {
       clearTimeout(this.#timer)
       this.#peer = peer.chain
+      this.#validToMs = Math.min(peer.validToMs, this.#options.credentials.validToMs)
       this.#options.onVerified()
       const transport = new TlsTransport(this.#secure)
       const session = new Http2Session({

@@ -1,8 +1,8 @@
 /** PINGs through a tunnel that has streams: a dead path is noticed at either end, however silent the streams are. */
 import type { Http2Session } from '#http'
 
-const PING_EVERY_MS = 10_000
-const PING_TIMEOUT_MS = 20_000
+const PING_EVERY_MS = 5_000
+const PING_TIMEOUT_MS = 10_000
 
 export class KeepAlive {
   readonly #session: Http2Session

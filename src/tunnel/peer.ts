@@ -12,6 +12,8 @@ export type TunnelPeer =
       readonly identity: string
       /** Of the peer's certificate and those above it: one of them may be revoked later. */
       readonly chain: readonly CertificateName[]
+      /** Of the peer's certificate, ms since the epoch. */
+      readonly validToMs: number
     }
   /** In words, for the log. */
   | { readonly kind: 'refused'; readonly reason: string }
@@ -47,7 +49,7 @@ function chainProblem(socket: TLSSocket): string | undefined {
 }
 
 function nameOf(
-  { subjectAltName = '' }: X509Certificate,
+  { subjectAltName = '', validToDate }: X509Certificate,
   trustDomain: string,
   chain: readonly CertificateName[],
 ): TunnelPeer {
@@ -60,5 +62,5 @@ function nameOf(
   if (parts.trustDomain !== trustDomain) {
     return { kind: 'refused', reason: `the peer is of trust domain ${parts.trustDomain}, not ${trustDomain}` }
   }
-  return { kind: 'verified', identity, chain }
+  return { kind: 'verified', identity, chain, validToMs: validToDate.getTime() }
 }

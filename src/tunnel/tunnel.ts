@@ -53,6 +53,8 @@ export class Tunnel {
   readonly #openings = new Set<Opening>()
   #session: Http2Session | undefined
   #keepAlive: KeepAlive | undefined
+  /** Until when both ends' certificates last, ms since the epoch. */
+  #validToMs = Number.POSITIVE_INFINITY
   #peer: readonly CertificateName[] = []
   #socket: Socket | TLSSocket | undefined
   #timer: NodeJS.Timeout | undefined
@@ -123,6 +125,8 @@ export class Tunnel {
     if (session === undefined) return
     session.tick(now)
     if (this.streams > 0) this.idleSince = now
+    // What is under way may end; nothing begins under a certificate that has ended.
+    if (Date.now() >= this.#validToMs) this.retire()
     if (this.#keepAlive?.check(now) === false) {
       this.#fail(UV_ETIMEDOUT, 'the other end of the tunnel does not answer')
       return
@@ -167,6 +171,7 @@ export class Tunnel {
       } else if (secure.alpnProtocol !== 'h2') this.#fail(UV_EPROTO, "the tunnel's other end does not speak HTTP/2")
       else {
         this.#peer = peer.chain
+        this.#validToMs = Math.min(peer.validToMs, credentials.validToMs)
         this.#secured(secure)
       }
     })

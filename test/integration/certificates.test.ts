@@ -120,3 +120,18 @@ t.test('a revoked certificate is refused until the next one, and nothing is rest
   t.equal((await client.curl(url)).status, 200)
   t.equal((await near.cli('check')).code, 0)
 })
+
+t.test('a certificate that has ended serves no new request, also in a tunnel that is open', async (t) => {
+  t.equal((await client.curl(url)).status, 200)
+  await ca.stop('SIGKILL')
+  const { identities } = await statusOf(near)
+  const endsMs = identities[0]?.notAfterMs ?? 0
+  t.equal((await client.curl(url)).status, 200)
+  const from = near.logs.length
+  // Requests keep the tunnel in use all the time; without an end this test has none.
+  while ((await client.curl(url)).status === 200);
+  t.ok(Date.now() >= endsMs - TTL_MS, 'not before its time')
+  t.match(await near.waitFor((line) => line['status'] === 503, { from }), {
+    reason: /certificate (ended at \d{4}-|has expired)|own certificate/,
+  })
+})
