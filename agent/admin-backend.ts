@@ -1,11 +1,13 @@
 /** What the admin API is told of the agent: gathered when asked for. */
 import type { MetricsAnswer } from '#contract'
+import { ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
 import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
 import { certificateProblems } from './admin/certificate-problems.ts'
 import type { AgentConfig } from './config.ts'
 import type { AgentCounters } from './counters.ts'
+import type { DoctorOptions } from './doctor/doctor-options.ts'
 import type { Enroller } from './enrol/enroller.ts'
 import type { NodeIdentities } from './identity/node-identities.ts'
 import type { MeshState } from './mesh-state.ts'
@@ -20,6 +22,8 @@ export interface BackendParts {
   readonly identities: NodeIdentities
   readonly startedAt: number
   readonly version: string
+  /** Where there is one. */
+  readonly cluster?: Pick<DoctorOptions, 'api' | 'staleSince'>
   isReady(): boolean
 }
 
@@ -36,6 +40,11 @@ export function createBackend(parts: BackendParts): AdminBackend {
     status: () => agentStatus(parts),
     pods: () => podStatuses(parts),
     problems: () => problems(parts),
+    doctor: async () => {
+      // Loaded by the few who are asked.
+      const { examineNode } = await import('./doctor/doctor.ts')
+      return await examineNode(doctorOptions(parts))
+    },
     peerAuthentications: () => mesh.peerAuthentications(),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
       { families: counters.families() },
@@ -68,7 +77,7 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
     version: parts.version,
     pid: process.pid,
     trustDomain: config.trustDomain,
-    source: `directory ${config.manifests}`,
+    source: config.source.kind === 'directory' ? `directory ${config.source.directory}` : 'kubernetes',
     startedAt: parts.startedAt,
     ready: parts.isReady(),
     worldVersion: mesh.version,
@@ -80,6 +89,23 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
     issuer: identities.issuer,
     identities: identities.list(),
     certificateFailures: identities.failures,
+  }
+}
+
+function doctorOptions({ config, version, mesh, enroller, identities, cluster }: BackendParts): DoctorOptions {
+  const { confDir, binDir } = config.cni
+  return {
+    api: cluster?.api,
+    staleSince: cluster?.staleSince,
+    cni: confDir === undefined || binDir === undefined ? undefined : { confDir, binDir },
+    node: config.node,
+    stateDir: config.stateDir,
+    version,
+    namespace: process.env['POD_NAMESPACE'] ?? ROOT_NAMESPACE_DEFAULT,
+    world: () => mesh.objects(),
+    enrolled: () => new Set(enroller.list().map(({ uid }) => uid)),
+    identities: () => identities.list(),
+    now: Date.now,
   }
 }
 

@@ -131,6 +131,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     startedAt,
     version: readVersion(),
     isReady: () => ready,
+    cluster: source,
   })
   const admin = await startAdmin({
     socketPath: join(config.stateDir, 'admin.sock'),

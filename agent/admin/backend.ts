@@ -2,7 +2,7 @@
  * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
-import type { MetricsAnswer, PeerMode } from '#contract'
+import type { CheckLine, MetricsAnswer, PeerMode } from '#contract'
 import type { Snapshot } from '#mesh'
 
 export interface AdminBackend {
@@ -13,6 +13,8 @@ export interface AdminBackend {
   status(): Promise<AgentStatus>
   pods(): Promise<readonly PodStatus[]>
   problems(): readonly Problem[]
+  /** Beyond its own state: the machine and the cluster, looked at now, within seconds. */
+  doctor(): Promise<readonly CheckLine[]>
   peerAuthentications(): readonly PeerAuthenticationStatus[]
   /** The agent's own answer and one per proxy that is up. */
   metrics(): Promise<readonly MetricsAnswer[]>

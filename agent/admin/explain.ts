@@ -2,11 +2,14 @@
  * What would become of a request: the same functions that decide for the proxies are asked about it, for every
  * backend that it could reach. Nothing is sent.
  */
+import { isIP } from 'node:net'
 import type { Endpoint, HttpFacts, MeshService, Refusal, ServicePort, Workload } from '#contract'
 import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
 import { decideRoute, explainRoute, forwardedFacts, usableEndpoints } from '#routing'
+import type { IdentityState } from './backend.ts'
+import { explainNodes } from './explain-nodes.ts'
 import type { Caller, EndpointExplanation } from './explain-policy.ts'
 import { explainEndpoint } from './explain-policy.ts'
 import type { ExplainQuery } from './explain-query.ts'
@@ -38,8 +41,20 @@ export interface BackendExplanation {
   readonly endpoints: readonly EndpointExplanation[]
 }
 
+/** What this node knows beside the world. */
+export interface KnownHere {
+  readonly identities?: readonly IdentityState[]
+  /** Whether the pod of that uid asks its own DNS server (`weir.dev/dns: disabled`). */
+  readonly asksOwnDns?: (uid: string) => boolean
+}
+
 /** The explanation, or one line saying that the client is not known. */
-export function explain(snapshot: Snapshot, trustDomain: string, query: ExplainQuery): Explanation | string {
+export function explain(
+  snapshot: Snapshot,
+  trustDomain: string,
+  query: ExplainQuery,
+  { identities = [], asksOwnDns = () => false }: KnownHere = {},
+): Explanation | string {
   const client = snapshot.workload(query.from)
   if (client === undefined) return `Pod ${query.from} is not known to the mesh; weir pods lists those of this node`
   const { to } = query
@@ -47,6 +62,9 @@ export function explain(snapshot: Snapshot, trustDomain: string, query: ExplainQ
   const target = resolveTarget(snapshot, client, to.hostname, port)
   const world: World = { snapshot, caller: { workload: client, trustDomain }, query, facts: requestFacts(query) }
   const found = explainTarget(world, target)
+  const reached = found.backends.flatMap(({ endpoints }) => endpoints.filter(({ usable }) => usable))
+  const nodes = reached.map((endpoint) => explainNodes(snapshot, world.caller, endpoint, identities))
+  const ownDns = isIP(to.hostname.replace(/^\[|\]$/g, '')) === 0 && asksOwnDns(client.uid)
   return {
     from: query.from,
     to: `${query.method} ${to.href}`,
@@ -55,13 +73,18 @@ export function explain(snapshot: Snapshot, trustDomain: string, query: ExplainQ
     rule: found.rule,
     backends: found.backends,
     steps: [
+      ...(ownDns ? [OWN_DNS] : []),
       `${upperFirst(target.words)}.`,
       ...clientSteps(client, world.facts),
       ...found.steps,
       ...found.backends.flatMap(backendSteps),
+      ...new Set(nodes.filter((line) => line !== undefined)),
     ],
   }
 }
+
+const OWN_DNS =
+  'This pod asks its own DNS server (weir.dev/dns: disabled): what follows holds if that knows the name as the mesh does.'
 
 interface World {
   readonly snapshot: Snapshot

@@ -17,6 +17,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/status', async (backend) => jsonReply(await backend.status())],
   ['/pods', async (backend) => jsonReply(await backend.pods())],
   ['/problems', (backend) => jsonReply(backend.problems())],
+  ['/doctor', async (backend) => jsonReply(await backend.doctor())],
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
   ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],

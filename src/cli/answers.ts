@@ -21,6 +21,8 @@ export interface IdentityAnswer {
   readonly state: string
   readonly serial: string
   readonly notAfterMs: number
+  /** When it is renewed, or tried again. */
+  readonly nextTryMs?: number
   readonly failingSinceMs: number
   readonly lastError: string
 }

@@ -3,14 +3,20 @@ import type { Ask, Asked } from './ask.ts'
 import { EXIT_UNREACHABLE, EXIT_WRONG } from './exit-code.ts'
 import type { VerbResult } from './verb.ts'
 
-export type JsonAsked<T> =
-  | { readonly kind: 'value'; readonly value: T }
-  | { readonly kind: 'failed'; readonly result: VerbResult }
+export type JsonAsked<T> = { readonly kind: 'value'; readonly value: T } | JsonFailed
+
+export interface JsonFailed {
+  readonly kind: 'failed'
+  readonly result: VerbResult
+  /** Of the answer; undefined when there was none, or none that is JSON. */
+  readonly status?: number
+}
 
 /** The agent and this command are of one version: the answer is taken to have the shape asked for. */
 export async function askJson<T>(ask: Ask, path: string): Promise<JsonAsked<T>> {
   const asked = await ask(path)
-  if (asked.kind === 'unreachable' || asked.status !== 200) return { kind: 'failed', result: failed(path, asked) }
+  if (asked.kind === 'unreachable') return { kind: 'failed', result: failed(path, asked) }
+  if (asked.status !== 200) return { kind: 'failed', result: failed(path, asked), status: asked.status }
   try {
     return { kind: 'value', value: JSON.parse(asked.text) as T }
   } catch {

@@ -1,6 +1,7 @@
 /** How long the node's certificates last, and what stands in the way of new ones. */
+
+import type { CheckLine } from '#contract'
 import type { IdentityAnswer } from './answers.ts'
-import type { CheckLine } from './check-line.ts'
 import { renderEnd } from './table.ts'
 
 export function checkCertificates(issuer: string, identities: readonly IdentityAnswer[], nowMs: number): CheckLine {

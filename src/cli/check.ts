@@ -1,22 +1,54 @@
-/** `weir check`: is this node's mesh as it should be; one line per check, with the remedy. Exit 1 on a failure. */
+/**
+ * `weir check`: is this node's mesh as it should be; one line per check, with the remedy. Exit 1 on a failure. With
+ * --preflight: could it be, before an agent runs.
+ */
+
+import type { CheckLine } from '#contract'
 import type { PodAnswer, ProblemAnswer, ProxyAnswer, StatusAnswer } from './answers.ts'
+import { textValue } from './arguments.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { checkCertificates } from './check-certificates.ts'
-import type { CheckLine } from './check-line.ts'
-import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
+import { EXIT_OK, EXIT_USAGE, EXIT_WRONG } from './exit-code.ts'
 import { printable } from './table.ts'
-import type { Verb } from './verb.ts'
+import type { Verb, VerbResult } from './verb.ts'
 
 /** Rules that were not verified for this long are as good as not verified. */
 const STALE_MS = 60_000
+const PREFLIGHT_ONLY = ['kubeconfig', 'cni-conf-dir', 'cni-bin-dir']
 
 export const checkVerb: Verb = {
   name: 'check',
   summary: 'whether everything on this node is as it should be, with remedies',
   usage: '',
-  options: {},
-  optionHelp: [],
-  async run({ ask, json, nowMs }) {
+  options: {
+    preflight: { type: 'boolean' },
+    kubeconfig: { type: 'string' },
+    'cni-conf-dir': { type: 'string' },
+    'cni-bin-dir': { type: 'string' },
+  },
+  optionHelp: [
+    '--preflight            look at this machine before an agent runs on it',
+    '--kubeconfig FILE      with --preflight: look at that cluster too',
+    '--cni-conf-dir DIR     with --preflight: network configuration; default /etc/cni/net.d',
+    '--cni-bin-dir DIR      with --preflight: network plugins; default /opt/cni/bin',
+  ],
+  async run({ values, ask, json, nowMs, preflight }) {
+    if (values['preflight'] === true) {
+      const lines = await preflight({
+        kubeconfig: textValue(values, 'kubeconfig'),
+        cniConfDir: textValue(values, 'cni-conf-dir'),
+        cniBinDir: textValue(values, 'cni-bin-dir'),
+      })
+      return checked(lines, json)
+    }
+    const stray = PREFLIGHT_ONLY.find((name) => values[name] !== undefined)
+    if (stray !== undefined) {
+      return {
+        exitCode: EXIT_USAGE,
+        output: '',
+        error: `weir check takes --${stray} only with --preflight (see weir check --help)`,
+      }
+    }
     const status = await askJson<StatusAnswer>(ask, '/status')
     if (status.kind === 'failed') {
       const line: CheckLine = { result: 'failure', what: 'agent reachable', remedy: status.result.error ?? '' }
@@ -27,10 +59,15 @@ export const checkVerb: Verb = {
     if (pods.kind === 'failed') return pods.result
     const problems = await askJson<readonly ProblemAnswer[]>(ask, '/problems')
     if (problems.kind === 'failed') return problems.result
-    const lines = decideChecks(status.value, pods.value, problems.value, nowMs)
-    const output = json ? jsonOutput(lines) : lines.map(renderLine).join('')
-    return { exitCode: lines.some(({ result }) => result === 'failure') ? EXIT_WRONG : EXIT_OK, output }
+    const doctor = await askJson<readonly CheckLine[]>(ask, '/doctor')
+    if (doctor.kind === 'failed') return doctor.result
+    return checked([...decideChecks(status.value, pods.value, problems.value, nowMs), ...doctor.value], json)
   },
+}
+
+function checked(lines: readonly CheckLine[], json: boolean): VerbResult {
+  const output = json ? jsonOutput(lines) : lines.map(renderLine).join('')
+  return { exitCode: lines.some(({ result }) => result === 'failure') ? EXIT_WRONG : EXIT_OK, output }
 }
 
 export function decideChecks(

@@ -1,6 +1,6 @@
 /** The command line: verb → flags → ask → print. Everything it touches is handed in, so that tests run it whole. */
 import { readFileSync } from 'node:fs'
-import { STATE_DIR_DEFAULT } from '#contract'
+import { type CheckLine, STATE_DIR_DEFAULT } from '#contract'
 import { readArguments, textValue } from './arguments.ts'
 import { createAsk } from './ask.ts'
 import { checkVerb } from './check.ts'
@@ -14,7 +14,7 @@ import { policiesVerb } from './policies.ts'
 import { routesVerb } from './routes.ts'
 import { statusVerb } from './status.ts'
 import { renderUsage, renderVerbUsage } from './usage.ts'
-import type { Verb } from './verb.ts'
+import type { PreflightCall, Verb } from './verb.ts'
 
 export interface CliIo {
   out(text: string): void
@@ -23,6 +23,8 @@ export interface CliIo {
   runAgent(argv: readonly string[]): Promise<number | undefined>
   /** Runs the certificate authority until it ends; its exit code. */
   runCa(argv: readonly string[]): Promise<number | undefined>
+  /** Looks at this machine and a cluster without asking an agent. */
+  runPreflight(call: PreflightCall): Promise<readonly CheckLine[]>
   nowMs(): number
 }
 
@@ -37,6 +39,8 @@ const VERBS: readonly Verb[] = [
   checkVerb,
 ]
 
+const CA_VERBS: readonly string[] = ['revoke']
+
 const SHARED_OPTIONS = {
   json: { type: 'boolean' },
   'state-dir': { type: 'string' },
@@ -50,17 +54,26 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     case 'agent':
       return io.runAgent(rest)
     case 'ca':
-      return io.runCa(rest)
+      return runCa(rest, io)
     case 'help':
     case '--help':
     case '-h':
-      return help(rest[0], io)
+      return help(rest, io)
     case 'version':
     case '--version':
       return version(rest.includes('--json'), io)
     default:
       return runVerb(word, rest, io)
   }
+}
+
+/** `weir ca` serves; what it can do besides is its one verb. */
+async function runCa(argv: readonly string[], io: CliIo): Promise<number | undefined> {
+  const [word = '-'] = argv
+  if (word.startsWith('-') || CA_VERBS.includes(word)) return io.runCa(argv)
+  const near = nearest(word, CA_VERBS)
+  const hint = near === undefined ? '' : `; did you mean weir ca ${near}?`
+  return usageError(`weir ca has no verb ${JSON.stringify(word)}${hint} (see weir ca --help)`, io)
 }
 
 async function runVerb(word: string, argv: readonly string[], io: CliIo): Promise<number> {
@@ -74,16 +87,22 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
     io.out(renderVerbUsage(verb))
     return EXIT_OK
   }
-  const ask = createAsk(textValue(values, 'state-dir') ?? STATE_DIR_DEFAULT)
-  const result = await verb.run({ values, json: values['json'] === true, ask, nowMs: io.nowMs() })
+  const stateDir = textValue(values, 'state-dir') ?? STATE_DIR_DEFAULT
+  const result = await verb.run({
+    values,
+    json: values['json'] === true,
+    ask: createAsk(stateDir),
+    preflight: (call) => io.runPreflight({ ...call, stateDir, version: readVersion() }),
+    nowMs: io.nowMs(),
+  })
   if (result.output !== '') io.out(result.output)
   if (result.error !== undefined) io.err(`${result.error}\n`)
   return result.exitCode
 }
 
-async function help(word: string | undefined, io: CliIo): Promise<number | undefined> {
+async function help([word, ...more]: readonly string[], io: CliIo): Promise<number | undefined> {
   if (word === 'agent') return io.runAgent(['--help'])
-  if (word === 'ca') return io.runCa(['--help'])
+  if (word === 'ca') return runCa([...more, '--help'], io)
   const verb = VERBS.find(({ name }) => name === word)
   if (word !== undefined && verb === undefined) return unknownVerb(word, io)
   io.out(verb === undefined ? renderUsage(VERBS) : renderVerbUsage(verb))
@@ -91,10 +110,15 @@ async function help(word: string | undefined, io: CliIo): Promise<number | undef
 }
 
 function version(json: boolean, io: CliIo): number {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  const { version: number } = JSON.parse(text) as { readonly version: string }
+  const number = readVersion()
   io.out(json ? `${JSON.stringify({ version: number })}\n` : `weir ${number}\n`)
   return EXIT_OK
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const { version: number } = JSON.parse(text) as { readonly version: string }
+  return number
 }
 
 function unknownVerb(word: string, io: CliIo): number {

@@ -2,10 +2,10 @@
 
 import type { ExplainAnswer } from './answers.ts'
 import { textValue, textValues } from './arguments.ts'
-import { askJson, jsonOutput } from './ask-json.ts'
+import { askJson, type JsonFailed, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
 import { printable } from './table.ts'
-import type { Verb } from './verb.ts'
+import type { Verb, VerbResult } from './verb.ts'
 
 export const explainVerb: Verb = {
   name: 'explain',
@@ -23,6 +23,11 @@ export const explainVerb: Verb = {
     '--method METHOD        GET unless given',
     '--header NAME:VALUE    any number of times',
   ],
+  examples: [
+    'explain --from shop/client --to http://reviews/x --header x-canary:v2',
+    'explain --from shop/client --to tcp://db.data:5432',
+  ],
+  exitHelp: '0 explained, whatever becomes of the request (also one that is denied, or answered with an error)',
   async run({ ask, json, values }) {
     const from = textValue(values, 'from')
     const to = textValue(values, 'to')
@@ -33,8 +38,13 @@ export const explainVerb: Verb = {
     const query = new URLSearchParams({ from, to, method: textValue(values, 'method') ?? 'GET' })
     for (const header of textValues(values, 'header')) query.append('header', header)
     const explained = await askJson<ExplainAnswer>(ask, `/explain?${query}`)
-    if (explained.kind === 'failed') return explained.result
+    if (explained.kind === 'failed') return asUsage(explained)
     const output = json ? jsonOutput(explained.value) : `${explained.value.steps.map(printable).join('\n')}\n`
     return { exitCode: EXIT_OK, output }
   },
+}
+
+/** A question that the agent cannot read, or about a pod that is not there, is wrong usage. */
+function asUsage({ result, status }: JsonFailed): VerbResult {
+  return status === 400 || status === 404 ? { ...result, exitCode: EXIT_USAGE } : result
 }

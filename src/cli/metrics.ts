@@ -9,6 +9,7 @@ export const metricsVerb: Verb = {
   usage: '',
   options: {},
   optionHelp: [],
+  examples: ['metrics | grep istio_requests_total', 'metrics --json'],
   async run({ ask, json }) {
     if (json) {
       const families = await askJson<unknown>(ask, '/metrics?format=json')

@@ -10,7 +10,10 @@ export const podsVerb: Verb = {
   summary: 'the pods of this node (--all: of all nodes), and which are intercepted',
   usage: '[--all]',
   options: { all: { type: 'boolean' } },
-  optionHelp: ['--all   also the pods of other nodes, and those of no node'],
+  optionHelp: [
+    '--all                  also the pods of other nodes (elsewhere: in the mesh there), and those of no node',
+  ],
+  examples: ['pods --all'],
   async run({ ask, json, nowMs, values }) {
     const pods = await askJson<readonly PodAnswer[]>(ask, '/pods')
     if (pods.kind === 'failed') return pods.result
@@ -39,7 +42,7 @@ function renderPods(pods: readonly PodAnswer[], { node, known, nowMs }: Place): 
   const rows = pods.map((pod) => [
     `${pod.namespace}/${pod.name}`,
     ...(withNodes ? [pod.node === '' ? '-' : pod.node] : []),
-    pod.state,
+    stateWord(pod, node),
     `${pod.namespace}/${pod.serviceAccount}`,
     pod.addresses.length === 0 ? '-' : pod.addresses.join(','),
     pod.proxies.length === 0 ? '-' : pod.proxies.join(','),
@@ -49,4 +52,12 @@ function renderPods(pods: readonly PodAnswer[], { node, known, nowMs }: Place): 
     pod.detail,
   ])
   return renderTable(head, rows)
+}
+
+/** In JSON `outside` has `optedIn` and `node` beside it. */
+function stateWord({ state, optedIn, node }: PodAnswer, here: string): string {
+  if (state !== 'outside') return state
+  if (!optedIn) return 'not in mesh'
+  if (node === '') return 'unscheduled'
+  return node === here ? 'ended' : 'elsewhere'
 }

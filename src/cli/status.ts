@@ -58,11 +58,24 @@ function renderProxies(status: StatusAnswer): string {
 
 function renderIdentities(identities: readonly IdentityAnswer[], nowMs: number): string {
   if (identities.length === 0) return 'No certificates\n'
-  const rows = identities.map(({ spiffeId, state, serial, notAfterMs, lastError }) => {
-    const lasts = notAfterMs === 0 ? '-' : `${new Date(notAfterMs).toISOString()} (${renderEnd(notAfterMs - nowMs)})`
-    return [spiffeId, state, serial === '' ? '-' : serial, lasts, lastError]
+  const rows = identities.map((identity) => {
+    const { spiffeId, state, serial, notAfterMs, lastError } = identity
+    const lasts = notAfterMs === 0 ? '-' : renderTime(notAfterMs, nowMs)
+    const revoked = state === 'revoked' ? revokedWords(identity, nowMs) : ''
+    return [spiffeId, state, serial === '' ? '-' : serial, lasts, [revoked, lastError].filter(Boolean).join('; ')]
   })
-  return renderTable(['IDENTITY', 'STATE', 'SERIAL', 'ENDS', 'LAST ERROR'], rows)
+  const last = identities.some(({ state }) => state === 'revoked') ? 'NOTE' : 'LAST ERROR'
+  return renderTable(['IDENTITY', 'STATE', 'SERIAL', 'ENDS', last], rows)
+}
+
+/** The next certificate is not on the list. */
+function revokedWords({ nextTryMs }: IdentityAnswer, nowMs: number): string {
+  const when = nextTryMs === undefined ? 'at half its life' : renderTime(nextTryMs, nowMs)
+  return `refused by others until it is renewed ${when}; to renew it now, restart this agent`
+}
+
+function renderTime(ms: number, nowMs: number): string {
+  return `${new Date(ms).toISOString()} (${renderEnd(ms - nowMs)})`
 }
 
 function renderProblems(problems: readonly ProblemAnswer[]): string {

@@ -29,7 +29,9 @@ export function renderAge(ms: number): string {
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`
 }
 
-/** `in 11 h`, `5 min ago`. */
+/** `in 11 h`, `5 min ago`. What is to come is rounded: a certificate of 24 h, just made, ends in 24 h. */
 export function renderEnd(leftMs: number): string {
-  return leftMs > 0 ? `in ${renderAge(leftMs)}` : `${renderAge(-leftMs)} ago`
+  if (leftMs <= 0) return `${renderAge(-leftMs)} ago`
+  const unit = leftMs < 120_000 ? 1000 : leftMs < 7_200_000 ? 60_000 : leftMs < 172_800_000 ? 3_600_000 : 86_400_000
+  return `in ${renderAge(Math.round(leftMs / unit) * unit)}`
 }

@@ -18,10 +18,13 @@ export function renderUsage(verbs: readonly Verb[]): string {
 export function renderVerbUsage(verb: Verb): string {
   const own = verb.optionHelp.map((line) => `  ${line}\n`).join('')
   const usage = verb.usage === '' ? '' : ` ${verb.usage}`
+  const examples = (verb.examples ?? []).map((line) => `  weir ${line}\n`).join('')
+  const exits = verb.exitHelp ?? '0 all well, 1 something is wrong'
   return (
     `Usage: weir ${verb.name}${usage} [--json] [--state-dir DIR]\n\nShows ${verb.summary}.\n\nFlags:\n${own}` +
     `  --json                 print JSON\n` +
     `  --state-dir DIR        the agent's state directory (${STATE_DIR_DEFAULT})\n` +
-    `\nExit codes: 0 all well, 1 something is wrong, 64 wrong usage, 69 the agent cannot be reached.\n`
+    (examples === '' ? '' : `\nFor example:\n${examples}`) +
+    `\nExit codes: ${exits}, 64 wrong usage, 69 the agent cannot be reached.\n`
   )
 }

@@ -1,3 +1,4 @@
+export * from './check-line.ts'
 export * from './facts.ts'
 export * from './mesh.ts'
 export * from './messages.ts'

@@ -139,7 +139,7 @@ t.test('pods, routes, policies and config say the same in words as in JSON', asy
     rows(await words('pods')).map((row) => row.slice(0, 4)),
     pods.map(({ namespace, name, state, serviceAccount, addresses }) => [
       `${namespace}/${name}`,
-      state,
+      state === 'outside' ? 'not in mesh' : state,
       `${namespace}/${serviceAccount}`,
       addresses.join(','),
     ]),
@@ -158,7 +158,8 @@ t.test('pods, routes, policies and config say the same in words as in JSON', asy
   t.same(rows(await words('policies'))[0], ['shop/no-other', 'DENY', 'app=reviews', '1'])
 
   const config = await json<Record<string, unknown>>('config')
-  t.match(config, { node: 'node-1', manifests: lab.manifestsDir, admin: ADMIN, trustDomain: 'cluster.local' })
+  const source = { kind: 'directory', directory: lab.manifestsDir }
+  t.match(config, { node: 'node-1', source, admin: ADMIN, trustDomain: 'cluster.local' })
   t.same(
     rows(await words('config')),
     Object.entries(config).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
@@ -290,7 +291,7 @@ t.test('explain of a name, of plain TCP and of places outside the mesh', async (
   t.equal(String(await socket.rest()), 'hello', 'and so it is')
 
   const nobodys = await agent.cli('explain', ['--json', '--from', 'shop/none', '--to', 'http://reviews'])
-  t.same([nobodys.code, nobodys.stdout], [1, ''])
+  t.same([nobodys.code, nobodys.stdout], [64, ''])
   t.match(nobodys.stderr, /^Pod shop\/none is not known to the mesh[^\n]*\n$/)
 })
 

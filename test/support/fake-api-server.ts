@@ -20,6 +20,7 @@ import {
   mergePatch,
 } from './fake-objects.ts'
 import { FakeWatches } from './fake-watches.ts'
+import { listenSocketIn } from './pod-sockets.ts'
 
 export interface RecordedRequest {
   readonly method: string
@@ -51,6 +52,8 @@ export interface FakeApiServerOptions {
   readonly token?: string
   readonly tls?: { readonly key: string; readonly cert: string }
   readonly resources?: readonly FakeResource[]
+  /** Port on all addresses of that network namespace; otherwise any, on loopback here. */
+  readonly at?: { readonly netnsPath: string; readonly port: number }
 }
 
 interface ActiveFault {
@@ -74,12 +77,14 @@ export class FakeApiServer implements AsyncDisposable {
   readonly #pages = new Map<string, readonly FakeObject[]>()
   readonly #waiting = new Set<() => void>()
   #frozen = false
+  readonly #at: FakeApiServerOptions['at']
   #token: string | undefined
   #version = 100
   #port = 0
 
   private constructor(options: FakeApiServerOptions) {
     this.#token = options.token
+    this.#at = options.at
     this.#scheme = options.tls === undefined ? 'http' : 'https'
     const answer = (request: IncomingMessage, response: ServerResponse): void => void this.#answer(request, response)
     this.#server = options.tls === undefined ? createHttpServer(answer) : createHttpsServer(options.tls, answer)
@@ -192,7 +197,9 @@ export class FakeApiServer implements AsyncDisposable {
   }
 
   async comeBack(): Promise<void> {
-    this.#server.listen(this.#port, '127.0.0.1')
+    const at = this.#at
+    if (at === undefined) this.#server.listen(this.#port, '127.0.0.1')
+    else this.#server.listen({ fd: listenSocketIn(at.netnsPath, at.port) })
     await once(this.#server, 'listening')
     const address = this.#server.address()
     if (typeof address === 'object' && address !== null) this.#port = address.port

@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly waitReady?: boolean
   /** For another agent on the same node. */
   readonly stateDir?: string
+  /** Follows that cluster, not the lab's manifests. */
+  readonly kubeconfig?: string
 }
 
 export interface AgentPlace {
@@ -31,7 +33,10 @@ export class LabAgent implements AsyncDisposable {
 
   constructor(place: AgentPlace, options: AgentOptions) {
     this.#place = place
-    const args = ['agent', '--node', place.host.name, '--manifests', place.manifestsDir, '--state-dir', place.stateDir]
+    const { kubeconfig } = options
+    const source =
+      kubeconfig === undefined ? ['--manifests', place.manifestsDir] : ['--kubernetes', '--kubeconfig', kubeconfig]
+    const args = ['agent', '--node', place.host.name, ...source, '--state-dir', place.stateDir]
     if (options.proxies !== undefined) args.push('--proxies', String(options.proxies))
     args.push(...(options.extraArgs ?? []))
     this.process = place.host.spawn(WEIR, args, options.env === undefined ? {} : { env: options.env })

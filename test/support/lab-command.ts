@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { errorLine } from '#base'
 import { type Lab, openLab } from './lab.ts'
 import { MAX_NODES, MAX_PODS_PER_NODE } from './lab-addresses.ts'
 import { inNetns, listNetns } from './lab-network.ts'
@@ -11,7 +12,8 @@ import { collectAbandonedLabs, isAbandoned, type LabRecord, listLabs, removeLab 
 const USAGE = `Usage: scripts/lab COMMAND
   up [--nodes N] [--pods N] [--no-ipv6]
                          make N nodes (1), several with a fabric between them, and N pods (2), dealt to the nodes in
-                         turn, each with an echo server on port 8080; print how to reach them
+                         turn, each with a service account of its name and an echo server on port 8080; print how to
+                         reach them
   down ID | --all        end everything in a lab and remove it
   list, ls               the labs of this machine
   exec ID PLACE COMMAND… run a command in a pod (NAMESPACE-NAME, or NAME), in a node (\`node\`, of several the name:
@@ -19,6 +21,9 @@ const USAGE = `Usage: scripts/lab COMMAND
   gc                     remove the labs whose owner is dead`
 
 class UsageError extends Error {}
+/** As in sysexits.h. */
+const EX_NOPERM = 77
+const FOR_ROOT = ['up', 'down', 'exec', 'gc']
 
 function findLab(id: string | undefined): LabRecord {
   const record = listLabs().find((lab) => lab.id === id)
@@ -44,15 +49,23 @@ function readCount(flag: string, text: string, least: number, most: number): num
   throw new UsageError(`${flag} must be ${least} to ${most}`)
 }
 
+function readUpFlags(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        nodes: { type: 'string', default: '1' },
+        pods: { type: 'string', default: '2' },
+        'no-ipv6': { type: 'boolean', default: false },
+      },
+    })
+  } catch (thrown) {
+    throw new UsageError(`scripts/lab up: ${errorLine(thrown)}`)
+  }
+}
+
 async function up(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      nodes: { type: 'string', default: '1' },
-      pods: { type: 'string', default: '2' },
-      'no-ipv6': { type: 'boolean', default: false },
-    },
-  })
+  const { values } = readUpFlags(args)
   const nodes = readCount('--nodes', values.nodes, 1, MAX_NODES)
   const pods = readCount('--pods', values.pods, 0, nodes * MAX_PODS_PER_NODE)
   const lab = await openLab({ detached: true, ipv6: !values['no-ipv6'], ...(nodes > 1 ? { nodes } : {}) })
@@ -67,7 +80,12 @@ async function up(args: readonly string[]): Promise<void> {
     for (let number = 1; number <= pods; number++) {
       const name = `pod-${number}`
       const node = lab.nodes[(number - 1) % nodes] ?? lab.node
-      const pod = await node.addPod({ name, labels: { app: name }, ports: [{ name: 'http', containerPort: 8080 }] })
+      const pod = await node.addPod({
+        name,
+        serviceAccount: name,
+        labels: { app: name },
+        ports: [{ name: 'http', containerPort: 8080 }],
+      })
       const settings = JSON.stringify({ port: 8080, name, host: '::' })
       const server = join(import.meta.dirname, 'lab-echo-server.ts')
       const [file, fileArgs] = inNetns(pod.netns, process.execPath, [server, settings])
@@ -90,16 +108,19 @@ function directions(lab: Lab, podAddresses: readonly string[]): string {
   const call = `scripts/lab exec ${lab.id} pod-1 curl http://${second}:8080/`
   const agents = lab.nodes.map(({ name, stateDir }) => {
     const place = lab.nodes.length > 1 ? name : 'node'
-    const arguments_ = `--node ${name} --manifests ${lab.manifestsDir} --state-dir ${stateDir}`
+    // Of one CA, or the pods of one node would not trust those of the other.
+    const ca = lab.nodes.length > 1 ? ` --ca-dir ${join(lab.dir, 'ca')}` : ''
+    const arguments_ = `--node ${name} --manifests ${lab.manifestsDir} --state-dir ${stateDir}${ca}`
     return `scripts/lab exec ${lab.id} ${place} scripts/weir agent ${arguments_}`
   })
-  const [stateDir = ''] = lab.nodes.map((node) => node.stateDir)
+  const asks = lab.nodes.map(({ stateDir }) => `scripts/weir status --state-dir ${stateDir}`)
   return [
     ...(podAddresses.length > 0 ? ['', 'Call a pod from another one:', `  ${call}`] : []),
     '',
     `Start an agent on ${lab.nodes.length > 1 ? 'each node' : 'the node'} (it stays in the foreground):`,
     ...agents.map((line) => `  ${line}`),
-    `and ask it: scripts/weir status --state-dir ${stateDir}`,
+    `and ask ${lab.nodes.length > 1 ? 'them' : 'it'}:`,
+    ...asks.map((line) => `  ${line}`),
     '',
     'Pods have no DNS server and no kube-proxy: a ClusterIP answers only while the calling pod is enrolled.',
     `Remove it all: scripts/lab down ${lab.id}`,
@@ -122,22 +143,34 @@ function list(): void {
 }
 
 function exec(id: string | undefined, place: string | undefined, command: readonly string[]): Promise<number> {
-  const [file = 'bash', ...args] = command
-  const child = spawn(...inNetns(findNetns(findLab(id), place), file, args), { stdio: 'inherit' })
+  const netns = findNetns(findLab(id), place)
+  const [file, ...args] = command
+  if (file === undefined) throw new UsageError(`No command for ${place}: scripts/lab exec ${id} ${place} COMMAND…`)
+  const child = spawn(...inNetns(netns, file, args), { stdio: 'inherit' })
+  // A Ctrl-C in the terminal reaches the command itself.
+  process.on('SIGINT', () => undefined)
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void child.kill(signal))
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => resolve(code ?? 1))
   })
 }
 
-async function main([command, ...args]: readonly string[]): Promise<number> {
+async function main([command = '--help', ...args]: readonly string[]): Promise<number> {
+  if (command === '--help' || command === '-h' || args[0] === '--help') {
+    console.log(USAGE)
+    return 0
+  }
+  if (FOR_ROOT.includes(command) && process.getuid?.() !== 0) {
+    console.error(`lab: run scripts/lab ${command} as root: it makes, enters or removes network namespaces`)
+    return EX_NOPERM
+  }
   if (command === 'up') await up(args)
   else if (command === 'down') down(args[0])
   else if (command === 'list' || command === 'ls') list()
   else if (command === 'exec') return await exec(args[0], args[1], args.slice(2))
   else if (command === 'gc') for (const id of collectAbandonedLabs()) console.log(`removed the abandoned lab ${id}`)
-  else if (command === '--help') console.log(USAGE)
-  else throw new UsageError(USAGE)
+  else throw new UsageError(`There is no command ${command}\n${USAGE}`)
   return 0
 }
 

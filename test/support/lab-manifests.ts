@@ -41,9 +41,11 @@ export interface PodSpec {
 export interface PodPlace {
   readonly uid: string
   readonly nodeName: string
-  readonly netnsPath: string
+  /** Undefined: the pod is not started yet, or its namespace is found by other means. */
+  readonly netnsPath: string | undefined
   /** The node's addresses, IPv4 first. */
   readonly hostIps: readonly string[]
+  /** None: the pod is pending. */
   readonly addresses: readonly string[]
 }
 
@@ -60,7 +62,11 @@ export function renderPod(spec: PodSpec, place: PodPlace): KubernetesObject {
       uid: place.uid,
       labels: spec.labels ?? {},
       ...spec.metadata,
-      annotations: { [ANNOTATION.netns]: place.netnsPath, ...mesh, ...spec.annotations },
+      annotations: {
+        ...(place.netnsPath === undefined ? {} : { [ANNOTATION.netns]: place.netnsPath }),
+        ...mesh,
+        ...spec.annotations,
+      },
     },
     spec: {
       nodeName: place.nodeName,
@@ -68,14 +74,18 @@ export function renderPod(spec: PodSpec, place: PodPlace): KubernetesObject {
       ...(spec.hostNetwork === undefined ? {} : { hostNetwork: spec.hostNetwork }),
       containers: [{ name: 'app', image: 'app:lab', ...(ports.length > 0 ? { ports } : {}), ...spec.container }],
     },
-    status: {
-      phase: 'Running',
-      hostIP: place.hostIps[0],
-      hostIPs: place.hostIps.map((address) => ({ ip: address })),
-      podIP: place.addresses[0],
-      podIPs: place.addresses.map((address) => ({ ip: address })),
-      conditions: [{ type: 'Ready', status: (spec.ready ?? true) ? 'True' : 'False' }],
-    },
+    status: place.addresses.length === 0 ? { phase: 'Pending' } : runningStatus(spec, place),
+  }
+}
+
+function runningStatus(spec: PodSpec, { hostIps, addresses }: PodPlace): object {
+  return {
+    phase: 'Running',
+    hostIP: hostIps[0],
+    hostIPs: hostIps.map((address) => ({ ip: address })),
+    podIP: addresses[0],
+    podIPs: addresses.map((address) => ({ ip: address })),
+    conditions: [{ type: 'Ready', status: (spec.ready ?? true) ? 'True' : 'False' }],
   }
 }
 

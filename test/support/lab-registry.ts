@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { removeCgroups } from './lab-cgroups.ts'
 import { listNetns, removeNetns } from './lab-network.ts'
 
 const REGISTRY_DIR = '/run/weir-lab'
@@ -68,6 +69,7 @@ export function isAbandoned(record: LabRecord): boolean {
 /** Ends all processes inside the lab's namespaces, and removes namespaces, files and the record. Idempotent. */
 export function removeLab(record: LabRecord): void {
   for (const netns of listNetns(`weir-${record.id}-`)) removeNetns(netns)
+  removeCgroups(`weir-${record.id}-`)
   rmSync(record.dir, { recursive: true, force: true })
   rmSync(join(REGISTRY_DIR, `${record.id}.json`), { force: true })
   try {

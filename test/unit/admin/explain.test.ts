@@ -1,9 +1,10 @@
 import t from 'tap'
-import type { Snapshot } from '#mesh'
-import type { Explanation } from '../../../agent/admin/explain.ts'
+import { type Snapshot, World } from '#mesh'
+import type { IdentityState } from '../../../agent/admin/backend.ts'
+import type { Explanation, KnownHere } from '../../../agent/admin/explain.ts'
 import { explain } from '../../../agent/admin/explain.ts'
 import { readExplainQuery } from '../../../agent/admin/explain-query.ts'
-import { FakeBackend } from './fake-backend.ts'
+import { FakeBackend, SHOP, workload } from './fake-backend.ts'
 
 const { snapshot } = new FakeBackend()
 
@@ -128,5 +129,55 @@ t.test('a pod with addresses of both families is told once', async (t) => {
   t.strictSame(
     found.steps.filter((step) => step.startsWith('Policy at')),
     ['Policy at shop/reviews-v1-1:8080:'],
+  )
+})
+
+t.test('between nodes it tells of the tunnel, who proves what to whom, and what stands in the way', async (t) => {
+  const world = new World()
+  const plain = { mode: 'DISABLE', ports: {}, policy: 'shop/plain' } as const
+  const pods = [
+    workload('near-1', '10.2.0.1', { node: 'node-1' }),
+    workload('far-1', '10.2.0.2', { node: 'node-2' }),
+    workload('plain-1', '10.2.0.3', { node: 'node-2', optedIn: false }),
+    workload('open-1', '10.2.0.4', { node: 'node-2', peerModes: plain }),
+  ]
+  world.apply({ version: 1, reset: true, upsert: [...SHOP, ...pods], remove: [] })
+  const between = (to: string, from = 'shop/web-1', known: KnownHere = {}) => {
+    const query = readExplainQuery(new URLSearchParams(`from=${from}&to=http://${to}:8080/`))
+    if (typeof query === 'string') throw new Error(query)
+    const found = explain(world.snapshot, 'cluster.local', query, known)
+    if (typeof found === 'string') throw new Error(found)
+    return found.steps.filter((step) => step.startsWith('Between nodes:'))
+  }
+  const id = (account: string) => `spiffe://cluster.local/ns/shop/sa/${account}`
+  const tunnel = `Between nodes: to shop/far-1 on node-2 through a tunnel with mutual TLS, ${id('web')} calling ${id('far')}.`
+  t.strictSame(between('10.2.0.1'), [])
+  t.strictSame(between('10.2.0.2'), [tunnel])
+  t.match(between('10.2.0.3'), ['Between nodes: to shop/plain-1 on node-2 in plain text: that pod has not opted in.'])
+  t.match(between('10.2.0.4'), [/in plain text: PeerAuthentication shop\/plain is DISABLE\.$/])
+  t.match(between('10.2.0.2', 'shop/cron-1'), [/in plain text: the client has not opted in\.$/])
+  const [base] = new FakeBackend().identityList
+  if (base === undefined) throw new Error('The fake backend has no identity')
+  const withState = (state: IdentityState['state'], lastError = '') =>
+    between('10.2.0.2', 'shop/web-1', { identities: [{ ...base, state, lastError }] })
+  t.strictSame(withState('valid'), [tunnel])
+  t.strictSame(withState('failing', 'the CA is away'), [tunnel])
+  t.strictSame(withState('pending', 'the CA is away'), [
+    `${tunnel} It fails now: the client has no certificate yet: the CA is away.`,
+  ])
+  t.strictSame(withState('expired'), [`${tunnel} It fails now: the client's certificate has ended.`])
+  t.match(withState('revoked'), [/It fails now: the client's certificate is revoked/])
+})
+
+t.test('a pod that asks its own DNS server is told so where a name is asked for', async (t) => {
+  const own = (to: string, uid: string) => {
+    const query = readExplainQuery(new URLSearchParams(`from=shop/web-1&to=http://${to}/`))
+    if (typeof query === 'string') throw new Error(query)
+    const found = explain(snapshot, 'cluster.local', query, { asksOwnDns: (asked) => asked === uid })
+    return typeof found === 'string' ? found : found.steps.some((step) => /asks its own DNS server/.test(step))
+  }
+  t.strictSame(
+    [own('reviews', 'uid-web-1'), own('10.9.0.1', 'uid-web-1'), own('[fd00:9::1]', 'uid-web-1'), own('reviews', 'x')],
+    [true, false, false, false],
   )
 })

@@ -1,5 +1,5 @@
 /** A small shop behind the admin API: two versions of reviews, a canary route, a policy. */
-import type { HttpRoute, MeshObject, MeshService, Workload } from '#contract'
+import type { CheckLine, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
 import { World } from '#mesh'
 import { Metrics } from '#telemetry'
 import type {
@@ -112,6 +112,7 @@ export class FakeBackend implements AdminBackend {
   ready = true
   readonly world = new World()
   problemList: Problem[] = []
+  doctorLines: CheckLine[] = []
   peerAuthenticationList: PeerAuthenticationStatus[] = []
   identityList: IdentityState[] = [
     {
@@ -194,6 +195,10 @@ export class FakeBackend implements AdminBackend {
 
   problems(): readonly Problem[] {
     return this.problemList
+  }
+
+  async doctor(): Promise<readonly CheckLine[]> {
+    return this.doctorLines
   }
 
   async metrics() {

@@ -46,6 +46,7 @@ async function weir(...argv: string[]): Promise<Ran> {
       out += `ca ${args.join(' ')}`
       return 4
     },
+    runPreflight: async (call) => [{ result: 'ok', what: JSON.stringify(call), remedy: '' }],
     nowMs: () => 1_010_000,
   })
   return { exitCode, out, err }
@@ -120,15 +121,21 @@ t.test('pods are those of this node, and with --all the others with their node',
   const { backend, stateDir } = await agent(t)
   const [pod] = backend.podList
   if (pod === undefined) throw new Error('The fake backend has no pod')
-  backend.podList = [pod, { ...pod, name: 'far', node: 'node-2', state: 'outside' }]
+  backend.podList = [
+    pod,
+    { ...pod, name: 'far', node: 'node-2', state: 'outside' },
+    { ...pod, name: 'plain', node: 'node-2', state: 'outside', optedIn: false },
+    { ...pod, name: 'waits', node: '', state: 'outside' },
+  ]
   const names = async (...argv: string[]) => {
     const ran = await weir('pods', '--json', ...argv, '--state-dir', stateDir)
     return (JSON.parse(ran.out) as PodAnswer[]).map(({ name }) => name)
   }
   t.strictSame(await names(), ['web-1'])
-  t.strictSame(await names('--all'), ['web-1', 'far'])
+  t.strictSame(await names('--all'), ['web-1', 'far', 'plain', 'waits'])
   const all = await weir('pods', '--all', '--state-dir', stateDir)
-  t.match(all.out, /^POD +NODE +STATE .*\nshop\/web-1 +node-1 +enrolled .*\nshop\/far +node-2 +outside /)
+  t.match(all.out, /^POD +NODE +STATE .*\nshop\/web-1 +node-1 +enrolled .*\nshop\/far +node-2 +elsewhere /)
+  t.match(all.out, /\nshop\/plain +node-2 +not in mesh .*\nshop\/waits +- +unscheduled /)
   t.notMatch((await weir('pods', '--state-dir', stateDir)).out, 'far')
   backend.podList = [{ ...pod, node: 'node-2' }]
   t.equal((await weir('pods', '--state-dir', stateDir)).out, 'No pods on node-1; 1 elsewhere: weir pods --all\n')
@@ -178,10 +185,22 @@ t.test('explain tells the steps in words', async (t) => {
   const json = await weir('explain', ...argv, '--json', '--state-dir', stateDir)
   t.match(JSON.parse(json.out), { route: 'shop/reviews', rule: 'canary' })
   t.match(await weir('explain', '--from', 'shop/nobody', '--to', 'http://x', '--state-dir', stateDir), {
-    exitCode: 1,
+    exitCode: 64,
     out: '',
     err: /^Pod shop\/nobody is not known[^\n]*\n$/,
   })
+  for (const [from, header, err] of [
+    ['web-1', 'a: b', /^Field from/],
+    ['shop/web-1', 'nothing', /^Field header/],
+  ] as const) {
+    const wrong = ['--from', from, '--to', 'http://reviews', '--header', header]
+    t.match(await weir('explain', ...wrong, '--state-dir', stateDir), { exitCode: 64, out: '', err })
+  }
+  const denied = ['--from', 'shop/web-1', '--to', 'http://reviews/', '--method', 'DELETE', '--state-dir', stateDir]
+  t.match(await weir('explain', ...denied), { exitCode: 0, out: /Denied/ })
+  const help = await weir('explain', '--help')
+  t.match(help.out, /For example:\n {2}weir explain --from /)
+  t.match(help.out, /Exit codes: 0 explained, .* 64 wrong usage/)
   t.match(await weir('explain', '--from', 'shop/web-1'), { exitCode: 64, err: /needs --from .* and --to/ })
 })
 
@@ -238,19 +257,28 @@ t.test('status lists the certificates; check says how long they last, and what k
   const [web] = backend.identityList
   if (web === undefined) throw new Error('The fake backend has no identity')
   const status = await weir('status', '--state-dir', stateDir)
-  t.match(status.out, /sa\/web +valid +AB12 +1970-01-01T11:46:50.000Z \(in 11 h\)\n/)
+  t.match(status.out, /sa\/web +valid +AB12 +1970-01-01T11:46:50.000Z \(in 12 h\)\n/)
   const cart = { ...web, spiffeId: 'spiffe://cluster.local/ns/shop/sa/cart' }
+  const renewed = { nextTryMs: 1_010_000 + 3_600_000 * 3 }
+  backend.identityList = [web, { ...cart, state: 'revoked', ...renewed }]
+  const { out } = await weir('status', '--state-dir', stateDir)
+  t.match(
+    out,
+    /sa\/cart .* refused by others until it is renewed 1970-01-01T03:16:50.000Z \(in 3 h\); .* restart this agent/,
+  )
+  backend.identityList = [{ ...web, notAfterMs: 1_010_000 + 24 * 3_600_000 - 900 }]
+  t.match((await weir('status', '--state-dir', stateDir)).out, /\(in 24 h\)/, 'a certificate just made')
   const away = { lastError: 'Cannot reach the CA at ca:15012: refused', failingSinceMs: 900_000 }
   const past = { notAfterMs: 1_000_000 }
   const cases: readonly (readonly [object, number, string])[] = [
-    [{}, 0, 'ok       certificates: 2 valid, the first ends in 11 h (own key, in memory)\n'],
+    [{}, 0, 'ok       certificates: 2 valid, the first ends in 12 h (own key, in memory)\n'],
     [
       { state: 'failing', notAfterMs: 1_010_000 + 7_200_000, ...away },
       1,
       'failure  certificates: 1 valid, 1 valid but not renewed, the first ends in 2 h (own key, in memory); ' +
         'no new ones since 1970-01-01T00:15:00.000Z: Cannot reach the CA at ca:15012: refused\n',
     ],
-    [{ state: 'expired', ...past, ...away }, 1, 'failure  certificates: 1 valid, 1 expired, the first ends in 11 h'],
+    [{ state: 'expired', ...past, ...away }, 1, 'failure  certificates: 1 valid, 1 expired, the first ends in 12 h'],
     [{ state: 'expired', ...past }, 1, 'see the agent log for why it was not renewed\n'],
     [{ state: 'pending', notAfterMs: 0, serial: '' }, 0, 'warning  certificates: 1 valid, 1 not there yet'],
     [{ state: 'pending', notAfterMs: 0, serial: '', ...away }, 1, 'no new ones since'],
@@ -311,6 +339,8 @@ t.test('wrong usage is exit 64 and one line, with what was probably meant', asyn
     [['pods', '--state-dir'], /flag --state-dir needs a value/],
     [['explain', '--from', '--to', 'x'], /flag --from needs a value/],
     [['help', 'podz'], /did you mean pods\?/],
+    [['ca', 'revok', '--ca-dir', 'x'], /^weir ca has no verb "revok"; did you mean weir ca revoke\?/],
+    [['ca', 'list'], /^weir ca has no verb "list" \(see weir ca --help\)$/],
   ]
   for (const [argv, line] of wrong) {
     const ran = await weir(...argv)
@@ -338,6 +368,8 @@ t.test('agent gets its arguments as they are, and its exit code is ours', async 
   t.strictSame(await weir('help', 'agent'), { exitCode: 3, out: 'agent --help', err: '' })
   t.strictSame(await weir('ca', '--listen', ':1'), { exitCode: 4, out: 'ca --listen :1', err: '' })
   t.strictSame(await weir('help', 'ca'), { exitCode: 4, out: 'ca --help', err: '' })
+  t.strictSame(await weir('ca', 'revoke', 'A1'), { exitCode: 4, out: 'ca revoke A1', err: '' })
+  t.strictSame(await weir('help', 'ca', 'revoke'), { exitCode: 4, out: 'ca revoke --help', err: '' })
 })
 
 t.test('the command itself starts, prints its version and sets the exit code', async (t) => {
@@ -346,4 +378,38 @@ t.test('the command itself starts, prints its version and sets the exit code', a
   t.match(run('version'), { status: 0, stdout: /^weir \d+\.\d+\.\d+\n$/, stderr: '' })
   t.match(JSON.parse(run('version', '--json').stdout), { version: /^\d/ })
   t.match(run('nonsense'), { status: 64, stdout: '' })
+})
+
+t.test('check ends with what the doctor found, whose failures count', async (t) => {
+  const { backend, stateDir } = await agent(t)
+  const remedy = 'grow it'
+  backend.doctorLines = [
+    { result: 'ok', what: 'kernel 6.1', remedy: '' },
+    { result: 'warning', what: 'a small limit', remedy },
+  ]
+  const check = await weir('check', '--state-dir', stateDir)
+  t.match(check, { exitCode: 0, out: /no problems\nok {7}kernel 6.1\nwarning {2}a small limit: grow it\n$/ })
+  backend.doctorLines = [{ result: 'failure', what: 'no kernel', remedy }]
+  t.match(await weir('check', '--state-dir', stateDir), { exitCode: 1, out: /failure {2}no kernel: grow it\n$/ })
+  const json = await weir('check', '--json', '--state-dir', stateDir)
+  t.strictSame((JSON.parse(json.out) as unknown[]).at(-1), backend.doctorLines[0])
+})
+
+t.test('check --preflight asks no agent, and hands its flags on', async (t) => {
+  const stateDir = directory(t)
+  const flags = ['--kubeconfig', 'admin.conf', '--cni-conf-dir', '/c', '--cni-bin-dir', '/b', '--state-dir', stateDir]
+  const ran = await weir('check', '--preflight', '--json', ...flags)
+  t.match(ran, { exitCode: 0, err: '' })
+  const [line] = JSON.parse(ran.out) as { what: string }[]
+  t.match(JSON.parse(line?.what ?? ''), {
+    stateDir,
+    kubeconfig: 'admin.conf',
+    cniConfDir: '/c',
+    cniBinDir: '/b',
+    version: /^\d/,
+  })
+  t.match(await weir('check', '--cni-conf-dir', '/c', '--state-dir', stateDir), {
+    exitCode: 64,
+    err: /^weir check takes --cni-conf-dir only with --preflight[^\n]*\n$/,
+  })
 })
