@@ -2,6 +2,7 @@
 import { type MeshObject, meshKey } from '#contract'
 import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
 import { PeerModeIndex } from './peer-authentication.ts'
+import { PodSelection } from './pod-selection.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
 import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
@@ -58,10 +59,10 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
     put(compilePod(pod, index, isOptedIn(pod, words, problems), modes, node, problems))
   }
 
-  const byNamespace = Map.groupBy(pods, (pod) => pod.metadata.namespace)
   const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
   const services = valid.filter((object) => object.kind === 'Service')
-  for (const service of compileServices(services, { pods: byNamespace, index, slices, problems })) put(service)
+  for (const service of compileServices(services, { pods: new PodSelection(pods), index, slices, problems }))
+    put(service)
 
   for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
     if (isInvalid(object)) {

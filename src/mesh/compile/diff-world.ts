@@ -20,9 +20,13 @@ export function diffWorld(before: WorldObjects, after: WorldObjects): WorldDelta
 function equal(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  if (Array.isArray(a) !== Array.isArray(b)) return false
-  const entries = Object.entries(a)
-  if (entries.length !== Object.keys(b).length) return false
-  const other = new Map<string, unknown>(Object.entries(b))
-  return entries.every(([key, value]) => other.has(key) && equal(value, other.get(key)))
+  if (Array.isArray(a) || Array.isArray(b)) {
+    if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false
+    return a.every((value, index) => equal(value, b[index]))
+  }
+  const [one, other] = [a as Readonly<Record<string, unknown>>, b as Readonly<Record<string, unknown>>]
+  const names = Object.keys(one)
+  if (names.length !== Object.keys(other).length) return false
+  for (const name of names) if (!Object.hasOwn(other, name) || !equal(one[name], other[name])) return false
+  return true
 }

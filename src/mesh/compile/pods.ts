@@ -27,11 +27,18 @@ export function podName(pod: PodObject): string {
   return `${pod.metadata.namespace}/${pod.metadata.name}`
 }
 
+const knownAddresses = new WeakMap<PodObject, readonly string[]>()
+
 /** Canonical, in the order of the status, each once. */
-export function statusAddresses(pod: PodObject): string[] {
-  const { podIP, podIPs } = pod.status
-  const texts = [...podIPs.map(({ ip }) => ip), ...(podIP === undefined ? [] : [podIP])]
-  return [...new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))]
+export function statusAddresses(pod: PodObject): readonly string[] {
+  let known = knownAddresses.get(pod)
+  if (known === undefined) {
+    const { podIP, podIPs } = pod.status
+    const texts = [...podIPs.map(({ ip }) => ip), ...(podIP === undefined ? [] : [podIP])]
+    known = [...new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))]
+    knownAddresses.set(pod, known)
+  }
+  return known
 }
 
 export interface PodIndex {
@@ -47,10 +54,10 @@ export function indexPods(pods: readonly PodObject[], problems: ProblemLog): Pod
   const addresses = new Map<PodObject, readonly string[]>()
   const uids = new Map<PodObject, string>()
   const byUid = new Map<string, PodObject>()
-  const inOrder = [...pods].sort(
-    (a, b) => Number(isTerminating(a)) - Number(isTerminating(b)) || compareText(podName(a), podName(b)),
-  )
-  for (const pod of inOrder) {
+  const inOrder = pods
+    .map((pod) => ({ pod, leaving: Number(isTerminating(pod)), name: podName(pod) }))
+    .sort((a, b) => a.leaving - b.leaving || compareText(a.name, b.name))
+  for (const { pod } of inOrder) {
     addresses.set(pod, claim(pod, byAddress, problems))
     const { uid } = pod.metadata
     // A namespace has no dot in its name: the first one parts the two.
@@ -125,6 +132,20 @@ export function compileNamespace(namespace: NamespaceObject): NamespaceInfo {
   return { kind: 'namespace', namespace: '', name: namespace.metadata.name, labels: namespace.metadata.labels }
 }
 
+interface Compiled {
+  readonly optedIn: boolean
+  readonly uid: string
+  readonly addresses: readonly string[]
+  readonly peerModes: PeerModes | undefined
+  readonly node: NodeObject | undefined
+  readonly hidden: boolean
+  readonly workload: Workload
+}
+
+/** What became of a pod last time: in a large cluster nearly all are as they were. */
+const compiledBefore = new WeakMap<PodObject, Compiled>()
+
+/** The same value as last time for the same pod in the same circumstances. */
 export function compilePod(
   pod: PodObject,
   index: PodIndex,
@@ -133,15 +154,40 @@ export function compilePod(
   node: NodeObject | undefined,
   problems: ProblemLog,
 ): Workload {
+  const uid = index.uids.get(pod) ?? podName(pod)
+  const addresses = index.addresses.get(pod) ?? []
+  const hidden = hidesClientAddress(pod, problems)
+  const before = compiledBefore.get(pod)
+  if (
+    before !== undefined &&
+    before.optedIn === optedIn &&
+    before.uid === uid &&
+    before.node === node &&
+    before.hidden === hidden &&
+    before.addresses.length === addresses.length &&
+    before.addresses.every((address, at) => address === addresses[at]) &&
+    (before.peerModes === peerModes || JSON.stringify(before.peerModes) === JSON.stringify(peerModes))
+  ) {
+    return before.workload
+  }
+  const workload = compileAnew(pod, { optedIn, uid, addresses, peerModes, node, hidden })
+  compiledBefore.set(pod, { optedIn, uid, addresses, peerModes, node, hidden, workload })
+  return workload
+}
+
+function compileAnew(
+  pod: PodObject,
+  { optedIn, uid, addresses, peerModes, node, hidden }: Omit<Compiled, 'workload'>,
+): Workload {
   const { labels } = pod.metadata
   return {
     kind: 'workload',
     namespace: pod.metadata.namespace,
     name: pod.metadata.name,
-    uid: index.uids.get(pod) ?? podName(pod),
+    uid,
     serviceAccount: serviceAccountOf(pod),
     labels,
-    addresses: index.addresses.get(pod) ?? [],
+    addresses,
     node: pod.spec.nodeName ?? '',
     hostNetwork: pod.spec.hostNetwork,
     optedIn,
@@ -151,7 +197,7 @@ export function compilePod(
     app: labels['app'] ?? labels['app.kubernetes.io/name'] ?? 'unknown',
     version: labels['version'] ?? labels['app.kubernetes.io/version'] ?? 'unknown',
     ...(peerModes === undefined ? {} : { peerModes }),
-    ...(hidesClientAddress(pod, problems) ? { hidesClientAddress: true } : {}),
+    ...(hidden ? { hidesClientAddress: true } : {}),
     hostAddresses: hostAddressesOf(pod, node),
     probes: probesOf(pod),
   }

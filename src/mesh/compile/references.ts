@@ -17,14 +17,15 @@ import {
 } from '#resources'
 import { checkAnnotations } from './annotations.ts'
 import { ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
+import { PodSelection } from './pod-selection.ts'
 import { isFinished } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
 import { groupSlices, targetPortOf } from './services.ts'
 
 interface Known {
   readonly services: ReadonlyMap<string, ServiceObject>
-  /** Those that have not finished, by namespace. */
-  readonly pods: ReadonlyMap<string, readonly PodObject[]>
+  /** Those that have not finished. */
+  readonly pods: PodSelection
   readonly problems: ProblemLog
 }
 
@@ -37,7 +38,7 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
   const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
   const known: Known = {
     services: new Map(services.map((service) => [`${service.metadata.namespace}/${service.metadata.name}`, service])),
-    pods: Map.groupBy(living, (pod) => pod.metadata.namespace),
+    pods: new PodSelection(living),
     problems: new ProblemLog(),
   }
   for (const object of valid) {
@@ -142,7 +143,7 @@ function checkSelector(service: ServiceObject, { pods, problems }: Known): void 
   const { selector, type, ports } = service.spec
   const { namespace } = service.metadata
   if (Object.keys(selector).length === 0 || type === 'ExternalName') return
-  const chosen = (pods.get(namespace) ?? []).filter((pod) => selects(selector, pod))
+  const chosen = pods.select(namespace, selector)
   if (chosen.length === 0) {
     const message = `${labelText(selector)} matches no Pod of namespace ${namespace}: it has no endpoints, requests to it get 503`
     problems.warn(service, 'spec.selector', message)
@@ -160,8 +161,8 @@ function checkTarget(policy: ValidObject, spec: TargetSpec, { pods, services, pr
   const labels = spec.selector?.matchLabels ?? {}
   if (Object.keys(labels).length > 0) {
     const wide = namespace === ROOT_NAMESPACE_DEFAULT
-    const candidates = wide ? [...pods.values()].flat() : (pods.get(namespace) ?? [])
-    if (!candidates.some((pod) => selects(labels, pod))) {
+    const found = wide ? pods.selectAnywhere(labels) : pods.select(namespace, labels).length > 0
+    if (!found) {
       const where = wide ? 'of the mesh' : `of namespace ${namespace}`
       problems.warn(policy, 'spec.selector', `${labelText(labels)} matches no Pod ${where}: it applies to nothing`)
     }
@@ -171,10 +172,6 @@ function checkTarget(policy: ValidObject, spec: TargetSpec, { pods, services, pr
     const field = spec.targetRef === undefined ? `spec.targetRefs[${index}]` : 'spec.targetRef'
     problems.warn(policy, field, `Service ${namespace}/${name} does not exist: it applies to nothing there`)
   }
-}
-
-function selects(labels: Readonly<Record<string, string>>, pod: PodObject): boolean {
-  return Object.entries(labels).every(([name, value]) => pod.metadata.labels[name] === value)
 }
 
 function labelText(labels: Readonly<Record<string, string>>): string {

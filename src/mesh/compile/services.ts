@@ -4,14 +4,14 @@
  */
 import type { AppProtocol, Endpoint, MeshService, ServicePort } from '#contract'
 import { canonicalAddress, type EndpointSliceObject, type PodObject, type ServiceObject } from '#resources'
+import type { PodSelection } from './pod-selection.ts'
 import { compareText, isFinished, isReady, isTerminating, type PodIndex, podName, statusAddresses } from './pods.ts'
 import type { ProblemLog } from './problem-log.ts'
 
 type PortSpec = ServiceObject['spec']['ports'][number]
 
 export interface ServiceContext {
-  /** By namespace. */
-  readonly pods: ReadonlyMap<string, readonly PodObject[]>
+  readonly pods: PodSelection
   readonly index: PodIndex
   /** Slices by `namespace/name` of the Service that they carry the label of. */
   readonly slices: ReadonlyMap<string, readonly EndpointSliceObject[]>
@@ -129,13 +129,11 @@ function slicedEndpoints(
 
 function selectedEndpoints(service: ServiceObject, port: PortSpec, { pods, index }: ServiceContext): Endpoint[] {
   const { selector, type, publishNotReadyAddresses } = service.spec
-  const wanted = Object.entries(selector)
-  if (wanted.length === 0 || type === 'ExternalName') return []
+  if (Object.keys(selector).length === 0 || type === 'ExternalName') return []
   const families = familiesOf(service)
   const endpoints: Endpoint[] = []
-  for (const pod of pods.get(service.metadata.namespace) ?? []) {
+  for (const pod of pods.select(service.metadata.namespace, selector)) {
     if (isFinished(pod)) continue
-    if (!wanted.every(([key, value]) => pod.metadata.labels[key] === value)) continue
     const target = targetPortOf(port, pod)
     if (target === undefined) continue
     const terminating = isTerminating(pod)

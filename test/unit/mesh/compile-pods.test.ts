@@ -1,6 +1,6 @@
 import t from 'tap'
 import { renderProblem } from '#resources'
-import { enrolments } from '../../../src/mesh/compile/index.ts'
+import { compileWorld, enrolments } from '../../../src/mesh/compile/index.ts'
 import { compile, objectsOf, pod } from './compile-samples.ts'
 
 const OPTED = 'annotations: { weir.dev/mesh: enabled }'
@@ -229,5 +229,29 @@ t.test('Two pods cannot share a network namespace, for it is what tells them apa
   t.strictSame(problems.map(renderProblem), [
     'Pod shop/b: metadata.annotations[weir.dev/netns]: /run/netns/x is already the network namespace of Pod shop/a: this pod is not enrolled',
   ])
+  t.end()
+})
+
+t.test('A pod in the same circumstances compiles to the same value, and else to another', (t) => {
+  const [web] = objectsOf(pod('web', '10.0.0.1', { more: OPTED }))
+  if (web === undefined) throw new Error('No pod')
+  const rest = (text: string) => [web, ...objectsOf(text)]
+  const compiled = (text: string) => {
+    const { objects } = compileWorld(rest(text), { trustDomain: 'cluster.local' })
+    return [...objects.values()].find((object) => object.kind === 'workload' && object.name === 'web')
+  }
+  const before = compiled('')
+  t.ok(before)
+  t.equal(compiled(pod('other', '10.0.0.2')), before)
+  const changes = [
+    '---\napiVersion: v1\nkind: Node\nmetadata: { name: a }\nspec: { podCIDR: 10.0.0.0/24 }\n',
+    '---\napiVersion: weir.dev/v1alpha1\nkind: PeerAuthentication\nmetadata: { name: p, namespace: shop }\nspec: { mtls: { mode: STRICT } }\n',
+    pod('a', '10.0.0.1'),
+  ]
+  for (const change of changes) {
+    const after = compiled(change)
+    t.notSame(after, before, change)
+  }
+  t.same(compiled(''), before)
   t.end()
 })
