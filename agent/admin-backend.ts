@@ -40,6 +40,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
     status: () => agentStatus(parts),
     pods: () => podStatuses(parts),
     problems: () => problems(parts),
+    asksOwnDns: (uid) => parts.mesh.wishes.some((wish) => wish.uid === uid && !wish.captureDns),
     doctor: async () => {
       // Loaded by the few who are asked.
       const { examineNode } = await import('./doctor/doctor.ts')

@@ -3,18 +3,30 @@
  * command as it is run, and what came back. Everything made is removed, unless `--keep`.
  */
 import { parseArgs } from 'node:util'
+import { errorLine } from '#base'
 import { type Lab, openLab } from '../test/support/lab.ts'
 import type { LabAgent } from '../test/support/lab-agent.ts'
 import { showTwoNodes } from './demo-nodes.ts'
 import { check, cleanUp, curl, keepUntilInterrupted, rulesOf, SERVER, say, step } from './demo-stage.ts'
 
-const { values } = parseArgs({
-  options: { keep: { type: 'boolean' }, nodes: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
-})
-if (values.help) {
-  console.log(`scripts/demo [--nodes 2] [--keep]
+const USAGE = `scripts/demo [--nodes 2] [--keep]
   --nodes 2   what goes between two nodes: mutual TLS, and a revoked identity
-  --keep      leave it running for playing with`)
+  --keep      leave it running for playing with: it stays in the foreground, and Ctrl-C ends and removes it`
+
+function readFlags() {
+  try {
+    return parseArgs({
+      options: { keep: { type: 'boolean' }, nodes: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    })
+  } catch (thrown) {
+    console.error(`demo: ${errorLine(thrown)}\n${USAGE}`)
+    process.exit(64)
+  }
+}
+
+const { values } = readFlags()
+if (values.help) {
+  console.log(USAGE)
   process.exit(0)
 }
 const nodes = values.nodes ?? '1'

@@ -15,6 +15,8 @@ export interface AdminBackend {
   problems(): readonly Problem[]
   /** Beyond its own state: the machine and the cluster, looked at now, within seconds. */
   doctor(): Promise<readonly CheckLine[]>
+  /** Does a pod of this node ask its own name server, not the mesh? */
+  asksOwnDns(uid: string): boolean
   peerAuthentications(): readonly PeerAuthenticationStatus[]
   /** The agent's own answer and one per proxy that is up. */
   metrics(): Promise<readonly MetricsAnswer[]>

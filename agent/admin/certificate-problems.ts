@@ -25,7 +25,8 @@ export function certificateProblems(identities: readonly IdentityState[], revoca
   return revocationProblem === '' ? certificates : [revocation, ...certificates]
 }
 
-const REVOKED = "the CA's revocation list names it; pods of other nodes refuse it until it is renewed"
+const REVOKED =
+  "the CA's revocation list names it; pods of other nodes refuse it until it is renewed; restart the agent to renew it now"
 
 function stateWords(affected: readonly IdentityState[]): string {
   const states = new Set(affected.map(({ state }) => state))

@@ -34,12 +34,12 @@ async function listen(server: Server, where: string, start: () => void): Promise
     start()
     await listening
   } catch (error) {
-    throw listenError(where, reason(error))
+    throw listenError(where, reason(error), error)
   }
 }
 
 function reason(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = codeOf(error)
   if (code === 'EADDRINUSE') return 'the address is in use; choose another with --admin'
   if (code === 'EADDRNOTAVAIL') return 'this machine does not have that address; choose another with --admin'
   if (code === 'ENOENT') return 'the directory does not exist; make it or choose another --state-dir'
@@ -47,8 +47,17 @@ function reason(error: unknown): string {
   return errorLine(error)
 }
 
-function listenError(where: string, why: string): WeirError {
-  return new WeirError('WEIR_ADMIN_LISTEN', `Listen for admin requests on ${where}: ${why}`)
+/** Of what `listenOnAddress` threw. */
+export function isAddressInUse(thrown: unknown): boolean {
+  return thrown instanceof WeirError && codeOf(thrown.cause) === 'EADDRINUSE'
+}
+
+function listenError(where: string, why: string, cause?: unknown): WeirError {
+  return new WeirError('WEIR_ADMIN_LISTEN', `Listen for admin requests on ${where}: ${why}`, { cause })
+}
+
+function codeOf(thrown: unknown): unknown {
+  return thrown instanceof Error && 'code' in thrown ? thrown.code : undefined
 }
 
 function parseAddress(address: string): { readonly host: string; readonly port: number } | undefined {

@@ -7,9 +7,9 @@ import { once } from 'node:events'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import { isIP } from 'node:net'
-import { errorLine } from '#base'
+import { errorLine, startTimer } from '#base'
 import type { AdminBackend } from './backend.ts'
-import { listenOnAddress, listenOnSocket } from './listen.ts'
+import { isAddressInUse, listenOnAddress, listenOnSocket } from './listen.ts'
 import { answerPath } from './paths.ts'
 import type { Reply } from './reply.ts'
 import { errorReply } from './reply.ts'
@@ -44,6 +44,50 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   } catch (error) {
     await closeServer(local)
     throw error
+  }
+}
+
+export interface StandbyAdmin extends AsyncDisposable {
+  /** The agent before has gone, or is about to. @throws as `startAdmin`, but for an address in use */
+  takeSocket(): Promise<void>
+}
+
+const ADDRESS_RETRY_MS = 200
+
+/**
+ * Beside another agent, which has the socket: the address only, and that once the other has let go of it, where both are of
+ * one network namespace.
+ */
+export async function startStandbyAdmin(options: AdminOptions): Promise<StandbyAdmin> {
+  const servers: Server[] = []
+  let retry: Disposable | undefined
+  let isClosed = false
+  const tryAddress = async (address: string): Promise<void> => {
+    const remote = createAdminServer(options, hostRule(address))
+    try {
+      await listenOnAddress(remote, address)
+      servers.push(remote)
+      if (isClosed) await closeServer(remote)
+    } catch (error) {
+      if (!isAddressInUse(error)) throw error
+      const again = () => {
+        tryAddress(address).catch((thrown: unknown) => options.logger.warn({ err: thrown }, 'admin server error'))
+      }
+      if (!isClosed) retry = startTimer(ADDRESS_RETRY_MS, again)
+    }
+  }
+  if (options.address !== undefined) await tryAddress(options.address)
+  return {
+    takeSocket: async () => {
+      const local = createAdminServer(options, 'any')
+      await listenOnSocket(local, options.socketPath)
+      servers.push(local)
+    },
+    async [Symbol.asyncDispose]() {
+      isClosed = true
+      retry?.[Symbol.dispose]()
+      await Promise.all(servers.map(closeServer))
+    },
   }
 }
 

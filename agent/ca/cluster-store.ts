@@ -5,7 +5,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorLine, WeirError } from '#base'
-import { CA_FILES, REVOCATION_FILE, writeCaFile } from '#identity/ca'
+import { CA_FILES, mergeRevocationList, REVOCATION_FILE, writeCaFile } from '#identity/ca'
 import { type KubernetesApi, KubernetesError } from '#kubernetes'
 
 type Api = Pick<KubernetesApi, 'request'>
@@ -63,7 +63,7 @@ export class Publication {
    * @returns true when something was told or taken over
    */
   async exchange(): Promise<boolean> {
-    const own = await filesOf(this.#directory, PUBLISHED)
+    let own = await filesOf(this.#directory, PUBLISHED)
     const there = await read(this.#api, 'configmaps', this.#configMap)
     const revoked = there?.data[REVOCATION_FILE]
     const theirs = revoked !== undefined && revoked !== own[REVOCATION_FILE]
@@ -72,6 +72,11 @@ export class Publication {
       this.#common = { ...own, [REVOCATION_FILE]: revoked }
       await this.exchange()
       return true
+    }
+    if (theirs && own[REVOCATION_FILE] !== undefined && revoked !== this.#common[REVOCATION_FILE]) {
+      // Both have revoked since: nobody comes back because another one goes.
+      await mergeRevocationList(this.#directory, revoked, Date.now())
+      own = await filesOf(this.#directory, PUBLISHED)
     }
     if (there === undefined) await create(this.#api, 'configmaps', this.#configMap, own)
     else if (PUBLISHED.some((name) => there.data[name] !== own[name])) {

@@ -12,7 +12,14 @@ export type IssuerConfig =
   /** `--ca-dir`; made when empty. */
   | { readonly kind: 'directory'; readonly directory: string }
   /** `--ca`, `--ca-root`, `--join-token`. */
-  | { readonly kind: 'remote'; readonly address: string; readonly rootFile: string; readonly tokenFile: string }
+  | {
+      readonly kind: 'remote'
+      readonly address: string
+      readonly rootFile: string
+      readonly tokenFile: string
+      /** The agent's own; absent where it is not known. */
+      readonly node?: string
+    }
 
 export interface CertificateRequest {
   readonly spiffeId: string

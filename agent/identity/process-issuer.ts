@@ -2,6 +2,7 @@
  * Certificates from a process that lives only while some are made: what makes them takes tens of MiB and is needed
  * seldom. What must outlast that process, a CA in memory above all, is kept here, in memory.
  */
+import { readFile, stat } from 'node:fs/promises'
 import { errorLine, WeirError } from '#base'
 import type { CaSnapshot, RevocationList } from '#identity/ca'
 import { type Clock, systemClock } from './clock.ts'
@@ -11,10 +12,18 @@ import { IssuerProcess } from './issuer-process.ts'
 import { readPemState } from './pem-state.ts'
 
 export interface ProcessIssuerOptions {
-  /** Told when the files of the CA were changed and are not good; the CA before the change stays in force. */
+  /**
+   * Told when the files of the CA were changed and are not good, and the CA before the change stays in force; and when
+   * others can read the token.
+   */
   readonly warn: (line: string) => void
   readonly clock?: Clock
 }
+
+/** How every JSON web token begins: `{"` in base64. */
+const JWT = 'eyJ'
+/** Rights of users that are neither the owner nor of the group. */
+const OTHERS = 0o007
 
 export class ProcessIssuer implements Issuer {
   readonly #config: IssuerConfig
@@ -38,6 +47,9 @@ export class ProcessIssuer implements Issuer {
     try {
       issuer.#pemState = await issuer.#readPemState()
       await issuer.#ask()
+      if (config.kind === 'remote' && (await isOpenToAll(config.tokenFile))) {
+        options.warn(`${config.tokenFile} (--join-token) can be read by all users: chmod 600 ${config.tokenFile}`)
+      }
       return issuer
     } catch (thrown) {
       issuer[Symbol.dispose]()
@@ -108,4 +120,10 @@ export class ProcessIssuer implements Issuer {
   async #readPemState(): Promise<string> {
     return this.#config.kind === 'directory' ? readPemState(this.#config.directory) : ''
   }
+}
+
+/** Not asked of the tokens of a cluster: they end by themselves, and the kubelet chooses the mode of their files. */
+async function isOpenToAll(tokenFile: string): Promise<boolean> {
+  const [{ mode }, token] = await Promise.all([stat(tokenFile), readFile(tokenFile, 'utf8')])
+  return (mode & OTHERS) !== 0 && !token.startsWith(JWT)
 }

@@ -17,6 +17,7 @@ import {
   status,
 } from '@grpc/grpc-js'
 import { errorLine, WeirError, type WeirErrorCode } from '#base'
+import { parseSpiffeId } from '#identity'
 import {
   type CreateCertificateRequest,
   type CreateCertificateResponse,
@@ -27,6 +28,7 @@ import {
   IMPERSONATED_IDENTITY,
   loadIstioCaService,
   splitCertificates,
+  TOLD_REFUSED,
 } from '#identity/ca'
 import type { IdentityMaterial, Issuer } from './issuer.ts'
 
@@ -37,6 +39,8 @@ export interface RemoteIssuerOptions {
   readonly rootFile: string
   /** Read for each call: tokens are renewed. */
   readonly tokenFile: string
+  /** The agent's own; absent where it is not known. */
+  readonly node?: string
 }
 
 const CALL_TIMEOUT_MS = 10_000
@@ -82,7 +86,8 @@ export class RemoteIssuer implements Issuer {
     }
     const metadata = new Metadata()
     metadata.set('authorization', `Bearer ${await this.#readToken()}`)
-    const answer = await this.#call(await this.#connect(), request, metadata, signal)
+    const asked = { trustDomain: parseSpiffeId(spiffeId)?.trustDomain ?? '' }
+    const answer = await this.#call(await this.#connect(), request, metadata, asked, signal)
     const checked = checkAnswer(answer, spiffeId, keyPair.publicKeyPem, Date.now())
     if (checked.kind === 'bad') {
       throw new WeirError(
@@ -118,7 +123,11 @@ export class RemoteIssuer implements Issuer {
     const roots = await readNamed(rootFile, "CA's root")
     if (this.#client !== undefined && roots === this.#clientRoots) return this.#client
     const blocks = splitCertificates(roots)
-    if (blocks.length === 0) throw new WeirError('WEIR_IDENTITY_ROOT', `${rootFile} holds no PEM block CERTIFICATE`)
+    if (blocks.length === 0)
+      throw new WeirError(
+        'WEIR_IDENTITY_ROOT',
+        `${rootFile} (--ca-root) holds no PEM block CERTIFICATE: put the CA's root-cert.pem there`,
+      )
     this.#client?.close()
     this.#clientRoots = roots
     this.#client = openClient(address, Buffer.from(blocks.join('')))
@@ -129,6 +138,7 @@ export class RemoteIssuer implements Issuer {
     client: Client,
     request: CreateCertificateRequest,
     metadata: Metadata,
+    asked: Asked,
     signal: AbortSignal,
   ): Promise<CreateCertificateResponse> {
     const method = this.#definition['CreateCertificate']
@@ -143,7 +153,7 @@ export class RemoteIssuer implements Issuer {
       { deadline: Date.now() + CALL_TIMEOUT_MS },
       (error, answer) => {
         signal.removeEventListener('abort', cancel)
-        if (answer === undefined) reject(toWeirError(error, this.#options))
+        if (answer === undefined) reject(toWeirError(error, this.#options, asked))
         else resolve(answer)
       },
     )
@@ -182,7 +192,12 @@ async function readNamed(path: string, what: string): Promise<string> {
   }
 }
 
-function toWeirError(error: ServiceError | null, { address, tokenFile, rootFile }: RemoteIssuerOptions): WeirError {
+interface Asked {
+  readonly trustDomain: string
+}
+
+function toWeirError(error: ServiceError | null, options: RemoteIssuerOptions, asked: Asked): WeirError {
+  const { address, tokenFile, rootFile } = options
   const details = errorLine(error?.details ?? 'it gave no answer').replace(/\.? Resolution note:.*$/, '')
   const failure = (code: WeirErrorCode, message: string) => new WeirError(code, message, { cause: error })
   switch (error?.code) {
@@ -191,16 +206,42 @@ function toWeirError(error: ServiceError | null, { address, tokenFile, rootFile 
         'WEIR_IDENTITY_REFUSED',
         `The CA at ${address} does not take the token in ${tokenFile}: ${details}`,
       )
-    case status.PERMISSION_DENIED:
-      return failure('WEIR_IDENTITY_REFUSED', `The CA at ${address} refuses: ${details}`)
-    case status.UNAVAILABLE:
-    case status.DEADLINE_EXCEEDED: {
-      const remedy = /certificate/i.test(details) ? `; ${rootFile} must hold the root of the CA's certificate` : ''
-      return failure('WEIR_IDENTITY_UNREACHABLE', `Cannot reach the CA at ${address}: ${details}${remedy}`)
+    case status.PERMISSION_DENIED: {
+      const mistake = mistakeIn(error.metadata, options, asked)
+      return failure('WEIR_IDENTITY_REFUSED', `The CA at ${address} refuses: ${details}${mistake}`)
     }
+    case status.UNAVAILABLE:
+    case status.DEADLINE_EXCEEDED:
+      return /certificate/i.test(details)
+        ? failure(
+            'WEIR_IDENTITY_UNREACHABLE',
+            `The certificate of the CA at ${address} is not vouched for by --ca-root ${rootFile}: ${tlsWords(details)}; put the CA's root-cert.pem there`,
+          )
+        : failure('WEIR_IDENTITY_UNREACHABLE', `Cannot reach the CA at ${address}: ${details}`)
     default:
       return failure('WEIR_IDENTITY_FAILED', `The CA at ${address} failed: ${details}`)
   }
+}
+
+/** Node's advice is for programs that go by the roots of the system. */
+function tlsWords(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: /, '')
+    .replace(/; if the root CA is installed locally.*$/, '')
+}
+
+/** Where the CA sees another node, or another trust domain, than the agent does: which flag is to be looked at. */
+function mistakeIn(told: Metadata, { tokenFile, node }: RemoteIssuerOptions, asked: Asked): string {
+  const [trustDomain] = told.get(TOLD_REFUSED.trustDomain)
+  if (typeof trustDomain === 'string' && trustDomain !== asked.trustDomain) {
+    return `; the agent's --trust-domain is ${asked.trustDomain}`
+  }
+  const [tokenNode] = told.get(TOLD_REFUSED.node)
+  if (typeof tokenNode !== 'string' || tokenNode === node) return ''
+  const token = `; the token in ${tokenFile} is ${tokenNode}'s`
+  return node === undefined
+    ? `${token}: if this agent is another node, give it its own token`
+    : `${token}, this agent is ${node}: give it its own token`
 }
 
 type CheckedAnswer =

@@ -25,6 +25,7 @@ export interface RevocationWatchOptions {
 
 const LOOK_PERIOD_MS = 2_000
 const MAX_FILE_BYTES = 1 << 20
+const MISSING = 'is missing: make one where the CA is (weir ca revoke --ca-dir DIR), and copy DIR/ca-crl.pem here'
 
 export class RevocationWatch implements Disposable {
   readonly #options: RevocationWatchOptions
@@ -94,7 +95,8 @@ export class RevocationWatch implements Disposable {
   async #read(issuersPem: string): Promise<void> {
     try {
       const text = await readFile(this.#options.file, 'utf8').catch((thrown: unknown) => {
-        throw new Error(`cannot be read: ${errorLine(thrown)}`)
+        const missing = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'
+        throw new Error(missing ? MISSING : `cannot be read: ${errorLine(thrown)}`)
       })
       if (text.length > MAX_FILE_BYTES) throw new Error('is larger than 1 MiB')
       this.#take(await this.#options.read(text, issuersPem))

@@ -10,6 +10,8 @@ import type { PluginEntry } from './network-list.ts'
 export interface WatchChainOptions {
   readonly confDir: string
   readonly entry: PluginEntry
+  /** False: the plugin was taken off the node, and stays off. */
+  mayChain(): boolean
   /** Told of each state that differs from the one before; `text` is one line. */
   onState(state: ChainState | { readonly kind: 'failed'; readonly why: string }, text: string): void
   /** Between looks that no event asked for, ms. */
@@ -28,6 +30,7 @@ export function watchChain(options: WatchChainOptions): Disposable {
   let settling: NodeJS.Timeout | undefined
   const look = () => {
     settling = undefined
+    if (!options.mayChain()) return
     const state = lookOnce(confDir, entry)
     const text = describe(state)
     const isNews = text !== told || (state.kind === 'chained' && state.changed)

@@ -19,7 +19,11 @@ export function checkCertificates(issuer: string, identities: readonly IdentityA
     return { result: 'failure', what: `${all}; no new ones since ${since}`, remedy: oldest.lastError }
   }
   if (identities.some(({ state }) => state === 'revoked')) {
-    return { result: 'failure', what: all, remedy: 'a revoked certificate is refused by others until it is renewed' }
+    return {
+      result: 'failure',
+      what: all,
+      remedy: 'others refuse it until it is renewed; restart the agent to renew it now',
+    }
   }
   if (identities.some(({ state }) => state === 'expired')) {
     return { result: 'failure', what: all, remedy: 'see the agent log for why it was not renewed' }

@@ -23,6 +23,8 @@ export interface CliIo {
   runAgent(argv: readonly string[]): Promise<number | undefined>
   /** Runs the certificate authority until it ends; its exit code. */
   runCa(argv: readonly string[]): Promise<number | undefined>
+  /** Takes Weir off this machine; its exit code. */
+  runUninstall(argv: readonly string[]): Promise<number>
   /** Looks at this machine and a cluster without asking an agent. */
   runPreflight(call: PreflightCall): Promise<readonly CheckLine[]>
   nowMs(): number
@@ -55,6 +57,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
       return io.runAgent(rest)
     case 'ca':
       return runCa(rest, io)
+    case 'uninstall':
+      return io.runUninstall(rest)
     case 'help':
     case '--help':
     case '-h':
@@ -103,6 +107,7 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
 async function help([word, ...more]: readonly string[], io: CliIo): Promise<number | undefined> {
   if (word === 'agent') return io.runAgent(['--help'])
   if (word === 'ca') return runCa([...more, '--help'], io)
+  if (word === 'uninstall') return io.runUninstall(['--help'])
   const verb = VERBS.find(({ name }) => name === word)
   if (word !== undefined && verb === undefined) return unknownVerb(word, io)
   io.out(verb === undefined ? renderUsage(VERBS) : renderVerbUsage(verb))
@@ -122,7 +127,7 @@ function readVersion(): string {
 }
 
 function unknownVerb(word: string, io: CliIo): number {
-  const near = nearest(word, ['agent', 'ca', 'help', 'version', ...VERBS.map(({ name }) => name)])
+  const near = nearest(word, ['agent', 'ca', 'uninstall', 'help', 'version', ...VERBS.map(({ name }) => name)])
   const hint = near === undefined ? '' : `; did you mean ${near}?`
   return usageError(`weir has no verb ${JSON.stringify(word)}${hint} (see weir help)`, io)
 }

@@ -27,7 +27,7 @@ export const explainVerb: Verb = {
     'explain --from shop/client --to http://reviews/x --header x-canary:v2',
     'explain --from shop/client --to tcp://db.data:5432',
   ],
-  exitHelp: '0 explained, whatever becomes of the request (also one that is denied, or answered with an error)',
+  exitHelp: '0 explained (also a request that is denied or fails), 1 no answer',
   async run({ ask, json, values }) {
     const from = textValue(values, 'from')
     const to = textValue(values, 'to')

@@ -18,6 +18,10 @@ try {
       const { main } = await import('../../agent/ca/main.ts')
       return main(argv)
     },
+    runUninstall: async (argv) => {
+      const { main } = await import('../../agent/uninstall.ts')
+      return main(argv)
+    },
     runPreflight: async (call) => {
       const { runPreflight } = await import('../../agent/doctor/preflight.ts')
       return runPreflight(call)

@@ -8,6 +8,7 @@ export function renderUsage(verbs: readonly Verb[]): string {
     ['agent', 'run the agent of this node'],
     ['ca', 'serve certificates to the agents of all nodes, or revoke one'],
     ...verbs.map(({ name, summary }) => [name, summary]),
+    ['uninstall', 'take Weir off this node'],
     ['help [VERB]', 'this text, or a verb’s'],
     ['version', 'the version of weir'],
   ]

@@ -1,6 +1,7 @@
 /** Runs the benchmark's cases and prints a table per case; `--json FILE` also writes the rows. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { errorLine } from '#base'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
 import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
@@ -19,15 +20,36 @@ function positive(name: string, text: string): number {
   process.exit(64)
 }
 
-const { values } = parseArgs({
-  options: {
-    case: { type: 'string', multiple: true },
-    connections: { type: 'string', multiple: true },
-    seconds: { type: 'string', default: '3' },
-    rounds: { type: 'string', default: '3' },
-    json: { type: 'string' },
-  },
-})
+const USAGE = `scripts/bench [--case NAME]… [--connections N]… [--seconds N] [--rounds N] [--json FILE]
+  --case NAME       any number of times; all unless given: ${Object.keys(CASES).join(', ')}
+  --connections N   any number of times; 1, 32 and 128 unless given
+  --seconds N       how long each peer is loaded per round; 3 unless given
+  --rounds N        3 unless given
+  --json FILE       also write the rows there`
+
+function readFlags() {
+  try {
+    return parseArgs({
+      options: {
+        case: { type: 'string', multiple: true },
+        connections: { type: 'string', multiple: true },
+        seconds: { type: 'string', default: '3' },
+        rounds: { type: 'string', default: '3' },
+        json: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+  } catch (thrown) {
+    console.error(`bench: ${errorLine(thrown)}\n${USAGE}`)
+    process.exit(64)
+  }
+}
+
+const { values } = readFlags()
+if (values.help) {
+  console.log(USAGE)
+  process.exit(0)
+}
 const names = values.case ?? Object.keys(CASES)
 const options: BenchOptions = {
   connections: (values.connections ?? ['1', '32', '128']).map((text) => positive('connections', text)),

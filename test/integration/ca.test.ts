@@ -382,9 +382,17 @@ t.test('the CA says at once when an edit of the tokens is not good, and keeps a 
     const argv = [WEIR, 'ca', 'revoke', ...args, '--ca-dir', path('ca')]
     return spawnSync(process.execPath, argv, { encoding: 'utf8' })
   }
-  t.match(revoke('A1'), { status: 0, stdout: /: 1 revoked, .*; added 1 \(A1\), already there 0\n$/, stderr: /^weir ca: warning: A1 / })
+  t.match(revoke('A1'), {
+    status: 0,
+    stdout: /: 1 revoked, .*; added 1 \(A1\), already there 0\n$/,
+    stderr: /^weir ca: warning: A1 /,
+  })
   writeFileSync(path('ca/ca-crl.pem'), '')
-  t.match(revoke(), { status: 69, stdout: '', stderr: /ca-crl\.pem holds no PEM block X509 CRL; mend it, or move it away/ })
+  t.match(revoke(), {
+    status: 69,
+    stdout: '',
+    stderr: /ca-crl\.pem holds no PEM block X509 CRL; mend it, or move it away/,
+  })
 })
 
 t.test("a CA whose own certificate the node's root does not vouch for is not told the token", async (t) => {
@@ -434,6 +442,7 @@ async function fakeCa(t: Test, directory: string, answer: Answer): Promise<strin
 
 t.test("answers in either of Istio's forms are taken, and none that is not good", async (t) => {
   const directory = t.testdir({ token: `${A}\n` })
+  chmodSync(join(directory, 'token'), 0o600)
   let answer: Answer = () => Promise.reject(new Error('not yet'))
   const address = await fakeCa(t, directory, (request, ca) => answer(request, ca))
   const files = { rootFile: join(directory, 'root.pem'), tokenFile: join(directory, 'token') }

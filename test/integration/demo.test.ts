@@ -28,7 +28,7 @@ t.test(
     const { code, out, err } = await run('--nodes', '2')
     t.strictSame([code, err], [0, ''])
     for (const text of [
-      /sa\/client +valid +[0-9A-F]+ +\S+Z \(in 23 h\)/,
+      /sa\/client +valid +[0-9A-F]+ +\S+Z \(in 24 h\)/,
       /node-2: GET \/ 200 {2}spiffe:\S+\/client -> spiffe:\S+\/web/,
       /to web: +\d+ bytes to and from port 15008, TLS 1\.3 with TLS_AES_\S+; "\S+" is not in them/,
       /to plain: GET \/order/,

@@ -188,6 +188,7 @@ t.test('scripts/lab makes a lab that stays, runs commands in it, lists it and ta
   t.match(lab('list'), new RegExp(`^${id} +kept +2 namespaces`, 'm'))
   t.match(lab('exec', id, 'pod-1', 'ip', 'addr', 'show', 'eth0'), /inet 10\./)
   t.throws(() => lab('exec', id, 'no-such-pod', 'true'), { message: /is not one of the lab's namespaces/ })
+  t.throws(() => lab('exec', id, 'pod-1'), { status: 2, message: /No command for pod-1: scripts\/lab exec / })
   lab('gc')
   t.equal(listNetns(`weir-${id}-`).length, 2, 'gc leaves a lab without an owner alone')
   lab('down', id)

@@ -81,6 +81,15 @@ interface PodJson {
   readonly serviceAccount: string
 }
 
+t.test('no line of the log has a key twice', async (t) => {
+  const lines = agent.process.stdout.split('\n').filter((line) => line.includes('"proxy up"'))
+  t.equal(lines.length > 0, true)
+  for (const line of lines) {
+    const keys = Array.from(line.matchAll(/(?<=[{,])"(\w+)":/g), ([, key]) => key)
+    t.strictSame(keys, [...new Set(keys)], line)
+  }
+})
+
 t.test('status and check say what runs, in words as in JSON', async (t) => {
   // One backend of a route is not there, on purpose.
   const status = await json<Record<string, unknown> & { proxies: Record<string, unknown>[] }>('status', [], 1)

@@ -19,6 +19,13 @@ export interface CreateCertificateResponse {
 /** Key of the request's metadata under which an agent names the identity it asks for, as ztunnel does. */
 export const IMPERSONATED_IDENTITY = 'ImpersonatedIdentity'
 
+/** Keys of the metadata in which `weir ca` tells a node that it refuses how it sees it. */
+export const TOLD_REFUSED = {
+  /** Whose token it is. */
+  node: 'weir-node',
+  trustDomain: 'weir-trust-domain',
+} as const
+
 /** Loads the protobuf library, which only who speaks the API needs. */
 export async function loadIstioCaService(): Promise<ServiceDefinition> {
   const { loadSync } = await import('@grpc/proto-loader')

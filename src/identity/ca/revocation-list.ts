@@ -18,24 +18,48 @@ export interface RevocationList {
  * @throws WeirError WEIR_CA_CRL, the end of a sentence about the file, when one of its lists is not good
  */
 export async function readRevocationLists(pem: string, issuersPem: readonly string[]): Promise<RevocationList> {
-  const blocks = splitRevocationLists(pem)
-  if (blocks.length === 0) throw new WeirError('WEIR_CA_CRL', 'holds no PEM block X509 CRL')
-  const issuers = issuersPem.map((text) => new x509.X509Certificate(text))
   const read: Revocations[] = []
   let nextUpdateMs = Number.POSITIVE_INFINITY
-  for (const [index, block] of blocks.entries()) {
-    const which = blocks.length === 1 ? '' : `in its list ${index + 1} `
-    const list = parse(block, which)
-    const issuer = await signerOf(list, issuers)
-    if (issuer === undefined) {
-      const by = JSON.stringify(list.issuer.slice(0, 200))
-      throw new WeirError('WEIR_CA_CRL', `${which}is not signed by a CA that is trusted here, but in the name of ${by}`)
-    }
+  for (const signed of await readSignedLists(pem, issuersPem)) {
+    const { list, issuer } = expectSigner(signed)
     const serials = list.entries.map(({ serialNumber }) => normalizeSerial(serialNumber) ?? '')
     read.push({ issuer: new X509Certificate(issuer.toString('pem')).subject, serials })
     nextUpdateMs = Math.min(nextUpdateMs, list.nextUpdate?.getTime() ?? Number.POSITIVE_INFINITY)
   }
   return { revocations: read, nextUpdateMs }
+}
+
+export interface SignedList {
+  readonly der: Buffer<ArrayBuffer>
+  readonly list: x509.X509Crl
+  /** Undefined when none of the CAs has signed it. */
+  readonly issuer: x509.X509Certificate | undefined
+  /** Which of the file's lists it is, for a sentence about the file; ends with a space unless it is empty. */
+  readonly which: string
+}
+
+/**
+ * Every list of the file, at least one, each with who signed it.
+ * @throws WeirError WEIR_CA_CRL, the end of a sentence about the file
+ */
+export async function readSignedLists(pem: string, issuersPem: readonly string[]): Promise<readonly SignedList[]> {
+  const found = splitRevocationLists(pem)
+  if (found.kind === 'bad') throw new WeirError('WEIR_CA_CRL', found.why)
+  const issuers = issuersPem.map((text) => new x509.X509Certificate(text))
+  const read: SignedList[] = []
+  for (const [index, der] of found.blocks.entries()) {
+    const which = found.blocks.length === 1 ? '' : `in its list ${index + 1} `
+    const list = parse(der, which)
+    read.push({ der, list, issuer: await signerOf(list, issuers), which })
+  }
+  return read
+}
+
+/** @throws WeirError WEIR_CA_CRL, the end of a sentence about the file, when none of the CAs has signed the list */
+export function expectSigner({ list, issuer, which }: SignedList) {
+  if (issuer !== undefined) return { list, issuer }
+  const by = JSON.stringify(list.issuer.slice(0, 200))
+  throw new WeirError('WEIR_CA_CRL', `${which}is not signed by a CA that is trusted here, but in the name of ${by}`)
 }
 
 function parse(block: Buffer<ArrayBuffer>, which: string): x509.X509Crl {
@@ -47,7 +71,7 @@ function parse(block: Buffer<ArrayBuffer>, which: string): x509.X509Crl {
 }
 
 /** The CA that signed it; undefined when none of them did. */
-export async function signerOf(
+async function signerOf(
   list: x509.X509Crl,
   issuers: readonly x509.X509Certificate[],
 ): Promise<x509.X509Certificate | undefined> {

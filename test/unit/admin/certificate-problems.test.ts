@@ -30,7 +30,7 @@ t.test('a cause is told once, for all it keeps from a certificate', async (t) =>
       'error: Certificate of spiffe://cluster.local/ns/shop/sa/a and of 1 more: expired: Cannot reach the CA',
       'error: Certificate of spiffe://cluster.local/ns/shop/sa/c: not issued: The CA refuses',
       "error: Certificate of spiffe://cluster.local/ns/shop/sa/d: revoked: the CA's revocation list names it; " +
-        'pods of other nodes refuse it until it is renewed',
+        'pods of other nodes refuse it until it is renewed; restart the agent to renew it now',
       'error: Certificate of spiffe://cluster.local/ns/shop/sa/e: not renewed: no good answer',
     ],
   )

@@ -197,6 +197,10 @@ export class FakeBackend implements AdminBackend {
     return this.problemList
   }
 
+  asksOwnDns(): boolean {
+    return false
+  }
+
   async doctor(): Promise<readonly CheckLine[]> {
     return this.doctorLines
   }

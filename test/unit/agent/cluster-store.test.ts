@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { CA_FILES } from '#identity/ca'
+import { CA_FILES, CaDirectory, readRevocationLists, revokeInDirectory } from '#identity/ca'
 import { Publication, syncSecret } from '../../../agent/ca/cluster-store.ts'
 import { MemoryCluster } from '../../support/memory-cluster.ts'
 
@@ -114,3 +114,29 @@ t.test('what one replica revokes the others learn, and a restarted one does not 
   t.equal(readFileSync(join(restarted, 'ca-crl.pem'), 'utf8'), 'list 2')
   t.equal(dataOf(cluster, CONFIG_MAP)?.['ca-crl.pem'], 'list 2')
 })
+
+t.test('of two replicas that have revoked at the same time neither one’s is lost', async (t) => {
+  const cluster = new MemoryCluster()
+  const [one, two] = [directory(t), directory(t)]
+  await CaDirectory.open(one, Date.now())
+  await syncSecret(cluster, 'weir-system/weir-ca', one)
+  await syncSecret(cluster, 'weir-system/weir-ca', two)
+  const [first, second] = [one, two].map((path) => new Publication(cluster, 'weir-system/weir-ca-root', path))
+  await first?.exchange()
+  await second?.exchange()
+  const serials = ['AA'.repeat(16), 'BB'.repeat(16)] as const
+  await revokeInDirectory(one, [serials[0]], Date.now())
+  await revokeInDirectory(two, [serials[1]], Date.now())
+  await first?.exchange()
+  await second?.exchange()
+  await first?.exchange()
+  const roots = [readFileSync(join(one, 'root-cert.pem'), 'utf8')]
+  for (const path of [one, two]) {
+    const { revocations } = await readRevocationLists(readFileSync(join(path, 'ca-crl.pem'), 'utf8'), roots)
+    t.same(revocations.flatMap((list) => list.serials).sort(compareText), serials)
+  }
+})
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : 1
+}

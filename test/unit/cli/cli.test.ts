@@ -46,6 +46,10 @@ async function weir(...argv: string[]): Promise<Ran> {
       out += `ca ${args.join(' ')}`
       return 4
     },
+    runUninstall: async (args) => {
+      out += `uninstall ${args.join(' ')}`
+      return 5
+    },
     runPreflight: async (call) => [{ result: 'ok', what: JSON.stringify(call), remedy: '' }],
     nowMs: () => 1_010_000,
   })
@@ -200,7 +204,7 @@ t.test('explain tells the steps in words', async (t) => {
   t.match(await weir('explain', ...denied), { exitCode: 0, out: /Denied/ })
   const help = await weir('explain', '--help')
   t.match(help.out, /For example:\n {2}weir explain --from /)
-  t.match(help.out, /Exit codes: 0 explained, .* 64 wrong usage/)
+  t.match(help.out, /Exit codes: 0 explained .*denied.* 64 wrong usage/)
   t.match(await weir('explain', '--from', 'shop/web-1'), { exitCode: 64, err: /needs --from .* and --to/ })
 })
 

@@ -107,6 +107,7 @@ t.test('the watch chains what appears, is rewritten, or comes before', async (t)
   const alive = setInterval(() => undefined, 60_000)
   t.teardown(() => clearInterval(alive))
   using _ = watchChain({
+    mayChain: () => true,
     confDir: dir,
     entry: ENTRY,
     periodMs: 3_600_000,
