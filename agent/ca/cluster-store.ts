@@ -78,6 +78,8 @@ export class Publication {
       await mergeRevocationList(this.#directory, revoked, Date.now())
       own = await filesOf(this.#directory, PUBLISHED)
     }
+    // Whole or not at all: agents are to find roots and list together.
+    if (there === undefined && own[REVOCATION_FILE] === undefined) return false
     if (there === undefined) await create(this.#api, 'configmaps', this.#configMap, own)
     else if (PUBLISHED.some((name) => there.data[name] !== own[name])) {
       await this.#api.request('PUT', pathOf('configmaps', this.#configMap), {

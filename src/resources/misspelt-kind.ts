@@ -17,15 +17,15 @@ const WHOLE_GROUPS: ReadonlySet<string> = new Set(['weir.dev', 'security.istio.i
 /** Kinds of the Gateway API that are not the mesh's business, and near enough to one that is. */
 const FOREIGN_KINDS: ReadonlySet<string> = new Set(['TCPRoute', 'TLSRoute', 'UDPRoute', 'GRPCRoute'])
 
-/** Undefined when it is none of ours. Core kinds are many and near to each other: they are not guessed at. */
+/** Undefined when it is none of ours. */
 export function misspeltKind(groups: ApiGroups, group: string, kind: string): Issue | undefined {
-  const kinds = group !== '' && Object.hasOwn(groups, group) ? (groups[group]?.kinds ?? []) : []
+  const kinds = Object.hasOwn(groups, group) ? (groups[group]?.kinds ?? []) : []
   if (kinds.length > 0) {
     const near = FOREIGN_KINDS.has(kind) ? undefined : nearestName(kind, kinds)
     if (near === undefined && !WHOLE_GROUPS.has(group)) return undefined
     const guess = near === undefined ? `: known are ${kinds.join(', ')}` : `; did you mean ${near}?`
     const end = near === undefined ? '; it is not in force' : ' It is not in force'
-    return { field: 'kind', message: `unknown kind ${JSON.stringify(kind)} in ${group}${guess}${end}` }
+    return { field: 'kind', message: `unknown kind ${JSON.stringify(kind)} in ${group || 'v1'}${guess}${end}` }
   }
   const meant = Object.keys(groups).filter((known) => known !== '' && groups[known]?.kinds.includes(kind))
   const near = nearestName(group, meant) ?? meant.find((known) => isRelated(group, known))

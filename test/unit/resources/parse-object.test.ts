@@ -85,6 +85,7 @@ t.test('A kind misspelt in a group that is read, or put into the wrong group, is
       'AuthorisationPolicy',
       'kind: unknown kind "AuthorisationPolicy" in weir.dev; did you mean AuthorizationPolicy?',
     ],
+    ['v1', 'Servce', 'kind: unknown kind "Servce" in v1; did you mean Service?'],
     ['weir.dev/v1alpha1', 'Banana', `kind: unknown kind "Banana" in weir.dev: known are ${known};`],
     [
       'security.istio.io/v1',
@@ -111,6 +112,16 @@ t.test('A kind misspelt in a group that is read, or put into the wrong group, is
     const [line, ...more] = problemsOf(`{ apiVersion: ${apiVersion}, kind: ${kind}, metadata: { name: a } }`)
     t.equal(line, `${kind} default/a: ${text} ${text.endsWith(';') ? 'it' : 'It'} is not in force`)
     t.strictSame(more, [])
+  }
+  t.end()
+})
+
+t.test('No kind of the core group is taken for a misspelt one of ours', (t) => {
+  const others =
+    'Binding ComponentStatus ConfigMap Endpoints Event LimitRange PersistentVolume PersistentVolumeClaim PodTemplate ' +
+    'ReplicationController ResourceQuota Secret PodList NodeList'
+  for (const kind of others.split(' ')) {
+    t.strictSame(problemsOf(`{ apiVersion: v1, kind: ${kind}, metadata: { name: a } }`), [], kind)
   }
   t.end()
 })
