@@ -4,7 +4,7 @@ import { ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
 import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
-import { certificateProblems } from './admin/certificate-problems.ts'
+import { certificateProblems, loneIssuerProblems } from './admin/certificate-problems.ts'
 import type { AgentConfig } from './config.ts'
 import type { AgentCounters } from './counters.ts'
 import type { DoctorOptions } from './doctor/doctor-options.ts'
@@ -140,7 +140,7 @@ async function podStatuses({ config, mesh, pool, enroller }: BackendParts): Prom
     })
 }
 
-function problems({ mesh, enroller, identities }: BackendParts): readonly Problem[] {
+function problems({ config, mesh, enroller, identities }: BackendParts): readonly Problem[] {
   const names = new Map(mesh.wishes.map(({ uid, namespace, name }) => [uid, `Pod ${namespace}/${name}`]))
   return [
     ...mesh.problems.map(
@@ -159,5 +159,6 @@ function problems({ mesh, enroller, identities }: BackendParts): readonly Proble
         return { severity: 'error', subject, message: detail.replace(`${subject}: `, ''), remedy: '' }
       }),
     ...certificateProblems(identities.list(), identities.revocationProblem),
+    ...(config.issuer.kind === 'memory' ? loneIssuerProblems(mesh.objects(), config.node) : []),
   ]
 }

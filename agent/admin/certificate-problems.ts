@@ -1,4 +1,5 @@
 /** What is wrong with the certificates of the node, one problem per cause. */
+import type { MeshObject, Workload } from '#contract'
 import type { IdentityState, Problem } from './backend.ts'
 
 /** @param revocationProblem what is wrong with the revocation list; empty when nothing is */
@@ -23,6 +24,25 @@ export function certificateProblems(identities: readonly IdentityState[], revoca
     }
   })
   return revocationProblem === '' ? certificates : [revocation, ...certificates]
+}
+
+/** This agent signs with a key that no other has: its pods and mesh pods elsewhere do not trust each other. */
+export function loneIssuerProblems(world: readonly MeshObject[], node: string): readonly Problem[] {
+  const elsewhere = world.filter(
+    (object): object is Workload =>
+      object.kind === 'workload' && object.optedIn && object.node !== node && object.node !== '',
+  )
+  const nodes = [...new Set(elsewhere.map((workload) => workload.node))].sort(compareText)
+  if (nodes.length === 0) return []
+  const named = nodes.length > MAX_NODES_NAMED ? [...nodes.slice(0, MAX_NODES_NAMED), '…'] : nodes
+  const message = `mesh pods run on ${named.join(', ')}, and certificates here are signed with a key of this agent alone: calls between the nodes fail`
+  return [{ severity: 'error', subject: 'Certificates', message, remedy: 'give all agents one --ca-dir, or one --ca' }]
+}
+
+const MAX_NODES_NAMED = 5
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : 1
 }
 
 const REVOKED =
