@@ -2,12 +2,12 @@
 import { openSync, readFileSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
 import { join } from 'node:path'
-import { errorLine, WeirError } from '#base'
+import { errorLine, startTimer, WeirError } from '#base'
 import { indexPath } from '#cni'
 import { PROXY_LIMITS_DEFAULT } from '#contract'
 import type { Enrolment } from '#mesh/compile'
 import type { Problem } from '#resources'
-import { startAdmin } from './admin/server.ts'
+import { startAdmin, startStandbyAdmin } from './admin/server.ts'
 import { createBackend } from './admin-backend.ts'
 import type { ClusterSide } from './cluster/cluster-side.ts'
 import type { PodTrouble } from './cluster/pod-events.ts'
@@ -17,14 +17,24 @@ import type { AgentConfig } from './config.ts'
 import { AgentCounters } from './counters.ts'
 import { createNetnsLookup } from './cri/netns-lookup.ts'
 import { Enroller, type EnrolmentStatus } from './enrol/enroller.ts'
+import { awaitCertificates } from './hand-over/await-certificates.ts'
+import { giveWayTo } from './hand-over/give-way.ts'
+import type { HandedPods } from './hand-over/handed-pods.ts'
+import { type Inheritance, Standby } from './hand-over/standby.ts'
+import { SuccessorDoor } from './hand-over/successor-door.ts'
 import { NodeIdentities } from './identity/node-identities.ts'
 import { createLog } from './log.ts'
 import { MeshState } from './mesh-state.ts'
 import { openSource } from './source.ts'
+import type { StateDir } from './state-dir.ts'
 import { ProxyPool } from './supervise/proxy-pool.ts'
+import { forgetUninstall, isUninstalled, removeState } from './uninstall.ts'
 
 export interface RunningAgent {
-  /** Drains, removes the rules (unless they are to be kept) and ends everything, within bounded time. */
+  /**
+   * Drains, removes the rules (unless they are to be kept) and ends everything, within bounded time; where a successor is
+   * ready, it gets all pods instead.
+   */
   stop(reason: string): Promise<void>
 }
 
@@ -32,10 +42,17 @@ const PROXY_MAIN = join(import.meta.dirname, '../src/proxy/main.ts')
 /** How long connections may go on after SIGTERM, ms; Kubernetes kills after 30 seconds. */
 const STOP_GRACE_MS = 10_000
 const LINGER_MS = 200
+/** How far the world of an agent that takes over may be behind. */
+const SETTLE_MS = 10_000
 
-/** @throws an error of one line when something it cannot do without is missing; nothing is left running then */
-export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
+/**
+ * @param stateDir where another agent has it, this one waits for its turn beside that one
+ * @throws an error of one line when something it cannot do without is missing; nothing is left running then
+ */
+export async function startAgent(config: AgentConfig, stateDir: StateDir): Promise<RunningAgent> {
   const startedAt = Date.now()
+  const isFirst = stateDir.isOurs
+  if (isFirst) forgetUninstall(config.stateDir)
   const log = createLog(config.logLevel, config.node)
   const counters = new AgentCounters()
   const mesh = new MeshState(config, log)
@@ -80,7 +97,12 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
   }
 
   let ready = false
+  let isStandby = false
+  let stopping = false
   let begun = false
+  /** Of the agent before, not enrolled here yet. */
+  let handed: HandedPods | undefined
+  let leftovers: Disposable | undefined
   let enrolling: Promise<unknown> = Promise.resolve()
   // Proxies hear of a change before it is acted on: a pod is never served in a world that does not know it.
   mesh.onDelta = (delta) => pool.updateWorld(delta)
@@ -102,6 +124,7 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     // Whoever may write pods in a cluster shall not say whose network namespace is theirs.
     netnsFrom: inCluster ? 'runtime' : 'annotation',
     stateDir: config.stateDir,
+    standby: !isFirst,
     log,
     ...(socket === undefined ? {} : { socketPath: socket }),
     ...(confDir === undefined ? {} : { indexPath: indexPath(confDir) }),
@@ -130,15 +153,21 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     identities,
     startedAt,
     version: readVersion(),
-    isReady: () => ready,
+    isReady: () => ready || isStandby,
     cluster: source,
   })
-  const admin = await startAdmin({
+  const adminOptions = {
     socketPath: join(config.stateDir, 'admin.sock'),
     ...(config.admin === undefined ? {} : { address: config.admin }),
     backend,
     logger: log,
-  })
+  }
+  const handOverOptions = { path: join(config.stateDir, 'hand-over.sock'), node: config.node, log }
+  const standbyAdmin = isFirst ? undefined : await startStandbyAdmin(adminOptions)
+  const admin = standbyAdmin ?? (await startAdmin(adminOptions))
+  opened.use(admin)
+  let door = isFirst ? new SuccessorDoor(handOverOptions) : undefined
+  const standby = isFirst ? undefined : new Standby({ ...handOverOptions, tryTake: () => stateDir.tryTake() })
   opened.move()
 
   pool.start()
@@ -148,17 +177,56 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
     cluster = new ClusterSide({ api: source.api, node: config.node, log, troubles })
   }
   let chain: Disposable | undefined
+  const wishedUids = () => new Set(mesh.wishes.map(({ uid }) => uid))
+  /** Beside another agent: all that can be done without pods, until they are this one's. */
+  const waitForTurn = async (place: Standby): Promise<Inheritance> => {
+    void Promise.all([place.placed, pool.serving, awaitCertificates(() => identities.list())]).then(() => {
+      if (stopping || stateDir.isOurs) return
+      isStandby = true
+      log.info({ tookMs: Date.now() - startedAt }, 'standby')
+      place.sayReady()
+    })
+    const inheritance = await place.turn
+    handed = inheritance.pods
+    // Its proxies serve until all pods are served here; where it died without a word, nobody does.
+    isStandby &&= inheritance.handedOver
+    log.info({ pods: handed.size }, 'taking over')
+    forgetUninstall(config.stateDir)
+    try {
+      await standbyAdmin?.takeSocket()
+      door = new SuccessorDoor(handOverOptions)
+    } catch (thrown) {
+      // The pods come first: they are served without a way to look at it.
+      log.error({ err: thrown }, 'admin socket or door not opened')
+    }
+    enroller.inherit(handed)
+    cni.takeOver()
+    return inheritance
+  }
+  /** Rules of a pod that left carry its last connections; a pod that has just come may be known to the one before only. */
+  const clearLater = (clear: () => Promise<void>): void => {
+    if (stopping) return
+    leftovers = startTimer(SETTLE_MS, () => {
+      clear().catch((thrown: unknown) => log.warn({ err: thrown }, 'leftovers not removed'))
+    })
+  }
   const starting = (async () => {
     await source.opened
-    await enroller.clearLeftovers(new Set(mesh.wishes.map(({ uid }) => uid)))
+    const inheritance = standby === undefined ? undefined : await waitForTurn(standby)
+    const clear = async () => {
+      await enroller.clearLeftovers(wishedUids())
+      handed?.keep(wishedUids())
+    }
+    if (inheritance?.handedOver === true) void inheritance.predecessorGone.then(() => clearLater(clear))
+    else await clear()
     begun = true
     enrolling = enroller.setWishes(cni.enrollable(mesh.wishes))
     await cni.listen()
     // Only now is there somebody to answer the plugin.
-    chain = installPlugin(config.cni, log)
+    chain = installPlugin(config.cni, () => !isUninstalled(config.stateDir), log)
     await enrolling
+    inheritance?.taken()
   })()
-  let stopping = false
   Promise.all([starting, pool.serving]).then(
     () => {
       if (stopping) return
@@ -166,7 +234,9 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       const enrolled = enroller.list().filter(({ state }) => state === 'enrolled').length
       log.info({ pods: enrolled, failed: enroller.list().length - enrolled, tookMs: Date.now() - startedAt }, 'ready')
     },
-    (thrown: unknown) => log.error({ err: thrown }, 'start failed'),
+    (thrown: unknown) => {
+      if (!stopping) log.error({ err: thrown }, 'start failed')
+    },
   )
 
   return {
@@ -174,17 +244,38 @@ export async function startAgent(config: AgentConfig): Promise<RunningAgent> {
       log.info({ reason }, 'stopping')
       stopping = true
       ready = false
+      isStandby = false
+      standby?.[Symbol.dispose]()
+      leftovers?.[Symbol.dispose]()
       await cluster?.[Symbol.asyncDispose]()
-      await source[Symbol.asyncDispose]()
       chain?.[Symbol.dispose]()
-      await cni[Symbol.asyncDispose]()
-      await starting.catch(() => undefined)
-      await enroller.stopRedirecting(config.keepRules)
-      await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
+      const uninstalled = stateDir.isOurs && isUninstalled(config.stateDir)
+      // One that has not begun has nothing to hand over.
+      const successor = uninstalled || !begun ? undefined : door?.successor
+      if (successor !== undefined) await starting.catch(() => undefined)
+      const handedOver =
+        successor !== undefined &&
+        door !== undefined &&
+        (await giveWayTo(successor, { enroller, cni, admin, door, stateDir, log }))
+      const keepRules = handedOver || !stateDir.isOurs || (config.keepRules && !uninstalled)
+      const leaveWorld = async () => {
+        await source[Symbol.asyncDispose]()
+        await cni[Symbol.asyncDispose]()
+      }
+      if (!handedOver) {
+        await leaveWorld()
+        await starting.catch(() => undefined)
+        await enroller.stopRedirecting(keepRules)
+        await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
+      }
+      // The world is followed meanwhile: what a policy denies now is cut, until the last connection has ended.
       await pool.stop(STOP_GRACE_MS)
-      await enroller.close(config.keepRules)
+      if (handedOver) await leaveWorld()
+      await enroller.close(keepRules)
       identities[Symbol.dispose]()
       await admin[Symbol.asyncDispose]()
+      door?.[Symbol.dispose]()
+      if (uninstalled) removeState(config.stateDir)
       log.info({}, 'stopped')
     },
   }

@@ -44,6 +44,8 @@ export interface AgentConfig {
   /** Undefined: no TCP address, the socket in the state directory only. */
   readonly admin: string | undefined
   readonly keepRules: boolean
+  /** Where another agent runs on the state directory: take over from it, instead of ending. */
+  readonly takeOver: boolean
   readonly accessLog: string
   readonly proxyUid: number
   readonly logLevel: LogLevel
@@ -90,7 +92,8 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --ca-dir DIR          sign identities with the CA in DIR (made when empty); without it and --ca: one in memory
   --ca HOST:PORT        let a CA sign them (weir ca, istiod); with --ca-root FILE (its roots, PEM)
                         and --join-token FILE (what this node proves itself with)
-  --ca-crl FILE         with --ca: revoked certificates (PEM), followed live; DIR/ca-crl.pem with --ca-dir
+  --ca-crl FILE         with --ca: revoked certificates (PEM), followed live: the CA's DIR/ca-crl.pem, which weir ca makes,
+                        or weir ca revoke --ca-dir DIR; with --ca-dir its own is followed
   --cert-ttl DURATION   how long certificates last, e.g. 24h (default); renewed at half of it
   --dns-upstream ADDR[,ADDR]
                         name servers (ADDR or ADDR:PORT) for what pods ask beyond the mesh's own names; default
@@ -100,6 +103,8 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --access-log WHERE    stdout (default), off, or a file
   --proxy-uid N         user and group that proxies run as; default 1337
   --keep-rules          leave the rules in place on exit, for an upgrade
+  --take-over           if another agent runs with the same state directory: wait beside it, ready, and go on with its
+                        pods, sockets included, when it is told to end
   --log-level LEVEL     ${LOG_LEVELS.join(', ')}; default info
 Limits of each proxy:
 ${Object.entries(LIMIT_FLAGS)
@@ -186,7 +191,7 @@ for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
 }
 
 /** Flags without a value. */
-const SWITCHES: ReadonlySet<string> = new Set(['--keep-rules', '--kubernetes'])
+const SWITCHES: ReadonlySet<string> = new Set(['--keep-rules', '--kubernetes', '--take-over'])
 
 const EXAMPLES: Readonly<Record<string, string>> = {
   node: '--node node-1',
@@ -276,6 +281,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     proxies: Number(value('proxies')),
     admin: value('admin') === 'none' ? undefined : value('admin'),
     keepRules: switches.has('--keep-rules'),
+    takeOver: switches.has('--take-over'),
     accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),
     proxyUid: Number(value('proxy-uid')),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
@@ -299,7 +305,7 @@ function dnsOf(given: string): DnsSettings {
 function issuerOf(value: (name: string) => string): IssuerConfig {
   if (value('ca') !== '') {
     const [rootFile, tokenFile] = [resolve(value('ca-root')), resolve(value('join-token'))]
-    return { kind: 'remote', address: value('ca'), rootFile, tokenFile }
+    return { kind: 'remote', address: value('ca'), rootFile, tokenFile, node: value('node') }
   }
   return value('ca-dir') === '' ? { kind: 'memory' } : { kind: 'directory', directory: resolve(value('ca-dir')) }
 }

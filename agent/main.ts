@@ -1,13 +1,12 @@
 /** The agent process: arguments, the checks that must hold before anything is touched, signals, exit codes. */
-import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { flushCompileCache } from 'node:module'
-import { dirname, join } from 'node:path'
 import { errorLine } from '#base'
-import { lockFile } from '#linux'
 import { startAgent } from './compose.ts'
 import { AGENT_USAGE, type AgentConfig, parseAgentArguments } from './config.ts'
 import { isInstalled } from './iptables/backend.ts'
 import { missingProgram } from './iptables/run-in-netns.ts'
+import { StateDir } from './state-dir.ts'
 
 // As in sysexits.h.
 const EX_USAGE = 64
@@ -41,7 +40,7 @@ export async function main(args: readonly string[]): Promise<number> {
     checkMachine()
     checkIssuerFiles(parsed.config)
     using stateDir = takeStateDir(parsed.config)
-    const agent = await startAgent(parsed.config).catch((thrown: unknown) => {
+    const agent = await startAgent(parsed.config, stateDir).catch((thrown: unknown) => {
       stateDir.forget()
       throw thrown
     })
@@ -89,40 +88,13 @@ function checkIssuerFiles({ issuer }: AgentConfig): void {
   if (lines.length > 0) throw new Refusal(EX_UNAVAILABLE, ...lines)
 }
 
-interface StateDir extends Disposable {
-  /** After a start that failed: what was made for it is removed again, as far as it is empty. */
-  forget(): void
-}
-
-function takeStateDir({ stateDir }: AgentConfig): StateDir {
-  let lock: Disposable | undefined
-  let made: string | undefined
-  try {
-    made = mkdirSync(stateDir, { recursive: true, mode: 0o755 })
-    lock = lockFile(join(stateDir, 'lock'))
-  } catch (thrown) {
-    throw new Refusal(EX_UNAVAILABLE, `Cannot use the state directory ${stateDir}: ${errorLine(thrown)}`)
-  }
-  if (lock !== undefined) {
-    const held = lock
-    return { [Symbol.dispose]: () => held[Symbol.dispose](), forget: () => removeMade(stateDir, made) }
-  }
+function takeStateDir({ stateDir, takeOver }: AgentConfig): StateDir {
+  const taken = new StateDir(stateDir)
+  if (taken.isOurs || takeOver) return taken
   throw new Refusal(
     EX_TEMPFAIL,
-    `Another agent runs with the state directory ${stateDir}; stop it or name another with --state-dir.`,
+    `Another agent runs with the state directory ${stateDir}; stop it or name another with --state-dir, or take over from it with --take-over.`,
   )
-}
-
-/** `made` is the topmost directory that was made; undefined when all were there. */
-function removeMade(stateDir: string, made: string | undefined): void {
-  if (made === undefined) return
-  try {
-    rmSync(join(stateDir, 'lock'), { force: true })
-    for (const name of readdirSync(stateDir)) rmdirSync(join(stateDir, name))
-    for (let path = stateDir; path.length >= made.length; path = dirname(path)) rmdirSync(path)
-  } catch {
-    // Something is in it by now: then it is not ours to remove.
-  }
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

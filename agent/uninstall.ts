@@ -2,7 +2,7 @@
  * `weir uninstall`: takes Weir off a node. The plugin leaves the network configuration first, so that no pod waits for an
  * agent that is not there; then rules, where an agent runs by its own hand as it ends, and what is on the disk.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { errorLine } from '#base'
@@ -134,12 +134,13 @@ async function clearNode(stateDir: string, lock: Disposable): Promise<void> {
   say(`rules of ${cleared} pods removed, and ${stateDir}`)
 }
 
-/** To be called when nothing of the state is needed any more. The directory itself may be a mount. */
+/** To be called when nothing of the state is needed any more. */
 export function removeState(stateDir: string): void {
+  for (const name of readdirSync(stateDir)) rmSync(join(stateDir, name), { recursive: true, force: true })
   try {
-    rmSync(stateDir, { recursive: true, force: true })
-  } catch (thrown) {
-    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'EBUSY')) throw thrown
+    rmdirSync(stateDir)
+  } catch {
+    // A mount, which is its owner's to remove.
   }
 }
 

@@ -61,7 +61,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/cni': ['agent', 'base', 'contract', 'resources', 'mesh', 'cni'],
   // Without what parses and routes: it looks at a machine that may have no agent, and asks the API server.
-  'agent/doctor': ['agent', 'base', 'contract', 'linux', 'kubernetes'],
+  'agent/doctor': ['agent', 'base', 'contract', 'linux', 'kubernetes', 'cni'],
   'agent/cri': ['agent/cni', 'base'],
   cni: ['base', 'contract', 'linux'],
   cli: ['base', 'contract'],
@@ -86,10 +86,7 @@ const DOORS: ReadonlySet<string> = new Set([
   'src/cli/main.ts > agent/main.ts',
   'src/cli/main.ts > agent/ca/main.ts',
   'src/cli/main.ts > agent/doctor/preflight.ts',
-  // What the plugin's installer would do, for those who ask whether it could.
-  'agent/doctor/cni-lines.ts > cni/install/install.ts',
-  'agent/doctor/cni-lines.ts > cni/install/network-list.ts',
-  'agent/doctor/cni-facts.ts > cni/install/network-list.ts',
+  'src/cli/main.ts > agent/uninstall.ts',
   // What the CNI plugin and the agent say to each other, and leave for each other on disk.
   'agent/cni/plugin-side.ts > cni/protocol.ts',
   'agent/cni/plugin-side.ts > cni/pod-index.ts',

@@ -23,27 +23,42 @@ export interface HeldListener {
 /** Connections that wait here while a proxy is being replaced; the kernel caps it at net.core.somaxconn. */
 const BACKLOG = 4096
 
+const LISTENERS: readonly Omit<ListenerSpec, 'family'>[] = [
+  { direction: 'outbound', port: OUTBOUND_PORT },
+  { direction: 'inbound', port: INBOUND_PORT },
+  { direction: 'tunnel', port: HBONE_PORT },
+  { direction: 'dns-udp', port: DNS_PORT },
+  { direction: 'dns-tcp', port: DNS_PORT },
+]
+
 /**
  * Outbound and DNS on loopback only: nobody outside the pod can speak to them. Inbound and tunnels on all addresses.
+ * @param handed of this namespace, from the agent before; those that still listen are not opened anew, the others closed
  * @throws WeirError WEIR_AGENT_PORT_IN_USE, naming the port, with none left open
  */
-export function openListeners(netnsFd: number, families: readonly (4 | 6)[]): readonly HeldListener[] {
+export function openListeners(
+  netnsFd: number,
+  families: readonly (4 | 6)[],
+  handed: readonly HeldListener[] = [],
+): readonly HeldListener[] {
   const held: HeldListener[] = []
+  const specs = families.flatMap((family) => LISTENERS.map((listener) => ({ ...listener, family })))
+  const kept = handed.filter((listener) => specs.some((spec) => isSameSpec(spec, listener.spec)) && isServing(listener))
+  closeListeners(handed.filter((listener) => !kept.includes(listener)))
   try {
     withNetns(netnsFd, () => {
-      for (const family of families) {
-        held.push(openListener({ direction: 'outbound', family, port: OUTBOUND_PORT }))
-        held.push(openListener({ direction: 'inbound', family, port: INBOUND_PORT }))
-        held.push(openListener({ direction: 'tunnel', family, port: HBONE_PORT }))
-        held.push(openListener({ direction: 'dns-udp', family, port: DNS_PORT }))
-        held.push(openListener({ direction: 'dns-tcp', family, port: DNS_PORT }))
-      }
+      for (const spec of specs)
+        held.push(kept.find((listener) => isSameSpec(spec, listener.spec)) ?? openListener(spec))
     })
     return held
   } catch (thrown) {
-    closeListeners(held)
+    closeListeners([...new Set([...held, ...kept])])
     throw thrown
   }
+}
+
+function isSameSpec(a: ListenerSpec, b: ListenerSpec): boolean {
+  return a.direction === b.direction && a.family === b.family && a.port === b.port
 }
 
 /** Opens those again that have stopped listening; the others are the same values as before. Closes none. */

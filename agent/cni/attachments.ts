@@ -29,11 +29,23 @@ export class Attachments implements Disposable {
   readonly #options: OverlayOptions
   /** By namespace and name: of two pods of one name the later told one is alive. */
   readonly #held = new Map<string, Held>()
+  #writes = true
 
   constructor(stateDir: string, options: OverlayOptions) {
     this.#dir = join(stateDir, 'attachments')
     this.#options = options
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
+    this.#load()
+  }
+
+  /** The files are another agent's for now: it writes them, and knows better what is in them. */
+  leaveFiles(): void {
+    this.#writes = false
+  }
+
+  /** The files are this agent's again: what was told meanwhile is read. */
+  takeFiles(): void {
+    this.#writes = true
     this.#load()
   }
 
@@ -133,10 +145,11 @@ export class Attachments implements Disposable {
   #forget(key: string): void {
     this.#held.get(key)?.release?.()
     this.#held.delete(key)
-    rmSync(this.#pathOf(key), { force: true })
+    if (this.#writes) rmSync(this.#pathOf(key), { force: true })
   }
 
   #write(key: string, told: CniAttachment, uid: string | undefined): void {
+    if (!this.#writes) return
     const path = this.#pathOf(key)
     const pod = uid === undefined ? told.pod : { ...told.pod, uid }
     writeFileSync(`${path}.new`, JSON.stringify({ ...told, pod }), { mode: 0o600 })
@@ -151,7 +164,10 @@ export class Attachments implements Disposable {
         rmSync(path, { force: true })
         continue
       }
-      this.#held.set(podKey(told.pod), { attachment: toAttachment(told, told.pod.uid), told })
+      const key = podKey(told.pod)
+      if (this.#held.get(key)?.told?.containerId === told.containerId) continue
+      this.#held.get(key)?.release?.()
+      this.#held.set(key, { attachment: toAttachment(told, told.pod.uid), told })
     }
   }
 

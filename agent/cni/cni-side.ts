@@ -13,7 +13,7 @@ import { createDecider } from './decider.ts'
 import { IndexWriter } from './index-writer.ts'
 import { type OverlayOptions, podKey, runtimeUid } from './overlay.ts'
 import { PodFinder, type PodFinderOptions } from './pod-finder.ts'
-import { type HandledRequest, startCniServer } from './server.ts'
+import { type CniServer, type HandledRequest, startCniServer } from './server.ts'
 
 export interface CniSideOptions extends OverlayOptions, PodFinderOptions {
   readonly stateDir: string
@@ -31,9 +31,13 @@ export interface CniSideOptions extends OverlayOptions, PodFinderOptions {
   settled(uid: string, timeoutMs: number): Promise<Pick<EnrolmentStatus, 'state' | 'detail'>>
   /** Told of each request of the plugin. */
   onHandled?(handled: HandledRequest): void
+  /** Another agent runs: until `takeOver` nothing is written. */
+  readonly standby?: boolean
 }
 
 const RETRY = { baseMs: 500, maxMs: 30_000 }
+/** For requests that are being answered while a hand-over begins. */
+const ANSWER_MS = 2_000
 
 export class CniSide implements AsyncDisposable {
   readonly #options: CniSideOptions
@@ -42,7 +46,7 @@ export class CniSide implements AsyncDisposable {
   readonly #index: IndexWriter | undefined
   #objects: readonly KubernetesObject[] = []
   #whole = false
-  #server: AsyncDisposable | undefined
+  #server: CniServer | undefined
   #looking = false
   /** Lookups in a row that left pods without a namespace. */
   #misses = 0
@@ -50,6 +54,8 @@ export class CniSide implements AsyncDisposable {
   /** Uids of pods that were looked for. */
   readonly #lookedFor = new Set<string>()
   #stopped = false
+  /** Another agent writes what is on disk. */
+  #standby = false
 
   constructor(options: CniSideOptions) {
     const { stateDir, indexPath, node, log } = options
@@ -58,6 +64,27 @@ export class CniSide implements AsyncDisposable {
     this.#finder = new PodFinder(options)
     const onFailure = (line: string) => log.warn({ problem: line }, 'index not written')
     this.#index = indexPath === undefined ? undefined : new IndexWriter({ path: indexPath, node, onFailure })
+    if (options.standby === true) this.#leaveFiles()
+  }
+
+  /** The agent before has gone: goes by what it was told, and answers in its place from `listen` on. */
+  takeOver(): void {
+    this.#standby = false
+    this.#attachments.takeFiles()
+    if (this.#whole) this.#index?.update(this.#objects)
+    this.#refresh()
+  }
+
+  /** The next agent will answer; this one answers who has asked, and then only follows the world. */
+  async giveWay(): Promise<void> {
+    await this.#server?.close(ANSWER_MS)
+    this.#leaveFiles()
+    await this.#index?.idle()
+  }
+
+  #leaveFiles(): void {
+    this.#standby = true
+    this.#attachments.leaveFiles()
   }
 
   /**
@@ -68,7 +95,7 @@ export class CniSide implements AsyncDisposable {
     this.#objects = objects
     this.#whole = whole
     this.#finder.update(objects, whole)
-    if (whole) this.#index?.update(objects)
+    if (whole && !this.#standby) this.#index?.update(objects)
     this.#refresh()
   }
 

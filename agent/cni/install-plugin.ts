@@ -8,11 +8,16 @@ import type { AgentLog } from '../log.ts'
  * @returns ends following the configuration; undefined where nothing is to be installed
  * @throws WeirError when the executable or a directory is missing
  */
-export function installPlugin({ confDir, binDir, socket, plugin }: CniConfig, log: AgentLog): Disposable | undefined {
+export function installPlugin(
+  { confDir, binDir, socket, plugin }: CniConfig,
+  mayChain: () => boolean,
+  log: AgentLog,
+): Disposable | undefined {
   if (confDir === undefined || binDir === undefined || socket === undefined) return undefined
   installExecutable(plugin, binDir)
   return watchChain({
     confDir,
+    mayChain,
     entry: pluginEntry({ socket, hostConfDir: confDir }),
     onState: ({ kind }, text) => log[kind === 'chained' ? 'info' : 'warn']({ state: text }, 'CNI plugin'),
   })

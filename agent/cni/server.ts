@@ -6,7 +6,8 @@ import { once } from 'node:events'
 import { renameSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
-import { errorLine, WeirError } from '#base'
+import { setImmediate } from 'node:timers/promises'
+import { errorLine, startTimer, WeirError } from '#base'
 import type { CniDecider } from './decider.ts'
 import { type CniReply, type CniRequest, MAX_REQUEST_BYTES, parseRequest, renderLine } from './plugin-side.ts'
 
@@ -34,8 +35,13 @@ const MAX_CONNECTIONS = 512
 const MAX_PATH_BYTES = 107
 const REQUEST_TIMEOUT_MS = 5_000
 
-/** Takes the place of a server that listens there already, so that an upgrade leaves no gap. @throws WeirError */
-export async function startCniServer(options: CniServerOptions): Promise<AsyncDisposable> {
+export interface CniServer extends AsyncDisposable {
+  /** Takes nothing new; who was asking gets an answer, or after `graceMs` none. The plugin asks again where nobody listens. */
+  close(graceMs: number): Promise<void>
+}
+
+/** Takes the place of a server that listens there already. @throws WeirError */
+export async function startCniServer(options: CniServerOptions): Promise<CniServer> {
   const { socketPath } = options
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -45,15 +51,19 @@ export async function startCniServer(options: CniServerOptions): Promise<AsyncDi
   })
   server.maxConnections = MAX_CONNECTIONS
   const inode = await listen(server, socketPath)
-  return {
-    [Symbol.asyncDispose]: async () => {
-      if (inodeOf(socketPath) === inode) rmSync(socketPath, { force: true })
-      const closed = once(server, 'close')
-      server.close()
+  const close = async (graceMs: number): Promise<void> => {
+    if (!server.listening) return
+    if (inodeOf(socketPath) === inode) rmSync(socketPath, { force: true })
+    // Who has connected by now, and waits in the queue, is taken in by the loop's next turns.
+    if (graceMs > 0) for (let turn = 0; turn < 2; turn++) await setImmediate()
+    const closed = once(server, 'close')
+    server.close()
+    using _ = startTimer(graceMs, () => {
       for (const socket of sockets) socket.destroy()
-      await closed
-    },
+    })
+    await closed
   }
+  return { close, [Symbol.asyncDispose]: () => close(0) }
 }
 
 async function listen(server: Server, path: string): Promise<bigint | undefined> {

@@ -53,14 +53,21 @@ interface ChangeProbe {
   ask(): string
 }
 
+/** What an earlier agent left of this very namespace. */
+export interface LeftByOthers {
+  /** What it found before it changed anything. */
+  readonly remembered: (identity: string) => RulesBefore | undefined
+  /** Sockets that it handed over, the caller's from then on. */
+  readonly takeListeners: (identity: string) => readonly HeldListener[]
+}
+
 /**
  * Opens namespace and listeners; no rule is in yet. @throws WeirError one line, with the remedy, nothing left open
- * @param remembered what an earlier agent found before it changed this very namespace, if one did
  */
 export async function preparePod(
   wish: EnrolmentWish,
   lockDir: string,
-  remembered: (identity: string) => RulesBefore | undefined,
+  { remembered, takeListeners }: LeftByOthers,
 ): Promise<EnrolledPod> {
   if (wish.netns === undefined) {
     throw new WeirError('WEIR_AGENT_NO_NETNS', 'No network namespace is named; set the annotation weir.dev/netns.')
@@ -78,7 +85,7 @@ export async function preparePod(
     const context = { netnsFd, lockDir }
     const inspected = await inspectPod(context)
     const before = (inspected.hasRemains ? remembered(identity) : undefined) ?? inspected.before
-    listeners = openListeners(netnsFd, before.families)
+    listeners = openListeners(netnsFd, before.families, takeListeners(identity))
     const probes = openProbes(netnsFd, before)
     return {
       wish,

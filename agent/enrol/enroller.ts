@@ -4,10 +4,9 @@
  * holds up no other.
  */
 import { join } from 'node:path'
-import { type BackoffOptions, backoffMs, KeyedQueue, Semaphore, startInterval, startTimer } from '#base'
-import { closeFd, netnsIdentity, openNetns } from '#linux'
+import { type BackoffOptions, backoffMs, errorLine, KeyedQueue, Semaphore, startInterval, startTimer } from '#base'
 import type { AgentCounters } from '../counters.ts'
-import { removeTraces } from '../iptables/pod-rules.ts'
+import type { HandedPod, HandedPods } from '../hand-over/handed-pods.ts'
 import type { AgentLog } from '../log.ts'
 import {
   clearTraces,
@@ -21,6 +20,7 @@ import {
   restoreListeners,
   stopRedirecting,
 } from './enrolled-pod.ts'
+import { clearLeftover } from './leftovers.ts'
 import { PodRecords } from './pod-records.ts'
 import { PodWatch } from './pod-watch.ts'
 import { type EnrolmentWish, sameExclusions } from './wish.ts'
@@ -88,6 +88,7 @@ export class Enroller {
   readonly #ticker: Disposable
   /** Who waits for the outcome of a pod. */
   readonly #waiting = new Map<string, Set<() => void>>()
+  #handed: HandedPods | undefined
   #stopped = false
 
   constructor(options: EnrollerOptions) {
@@ -95,6 +96,20 @@ export class Enroller {
     this.#lockDir = join(options.stateDir, 'locks')
     this.#records = new PodRecords(options.stateDir)
     this.#ticker = startInterval(TICK_MS, () => this.#tick())
+  }
+
+  /** Pods of the agent before, to be enrolled with the sockets they have. Before the first wishes. */
+  inherit(pods: HandedPods): void {
+    this.#handed = pods
+  }
+
+  /** What another agent may go on with; the sockets stay this one's too. Nothing is to be changed any more by then. */
+  handOver(): readonly HandedPod[] {
+    return [...this.#entries.values()].flatMap(({ pod }) => {
+      if (pod === undefined || pod.closed || pod.listeners.length === 0) return []
+      const { wish, context, listeners } = pod
+      return [{ uid: wish.uid, workload: workloadOf(wish), netnsFd: context.netnsFd, listeners }]
+    })
   }
 
   /** Says what should be, whole; resolves when each change was made or has failed once. */
@@ -150,18 +165,19 @@ export class Enroller {
     await Promise.all(
       this.#records.list().map(async (record) => {
         if (wanted.has(record.uid)) return
+        const { log } = this.#options
+        const pod = record.workload
         try {
-          const netnsFd = openNetns(record.path)
-          try {
-            if (netnsIdentity(netnsFd) === record.identity) {
-              await this.#slots.run(() => removeTraces({ netnsFd, lockDir: this.#lockDir }, record.before))
-              this.#options.log.info({ pod: record.workload }, 'leftover rules removed')
-            }
-          } finally {
-            closeFd(netnsFd)
-          }
+          // Where another pod has come into the namespace, the rules are that pod's.
+          const cleared = this.#isEnrolled(record.identity)
+            ? 'gone'
+            : await this.#slots.run(() => clearLeftover(record, this.#lockDir))
+          if (cleared === 'removed') log.info({ pod }, 'leftover rules removed')
+          else log.debug({ pod }, 'leftover namespace is gone')
         } catch (thrown) {
-          this.#options.log.debug({ pod: record.workload, err: String(thrown) }, 'leftover namespace is gone')
+          // The record stays, for the next start.
+          log.warn({ pod, problem: errorLine(thrown) }, 'leftover rules not removed')
+          return
         }
         this.#records.remove(record.uid)
       }),
@@ -190,6 +206,11 @@ export class Enroller {
       }
     })
     for (const { pod } of this.#entries.values()) if (pod !== undefined) closePod(pod)
+    this.#handed?.[Symbol.dispose]()
+  }
+
+  #isEnrolled(identity: string): boolean {
+    return [...this.#entries.values()].some(({ pod }) => pod?.identity === identity)
   }
 
   async #eachPod(job: (pod: EnrolledPod, uid: string) => Promise<void>): Promise<void> {
@@ -267,7 +288,10 @@ export class Enroller {
     const startedAt = performance.now()
     entry.state = 'enrolling'
     await this.#evictOtherTenant(uid, wish)
-    const pod = await preparePod(wish, this.#lockDir, (identity) => this.#remembered(identity))
+    const pod = await preparePod(wish, this.#lockDir, {
+      remembered: (identity) => this.#records.find(identity)?.before,
+      takeListeners: (identity) => this.#handed?.take(identity) ?? [],
+    })
     try {
       const { path, identity, before } = pod
       this.#records.write({ uid, workload: workloadOf(wish), path, identity, before })
@@ -314,10 +338,6 @@ export class Enroller {
       await this.#drop(otherUid, other, other.pod, true)
       this.#entries.delete(otherUid)
     }
-  }
-
-  #remembered(identity: string) {
-    return this.#records.list().find((record) => record.identity === identity)?.before
   }
 
   #tellHost(pod: EnrolledPod): void {

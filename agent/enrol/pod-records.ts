@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { RulesBefore } from '../iptables/pod-rules.ts'
 
 export interface PodRecord {
@@ -16,6 +17,8 @@ export interface PodRecord {
 
 export class PodRecords {
   readonly #dir: string
+  /** By uid; undefined until it is asked for: before that another agent may write them. */
+  #known: Map<string, PodRecord> | undefined
 
   constructor(stateDir: string) {
     this.#dir = join(stateDir, 'pods')
@@ -23,6 +26,33 @@ export class PodRecords {
   }
 
   list(): readonly PodRecord[] {
+    return [...this.#records().values()]
+  }
+
+  /** Of that very namespace. */
+  find(identity: string): PodRecord | undefined {
+    return this.list().find((record) => record.identity === identity)
+  }
+
+  write(record: PodRecord): void {
+    if (isDeepStrictEqual(this.#records().get(record.uid), record)) return
+    const path = this.#pathOf(record.uid)
+    writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+    this.#records().set(record.uid, record)
+  }
+
+  remove(uid: string): void {
+    rmSync(this.#pathOf(uid), { force: true })
+    this.#records().delete(uid)
+  }
+
+  #records(): Map<string, PodRecord> {
+    this.#known ??= new Map(this.#read().map((record) => [record.uid, record]))
+    return this.#known
+  }
+
+  #read(): readonly PodRecord[] {
     return readdirSync(this.#dir)
       .filter((name) => name.endsWith('.json'))
       .flatMap((name) => {
@@ -35,16 +65,6 @@ export class PodRecords {
         rmSync(join(this.#dir, name), { force: true })
         return []
       })
-  }
-
-  write(record: PodRecord): void {
-    const path = this.#pathOf(record.uid)
-    writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 })
-    renameSync(`${path}.new`, path)
-  }
-
-  remove(uid: string): void {
-    rmSync(this.#pathOf(uid), { force: true })
   }
 
   /** A uid is text of a manifest: it may hold anything, a path separator included. */

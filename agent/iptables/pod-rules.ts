@@ -101,10 +101,8 @@ export async function repairRules(
 ): Promise<string[]> {
   const found = await Promise.all(
     before.families.map(async (family) => {
-      const [saved, missingRoute] = await Promise.all([
-        save(context, before.backend, family),
-        findMissingRoute(context.netnsFd, family),
-      ])
+      const saved = await save(context, before.backend, family)
+      const missingRoute = findMissingRoute(context.netnsFd, family)
       const desired = desiredTables({ family, ...exclusions })
       const wrong = desired.filter((table) => findDifferences([table], saved).length > 0)
       if (missingRoute.length > 0) await addPolicyRoute(context.netnsFd, family)

@@ -4,14 +4,17 @@
  */
 import { WeirError } from '#base'
 import { CONNECTION_MARK, MARK_MASK, ROUTE_TABLE, RULE_PREFERENCE } from '#contract'
-import { runInNetns, runOrThrow } from './run-in-netns.ts'
+import { findPolicyRoute, withNetns } from '#linux'
+import { runInNetns } from './run-in-netns.ts'
 
 const MARK = `0x${CONNECTION_MARK.toString(16)}/0x${MARK_MASK.toString(16)}`
+const POLICY_ROUTE = { mark: CONNECTION_MARK, mask: MARK_MASK, preference: RULE_PREFERENCE, table: ROUTE_TABLE }
 const RULE = `fwmark ${MARK} pref ${RULE_PREFERENCE} lookup ${ROUTE_TABLE}`
 const everything = (family: 4 | 6) => (family === 4 ? '0.0.0.0/0' : '::/0')
 
-/** Adds rule and route; both may be there already. */
+/** Adds rule and route, unless both are there already. */
 export async function addPolicyRoute(netnsFd: number, family: 4 | 6): Promise<void> {
+  if (findMissingRoute(netnsFd, family).length === 0) return
   const stdin = `route replace local ${everything(family)} dev lo table ${ROUTE_TABLE}\nrule add ${RULE}\n`
   const { status, stderr } = await runInNetns(netnsFd, 'ip', [`-${family}`, '-batch', '-'], { stdin })
   if (status !== 0 && !/File exists/.test(stderr)) {
@@ -29,14 +32,7 @@ export async function removePolicyRoute(netnsFd: number, family: 4 | 6): Promise
 }
 
 /** What is missing of it, in words. */
-export async function findMissingRoute(netnsFd: number, family: 4 | 6): Promise<string[]> {
-  const [rules, routes] = await Promise.all([
-    runOrThrow(netnsFd, 'ip', [`-${family}`, 'rule', 'show', 'pref', String(RULE_PREFERENCE)]),
-    // A table that never had a route is an error to `ip`; it says the same as an empty one.
-    runInNetns(netnsFd, 'ip', [`-${family}`, 'route', 'show', 'table', String(ROUTE_TABLE)]),
-  ])
-  const out: string[] = []
-  if (!rules.includes(`fwmark ${MARK} lookup ${ROUTE_TABLE}`)) out.push('ip rule')
-  if (!/^local (default|0\.0\.0\.0\/0|::\/0) dev lo/m.test(routes.stdout)) out.push('local route')
-  return out
+export function findMissingRoute(netnsFd: number, family: 4 | 6): string[] {
+  const { rule, route } = withNetns(netnsFd, () => findPolicyRoute(family, POLICY_ROUTE))
+  return [...(rule ? [] : ['ip rule']), ...(route ? [] : ['local route'])]
 }

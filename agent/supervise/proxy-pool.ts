@@ -238,7 +238,7 @@ export class ProxyPool {
       onExit: (reason) => this.#onExit(slot, reason),
     })
     slot.process = process
-    log.debug({ proxy: slot.id, pid: process.pid }, 'proxy started')
+    log.debug({ proxy: slot.id, proxyPid: process.pid }, 'proxy started')
     process.send({ type: 'settings', settings: this.#options.settings(slot.id) })
     process.send({ type: 'world', version: world.version, reset: true, upsert: world.objects(), remove: [] })
     for (const pod of this.#pods.values()) {
@@ -260,7 +260,7 @@ export class ProxyPool {
     switch (message.type) {
       case 'hello':
         if (slot.state === 'starting') slot.state = 'up'
-        this.#options.log.info({ proxy: slot.id, pid: message.pid }, 'proxy up')
+        this.#options.log.info({ proxy: slot.id, proxyPid: message.pid }, 'proxy up')
         return
       case 'world-applied':
         slot.worldVersion = message.version

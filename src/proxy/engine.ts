@@ -263,9 +263,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     const stream = new TcpStream(handle, NOBODY)
     const original = originalDestination(stream.fd, spec.family)
     const refused =
-      original === undefined ||
-      isMeshSocket(this.snapshot, original) ||
-      pod.isFull(this.limits.maxConnectionsPerPod)
+      original === undefined || isMeshSocket(this.snapshot, original) || pod.isFull(this.limits.maxConnectionsPerPod)
     if (refused) {
       stream.reset()
       return

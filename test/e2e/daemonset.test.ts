@@ -1,5 +1,7 @@
 /** The agent from its image, as a container with all that daemonset.yaml gives it and nothing else. */
 import { randomUUID } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { PLUGIN_TYPE } from '../../cni/install/network-list.ts'
@@ -14,9 +16,12 @@ const MANIFESTS = '/etc/weir/manifests'
 
 /** The objects come from a directory instead of an API server, certificates from a CA of the agent's own. */
 const fromDirectory = (args: readonly string[]): readonly string[] => [
-  ...args.filter((arg) => !/^--(kubernetes$|ca=|ca-root=|join-token=)/.test(arg)),
+  ...args.filter((arg) => !/^--(kubernetes$|ca=|ca-root=|ca-crl=|join-token=)/.test(arg)),
   `--manifests=${MANIFESTS}`,
 ]
+
+/** As daemonset.yaml gives it. */
+const GRACE_SECONDS = 30
 
 interface Seen {
   readonly headers: Readonly<Record<string, string>>
@@ -29,8 +34,8 @@ t.teardown(async () => {
   await lab.close()
 })
 
-/** Ready, as its log tells. */
-async function startAgent(): Promise<LabContainerPod> {
+/** @param ready in its log */
+async function startAgent(ready = /"msg":"ready"/): Promise<LabContainerPod> {
   const agent = await runtime.runPod(
     daemonSetPod({
       machine: runtime.machine,
@@ -39,7 +44,7 @@ async function startAgent(): Promise<LabContainerPod> {
       mounts: [{ hostPath: lab.manifestsDir, mountPath: MANIFESTS, readOnly: true }],
     }),
   )
-  await agent.waitForLog(/"msg":"ready"/)
+  await agent.waitForLog(ready)
   return agent
 }
 
@@ -62,7 +67,7 @@ lab.apply(web.manifest())
 const ports = [{ name: 'http', port: 80, targetPort: 8080 }]
 const service = lab.addService({ name: 'web', namespace: 'shop', selector: { app: 'web' }, ports })
 await web.waitForLog(/^listening/)
-const agent = await startAgent()
+let agent = await startAgent()
 
 t.test('the agent in its container enrols pods that were there before, and is ready by its own probe', async (t) => {
   t.ok(await isRedirected(web), 'a pod that was there first')
@@ -80,12 +85,53 @@ t.test('it puts its plugin into the chain, and pods that start are enrolled befo
   t.notOk(await isRedirected(plain))
 })
 
+t.test('an upgrade loses no request: the new one takes over from the one before', { timeout: 60_000 }, async (t) => {
+  // Keep-alive and new connections by turns, until it is told to end.
+  const load = `
+    import http from 'node:http'
+    const agents = [new http.Agent({ keepAlive: true }), new http.Agent({ keepAlive: false })]
+    const told = { served: 0, failed: [] }
+    const one = (i) => new Promise((resolve) => {
+      const ask = http.get(process.argv[1], { agent: agents[i % 2], timeout: 5000 }, (answer) => {
+        answer.on('end', () => resolve(answer.statusCode === 200 ? undefined : String(answer.statusCode))).resume()
+      })
+      ask.on('timeout', () => ask.destroy(new Error('no answer'))).on('error', (error) => resolve(error.message))
+    })
+    let ending = false
+    process.on('SIGTERM', () => { ending = true })
+    console.log('under load')
+    await Promise.all([0, 1, 2, 3].map(async (i) => {
+      while (!ending) {
+        const problem = await one(i)
+        if (problem === undefined) told.served++
+        else told.failed.push(problem)
+      }
+    }))
+    console.log('told ' + JSON.stringify(told))`
+  const client = await start('loader', {
+    command: ['node', '--input-type=module', '-e', load, '--', `http://${service.ipv4}/`],
+  })
+  await client.waitForLog(/^under load/)
+  const next = await startAgent(/"msg":"standby"/)
+  t.equal((await lab.node.curl(`http://${next.ipv4}:15000/healthz/ready`)).status, 200, 'the kubelet may end the other')
+  t.equal(await agent.stop(GRACE_SECONDS), 0)
+  await next.waitForLog(/"msg":"ready"/)
+  t.ok(await isRedirected(web))
+  await client.stop()
+  const [, text = '{}'] = /^told (.*)$/m.exec(client.logs()) ?? []
+  const { served, failed } = JSON.parse(text) as { served: number; failed: string[] }
+  t.ok(served > 100, `${served} were served`)
+  t.same(failed, [])
+  await agent.remove()
+  agent = next
+})
+
 t.test('it ends by itself, and what it leaves stops only opted-in pods', { timeout: 60_000 }, async (t) => {
   const known = { name: 'late', namespace: 'shop', uid: randomUUID() }
   lab.apply(pendingPod(known, lab.node))
   while (!readIndex(runtime.machine).includes('"late"')) await delay(10)
-  t.equal(await agent.stop(), 0)
-  t.notOk(await isRedirected(web), 'no rule is left')
+  t.equal(await agent.stop(GRACE_SECONDS), 0)
+  t.ok(await isRedirected(web), 'what no agent serves fails closed')
   await agent.remove()
   await t.rejects(
     runtime.runPod(known),
@@ -93,8 +139,24 @@ t.test('it ends by itself, and what it leaves stops only opted-in pods', { timeo
   )
   t.notOk(await isRedirected(await start('other', { namespace: 'default', optedIn: false })))
 
-  const again = await startAgent()
+  agent = await startAgent()
   t.ok(await isRedirected(web), 'the next agent goes on, and is not stopped by the plugin of the one before')
   t.ok(await isRedirected(await runtime.runPod(known)))
-  t.equal(await again.stop(), 0)
+})
+
+t.test('taken off, it leaves nothing on the node', { timeout: 60_000 }, async (t) => {
+  const { machine, cniConfDir, cniBinDir } = runtime
+  const directories = ['--cni-conf-dir=/etc/cni/net.d', '--cni-bin-dir=/opt/cni/bin']
+  const { stdout } = await agent.execInContainer(['/weir/scripts/weir', 'uninstall', ...directories])
+  t.match(stdout, /^CNI plugin taken out of .*\nan agent runs here/)
+  t.equal(await agent.stop(GRACE_SECONDS), 0)
+  t.notOk(await isRedirected(web))
+  t.notOk(existsSync(join(cniBinDir, PLUGIN_TYPE)))
+  t.notMatch(
+    readdirSync(cniConfDir)
+      .map((name) => readFileSync(join(cniConfDir, name), 'utf8'))
+      .join(),
+    /weir/,
+  )
+  t.same(readdirSync(machine.pathOf('/run/weir')), [])
 })

@@ -230,3 +230,19 @@ t.test('what was looked up is let go when it is not needed any more', (t) => {
   t.equal(released, 3, 'its pod is gone')
   t.end()
 })
+
+t.test('one that stands by leaves the files alone, and reads them when its turn comes', (t) => {
+  const { told, open, dir } = place(t)
+  const [running, standby] = [open(), open()]
+  standby.leaveFiles()
+  running.add(told(), podOf('web'), true)
+  standby.add(told({ pod: { namespace: 'shop', name: 'other', uid: 'u2' }, containerId: 'c2' }), podOf('other'), true)
+  standby.layOver([])
+  t.equal(readdirSync(join(dir, 'attachments')).length, 1)
+  t.equal(standby.get({ namespace: 'shop', name: 'web' }), undefined)
+  standby.takeFiles()
+  t.match(standby.get({ namespace: 'shop', name: 'web', uid: 'u1' }), { netns: join(dir, 'ns1') })
+  standby.layOver([])
+  t.equal(readdirSync(join(dir, 'attachments')).length, 0, 'what is gone is forgotten again')
+  t.end()
+})
