@@ -1,5 +1,5 @@
 /** What the admin API is told of the agent: gathered when asked for. */
-import type { MetricsAnswer } from '#contract'
+import type { CheckLine, MetricsAnswer } from '#contract'
 import { ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
@@ -30,6 +30,7 @@ export interface BackendParts {
 export function createBackend(parts: BackendParts): AdminBackend {
   const { config, mesh, pool, enroller, counters } = parts
   const ownMetrics = new AgentMetrics()
+  let examining: Promise<readonly CheckLine[]> | undefined
   return {
     get ready() {
       return parts.isReady()
@@ -41,10 +42,14 @@ export function createBackend(parts: BackendParts): AdminBackend {
     pods: () => podStatuses(parts),
     problems: () => problems(parts),
     asksOwnDns: (uid) => parts.mesh.wishes.some((wish) => wish.uid === uid && !wish.captureDns),
-    doctor: async () => {
-      // Loaded by the few who are asked.
-      const { examineNode } = await import('./doctor/doctor.ts')
-      return await examineNode(doctorOptions(parts))
+    doctor: () => {
+      // Loaded by the few who are asked; those who ask meanwhile get the same answer.
+      examining ??= import('./doctor/doctor.ts')
+        .then(({ examineNode }) => examineNode(doctorOptions(parts)))
+        .finally(() => {
+          examining = undefined
+        })
+      return examining
     },
     peerAuthentications: () => mesh.peerAuthentications(),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
@@ -146,7 +151,7 @@ function problems({ config, mesh, enroller, identities }: BackendParts): readonl
     ...mesh.problems.map(
       (problem): Problem => ({
         severity: problem.severity ?? 'error',
-        subject: renderPlace(problem),
+        subject: renderPlace(problem) || 'Cluster',
         message: renderFault(problem),
         remedy: '',
       }),

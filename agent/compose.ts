@@ -6,7 +6,7 @@ import { errorLine, startTimer, WeirError } from '#base'
 import { indexPath } from '#cni'
 import { PROXY_LIMITS_DEFAULT } from '#contract'
 import type { Enrolment } from '#mesh/compile'
-import type { Problem } from '#resources'
+import type { KubernetesObject, Problem } from '#resources'
 import { startAdmin, startStandbyAdmin } from './admin/server.ts'
 import { createBackend } from './admin-backend.ts'
 import type { ClusterSide } from './cluster/cluster-side.ts'
@@ -31,6 +31,8 @@ import { ProxyPool } from './supervise/proxy-pool.ts'
 import { forgetUninstall, isUninstalled, removeState } from './uninstall.ts'
 
 export interface RunningAgent {
+  /** It cannot begin, and why; without that it never resolves. */
+  readonly failed: Promise<string>
   /**
    * Drains, removes the rules (unless they are to be kept) and ends everything, within bounded time; where a successor is
    * ready, it gets all pods instead.
@@ -135,9 +137,11 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     onHandled: ({ command, outcome }) => counters.add('weir_cni_requests_total', { command, outcome }),
   })
   let reported: readonly Problem[] = []
+  let told: readonly KubernetesObject[] = []
   const source = await openSource(config, {
     onObjects: (objects, { problems }) => {
       reported = problems
+      told = objects
       cni.update(objects, true)
       cluster?.update(objects)
     },
@@ -171,12 +175,8 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   opened.move()
 
   pool.start()
-  if (source.api !== undefined) {
-    const troubles = () => troublesOf(mesh.wishes, enroller.list())
-    const { ClusterSide } = await import('./cluster/cluster-side.ts')
-    cluster = new ClusterSide({ api: source.api, node: config.node, log, troubles })
-  }
   let chain: Disposable | undefined
+  const failed = Promise.withResolvers<string>()
   const wishedUids = () => new Set(mesh.wishes.map(({ uid }) => uid))
   /** Beside another agent: all that can be done without pods, until they are this one's. */
   const waitForTurn = async (place: Standby): Promise<Inheritance> => {
@@ -211,7 +211,14 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     })
   }
   const starting = (async () => {
+    if (source.api !== undefined) log.info({ server: source.api.server }, 'waiting for the API server')
     await source.opened
+    if (source.api !== undefined && !stopping) {
+      const { ClusterSide } = await import('./cluster/cluster-side.ts')
+      const troubles = () => troublesOf(mesh.wishes, enroller.list())
+      cluster = new ClusterSide({ api: source.api, node: config.node, log, troubles })
+      cluster.update(told)
+    }
     const inheritance = standby === undefined ? undefined : await waitForTurn(standby)
     const clear = async () => {
       await enroller.clearLeftovers(wishedUids())
@@ -235,11 +242,14 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       log.info({ pods: enrolled, failed: enroller.list().length - enrolled, tookMs: Date.now() - startedAt }, 'ready')
     },
     (thrown: unknown) => {
-      if (!stopping) log.error({ err: thrown }, 'start failed')
+      if (stopping) return
+      log.error({ err: thrown }, 'start failed')
+      failed.resolve(errorLine(thrown))
     },
   )
 
   return {
+    failed: failed.promise,
     stop: async (reason) => {
       log.info({ reason }, 'stopping')
       stopping = true

@@ -46,7 +46,10 @@ export async function main(args: readonly string[]): Promise<number> {
     })
     // Where a compile cache is on, the next start finds all of this compiled, also if this one is killed.
     flushCompileCache()
-    await agent.stop(await stopSignal())
+    const failed = agent.failed.then((why) => new Refusal(EX_UNAVAILABLE, why))
+    const reason = await Promise.race([stopSignal(), failed])
+    await agent.stop(reason instanceof Refusal ? 'start failed' : reason)
+    if (reason instanceof Refusal) throw reason
     // Nothing should hold the process now; if something does, it does not hold the node's upgrade.
     setTimeout(() => process.exit(0), 1_000).unref()
     return 0

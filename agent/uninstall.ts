@@ -103,9 +103,9 @@ async function isStillWanted(namespace: string, name: string, kubeconfig: string
     const { metadata } = found as { readonly metadata?: { readonly deletionTimestamp?: string } }
     return metadata?.deletionTimestamp === undefined
   } catch (thrown) {
-    // 401: deleted with all that belongs to it, its service account among that.
-    if (thrown instanceof KubernetesError && (thrown.status === 404 || thrown.status === 401)) return false
-    if (thrown instanceof KubernetesError && thrown.status === 403) {
+    if (thrown instanceof KubernetesError && thrown.status === 404) return false
+    // It may be deleted with all its rights, but also have lost them otherwise: fail closed.
+    if (thrown instanceof KubernetesError && (thrown.status === 401 || thrown.status === 403)) {
       say(`Cannot ask for DaemonSet ${namespace}/${name} (${errorLine(thrown)}): nothing is removed`)
       return true
     }

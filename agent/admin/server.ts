@@ -34,7 +34,7 @@ const MAX_CONNECTIONS = 64
 
 /** Throws `WEIR_ADMIN_LISTEN`, one line that names the address and the flag, when it cannot listen. */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
-  const local = createAdminServer(options, 'any')
+  const local = createAdminServer(options, 'socket')
   await listenOnSocket(local, options.socketPath)
   if (options.address === undefined) return disposable([local], undefined)
   const remote = createAdminServer(options, hostRule(options.address))
@@ -79,7 +79,7 @@ export async function startStandbyAdmin(options: AdminOptions): Promise<StandbyA
   if (options.address !== undefined) await tryAddress(options.address)
   return {
     takeSocket: async () => {
-      const local = createAdminServer(options, 'any')
+      const local = createAdminServer(options, 'socket')
       await listenOnSocket(local, options.socketPath)
       servers.push(local)
     },
@@ -91,8 +91,14 @@ export async function startStandbyAdmin(options: AdminOptions): Promise<StandbyA
   }
 }
 
-/** `loopback`: the Host header must be an address or `localhost`, against pages that rebind their name to us. */
-type HostRule = 'any' | 'loopback'
+/**
+ * Over `socket` it is root that asks; over an address anybody may. `loopback`: the Host header must be an address or
+ * `localhost`, against pages that rebind their name to us.
+ */
+type HostRule = 'socket' | 'any' | 'loopback'
+
+/** What starts programs is root's to ask. */
+const ROOT_ONLY: ReadonlySet<string> = new Set(['/doctor'])
 
 function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
   const limits = { maxHeaderSize: 16_384, headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000 }
@@ -136,6 +142,9 @@ async function decideReply(options: AdminOptions, hosts: HostRule, request: Inco
   }
   const url = URL.parse(request.url ?? '/', 'http://admin')
   if (url === null) return errorReply(400, 'Malformed request target')
+  if (hosts !== 'socket' && ROOT_ONLY.has(url.pathname)) {
+    return errorReply(403, `${url.pathname} is answered over the admin socket only: weir check, on the node`)
+  }
   const { promise: late, resolve } = Promise.withResolvers<Reply>()
   const timer = setTimeout(
     () => resolve(errorReply(504, `The agent did not answer ${url.pathname} in time`)),

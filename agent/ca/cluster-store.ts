@@ -5,7 +5,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorLine, WeirError } from '#base'
-import { CA_FILES, mergeRevocationList, REVOCATION_FILE, writeCaFile } from '#identity/ca'
+import { CA_FILES, REVOCATION_FILE, reconcileRevocations, writeCaFile } from '#identity/ca'
 import { type KubernetesApi, KubernetesError } from '#kubernetes'
 
 type Api = Pick<KubernetesApi, 'request'>
@@ -49,8 +49,6 @@ export class Publication {
   readonly #api: Api
   readonly #configMap: string
   readonly #directory: string
-  /** What both sides last had in common: the side that differs from it has changed. */
-  #common: Texts = {}
 
   constructor(api: Api, configMap: string, directory: string) {
     this.#api = api
@@ -59,37 +57,23 @@ export class Publication {
   }
 
   /**
-   * Tells what the directory holds; a list of revoked certificates that another replica told comes into the directory.
-   * @returns true when something was told or taken over
+   * Tells what the directory holds; what another replica has revoked comes into the directory. Whoever edits the
+   * ConfigMap brings nobody back, and puts no root there.
+   * @returns true when something was told
    */
   async exchange(): Promise<boolean> {
-    let own = await filesOf(this.#directory, PUBLISHED)
     const there = await read(this.#api, 'configmaps', this.#configMap)
-    const revoked = there?.data[REVOCATION_FILE]
-    const theirs = revoked !== undefined && revoked !== own[REVOCATION_FILE]
-    if (theirs && own[REVOCATION_FILE] === this.#common[REVOCATION_FILE]) {
-      await writeCaFile(this.#directory, REVOCATION_FILE, revoked, 0o644)
-      this.#common = { ...own, [REVOCATION_FILE]: revoked }
-      await this.exchange()
-      return true
-    }
-    if (theirs && own[REVOCATION_FILE] !== undefined && revoked !== this.#common[REVOCATION_FILE]) {
-      // Both have revoked since: nobody comes back because another one goes.
-      await mergeRevocationList(this.#directory, revoked, Date.now())
-      own = await filesOf(this.#directory, PUBLISHED)
-    }
+    const published = there?.data[REVOCATION_FILE]
+    if (published !== undefined) await reconcileRevocations(this.#directory, published, Date.now())
+    const own = await filesOf(this.#directory, PUBLISHED)
     // Whole or not at all: agents are to find roots and list together.
-    if (there === undefined && own[REVOCATION_FILE] === undefined) return false
+    if (own[REVOCATION_FILE] === undefined) return false
     if (there === undefined) await create(this.#api, 'configmaps', this.#configMap, own)
     else if (PUBLISHED.some((name) => there.data[name] !== own[name])) {
       await this.#api.request('PUT', pathOf('configmaps', this.#configMap), {
         body: body('configmaps', this.#configMap, own, there.resourceVersion),
       })
-    } else {
-      this.#common = own
-      return false
-    }
-    this.#common = own
+    } else return false
     return true
   }
 }

@@ -27,8 +27,14 @@ export async function main(args: readonly string[]): Promise<number> {
   )
   try {
     const stopped = stopSignal()
-    const ca = await startCa(parsed.config, log)
+    const starting = new AbortController()
+    void stopped.then(() => starting.abort())
+    const ca = await startCa(parsed.config, log, starting.signal).catch((thrown: unknown) => {
+      if (starting.signal.aborted) return undefined
+      throw thrown
+    })
     log.info({ reason: await stopped }, 'stopping')
+    if (ca === undefined) return 0
     await ca.stop()
     log.info({}, 'stopped')
     return 0

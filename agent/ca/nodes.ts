@@ -23,11 +23,17 @@ export interface CaStore {
   sync(): Promise<void>
 }
 
+/** Told so early that whoever waits for a start hears of it. */
+const STALE_AFTER_MS = 5_000
+
 const NOWHERE: CaStore = { beforeOpen: async () => undefined, sync: async () => undefined }
 
-/** @throws WeirError when files cannot be read, or the API server cannot be reached as it is told to be */
-export function openNodes(config: NodesConfig, warn: (line: string) => void): Promise<Nodes> {
-  return config.kind === 'files' ? openFiles(config, warn) : openCluster(config, warn)
+/**
+ * An API server that does not answer is waited for, until `signal` says otherwise.
+ * @throws WeirError when files cannot be read, or it is not said how to reach the API server
+ */
+export function openNodes(config: NodesConfig, warn: (line: string) => void, signal: AbortSignal): Promise<Nodes> {
+  return config.kind === 'files' ? openFiles(config, warn) : openCluster(config, warn, signal)
 }
 
 async function openFiles(config: NodesConfig & { kind: 'files' }, warn: (line: string) => void): Promise<Nodes> {
@@ -42,7 +48,11 @@ async function openFiles(config: NodesConfig & { kind: 'files' }, warn: (line: s
   }
 }
 
-async function openCluster(config: NodesConfig & { kind: 'kubernetes' }, warn: (line: string) => void): Promise<Nodes> {
+async function openCluster(
+  config: NodesConfig & { kind: 'kubernetes' },
+  warn: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Nodes> {
   const { kubeconfig, audience, agentAccount, secret, configMap } = config
   await using opened = new AsyncDisposableStack()
   const api = opened.use(await openKubernetesApi(kubeconfig === undefined ? {} : { kubeconfig }))
@@ -51,6 +61,9 @@ async function openCluster(config: NodesConfig & { kind: 'kubernetes' }, warn: (
     api,
     only: ['Pod', 'Namespace'],
     onChange: follow(accounts, warn),
+    onWaiting: follow(accounts, warn).bind(undefined, []),
+    staleAfterMs: STALE_AFTER_MS,
+    signal,
   })
   opened.use(source)
   const reviews = new TokenReviews({ api, audience, agentAccount, now: Date.now })

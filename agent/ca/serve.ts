@@ -48,11 +48,12 @@ const REASON_STATUS = {
 type Call = ServerUnaryCall<CreateCertificateRequest, CreateCertificateResponse>
 
 /** @throws an error of one line when something it cannot do without is missing; nothing is left running then */
-export async function startCa(config: CaConfig, log: pino.Logger): Promise<RunningCa> {
+export async function startCa(config: CaConfig, log: pino.Logger, signal: AbortSignal): Promise<RunningCa> {
   // What matters of its errors is told by ours.
   setLogVerbosity(logVerbosity.NONE)
   await using stack = new AsyncDisposableStack()
-  const nodes = await openNodes(config.nodes, (problem) => log.warn({ problem }, 'problem'))
+  if (config.nodes.kind === 'kubernetes') log.info({}, 'waiting for the API server')
+  const nodes = await openNodes(config.nodes, (problem) => log.warn({ problem }, 'problem'), signal)
   stack.use(nodes)
   const store = nodes.storeFor(config.caDir)
   await store.beforeOpen()

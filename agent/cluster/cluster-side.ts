@@ -20,6 +20,8 @@ export interface ClusterSideOptions {
 const LEASE_MS = 60_000
 const LOOK_MS = 20_000
 const EVENTS_MS = 5_000
+/** A lease that cannot be given back ends by itself. */
+const LEAVE_MS = 1_000
 
 export class ClusterSide implements AsyncDisposable {
   readonly #writer: StatusWriter
@@ -55,6 +57,7 @@ export class ClusterSide implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#events[Symbol.dispose]()
-    await this.#writer[Symbol.asyncDispose]()
+    const late = new Promise<void>((resolve) => setTimeout(resolve, LEAVE_MS).unref())
+    await Promise.race([this.#writer[Symbol.asyncDispose](), late])
   }
 }

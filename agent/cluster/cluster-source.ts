@@ -4,6 +4,9 @@ import { type KubernetesApi, KubernetesError, openKubernetesApi } from '#kuberne
 import { type NamespaceObject, parseObject } from '#resources'
 import type { AgentSource, SourceListener } from '../source.ts'
 
+/** Told so early that whoever waits for a start hears of it. */
+const STALE_AFTER_MS = 5_000
+
 /**
  * @param kubeconfig undefined: as a pod of the cluster
  * @throws WeirError when it is not said how to reach the API server; one that does not answer is waited for
@@ -20,6 +23,7 @@ export async function openClusterSource(
     api,
     node,
     signal: abort.signal,
+    staleAfterMs: STALE_AFTER_MS,
     onChange: (objects, report) => listener.onObjects(objects, report),
     onWaiting: (report) => listener.onWaiting(report),
   }).then((opened) => {

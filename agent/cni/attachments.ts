@@ -2,6 +2,7 @@
  * What the network plugins told of this node's pods: namespace, addresses, identity. It reaches the mesh before any
  * watch event does. Kept on disk for the next agent; forgotten at DEL, at GC, and when the pod is gone.
  */
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { canonicalAddress, type KubernetesObject, type PodObject } from '#resources'
@@ -71,7 +72,9 @@ export class Attachments implements Disposable {
   /** What a lookup found for a pod that nobody told of; `release` is called when it is not needed any more. */
   adopt(pod: PodRef, found: { readonly netns: string; readonly addresses: readonly string[]; release(): void }): void {
     const key = podKey(pod)
-    if (this.get(pod)?.ended === false) {
+    const held = this.#held.get(key)
+    // What the plugin told is newer, also of another pod of this name: the question is older than the answer.
+    if (held !== undefined && !held.attachment.ended && (held.told !== undefined || held.attachment.uid === pod.uid)) {
       found.release()
       return
     }
@@ -172,7 +175,7 @@ export class Attachments implements Disposable {
   }
 
   #pathOf(key: string): string {
-    return join(this.#dir, `${Buffer.from(key).toString('base64url').slice(0, 200)}.json`)
+    return join(this.#dir, `${createHash('sha256').update(key).digest('hex')}.json`)
   }
 }
 

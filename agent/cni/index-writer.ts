@@ -1,4 +1,5 @@
 /** Keeps the index of opted-in namespaces and pods on disk, for the plugin while no agent runs. */
+import { randomBytes } from 'node:crypto'
 import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorLine } from '#base'
@@ -80,7 +81,7 @@ export class IndexWriter {
 
 async function replace(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o755 })
-  const temporary = `${path}.${process.pid}.new`
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`
   const file = await open(temporary, 'w', 0o600)
   try {
     await file.writeFile(text)

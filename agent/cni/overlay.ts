@@ -33,9 +33,16 @@ export function podKey({ namespace, name }: { readonly namespace: string; readon
 /** Of a pod that the kubelet read from a file: the API knows it under another uid than kubelet and runtime do. */
 const CONFIG_HASH = 'kubernetes.io/config.hash'
 
+/** As the kubelet makes it (MD5). Whoever may write a pod may write the annotation: it is nobody's uid by that. */
+export function isConfigHash(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text)
+}
+
 /** What the runtime calls the pod; undefined where the object does not say. */
 export function runtimeUid({ metadata: { annotations, uid } }: PodObject): string | undefined {
-  return annotations[CONFIG_HASH] ?? (uid === '' ? undefined : uid)
+  const hash = annotations[CONFIG_HASH]
+  if (hash !== undefined && isConfigHash(hash)) return hash
+  return uid === '' ? undefined : uid
 }
 
 /** False when both name a uid and they differ. */

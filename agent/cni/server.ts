@@ -2,6 +2,7 @@
  * The plugin's door to the agent: a unix socket that only root may open. One line asks, one answers; whatever else
  * arrives gets an error, is counted, and costs a bounded amount of memory and time.
  */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { renameSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
@@ -67,7 +68,7 @@ export async function startCniServer(options: CniServerOptions): Promise<CniServ
 }
 
 async function listen(server: Server, path: string): Promise<bigint | undefined> {
-  const temporary = join(dirname(path), `.cni-${process.pid}`)
+  const temporary = join(dirname(path), `.cni-${randomBytes(4).toString('hex')}`)
   if (Math.max(Buffer.byteLength(path), Buffer.byteLength(temporary)) > MAX_PATH_BYTES) {
     throw listenError(
       path,

@@ -3,6 +3,7 @@
  * not tell, or cannot be asked about, found by way of their processes.
  */
 import { statSync } from 'node:fs'
+import { isConfigHash } from '../cni/overlay.ts'
 import { askRuntime } from './ask-runtime.ts'
 import type { CriAnswer, CriQuestion, CriSandbox } from './cri-messages.ts'
 import { findNetnsInProc, type HeldNetns, holdNetns, namespaceOf } from './proc-netns.ts'
@@ -54,18 +55,25 @@ export function createNetnsLookup(options: NetnsLookupOptions): NetnsLookup {
       const addresses = new Map<string, readonly string[]>()
       if (answer?.kind === 'sandboxes') {
         for (const sandbox of answer.sandboxes) {
+          // A uid may come from an annotation, and so from anybody: only the pod's own sandbox is the pod's.
+          if (!pods.some((pod) => isOf(sandbox, pod))) continue
           addresses.set(sandbox.uid, sandbox.addresses)
           const netns = netnsOf(sandbox, procDir)
           if (netns !== undefined) found.set(sandbox.uid, { ...netns, addresses: sandbox.addresses })
         }
       }
-      const missing = uids.filter((uid) => !found.has(uid))
+      // A process tells only a uid, which must be the API server's own word then.
+      const missing = uids.filter((uid) => !found.has(uid) && !isConfigHash(uid))
       for (const [uid, { path, release }] of missing.length === 0 ? [] : findNetnsInProc(missing, procDir)) {
         found.set(uid, { netns: path, addresses: addresses.get(uid) ?? [], release })
       }
       return found
     },
   }
+}
+
+function isOf(sandbox: CriSandbox, { uid, namespace, name }: LookedUpPod): boolean {
+  return sandbox.uid === uid && sandbox.namespace === namespace && sandbox.name === name
 }
 
 /** The runtime's path where it leads to a namespace from here too, else the one of the sandbox's process. */

@@ -3,13 +3,12 @@ import { Semaphore } from '#base'
 import { type CheckLine, failureLine, okLine, warningLine } from '#contract'
 import { type KubernetesApi, KubernetesError } from '#kubernetes'
 import { serverClockLine } from './clock-lines.ts'
-import { isAtLeast } from './machine-lines.ts'
 import { type Access, accessLine, neededAccess } from './needed-access.ts'
 import { CHECK_TIMEOUT_MS, type Check, runChecks } from './run-checks.ts'
 import { withServerDate } from './server-date.ts'
 
 /** EndpointSlices, CEL rules and server-side field selectors as Weir uses them. */
-const OLDEST = [1, 26] as const
+const OLDEST = { major: 1, minor: 27 } as const
 const PARALLEL = 8
 
 /** Leaves the other questions time. */
@@ -84,14 +83,17 @@ function versionLines(answer: unknown): readonly CheckLine[] {
   const isVersion = typeof answer === 'object' && answer !== null && 'gitVersion' in answer
   if (!isVersion) return [warningLine('the API server does not tell its version', 'is this a Kubernetes API server?')]
   const version = String(answer.gitVersion)
-  return isAtLeast(version, OLDEST)
-    ? [okLine(`Kubernetes ${version}`)]
-    : [
-        warningLine(
-          `Kubernetes ${version} is older than ${OLDEST.join('.')}`,
-          'Weir is not tried with it: upgrade the cluster',
-        ),
-      ]
+  const oldest = `${OLDEST.major}.${OLDEST.minor}`
+  // Builds that nobody gave a version say v0.0.0-master+$Format:%H$.
+  const [, major, minor] = /^v?([1-9]\d*)\.(\d+)/.exec(version) ?? []
+  if (major === undefined || minor === undefined) {
+    return [warningLine(`Kubernetes ${version}: cannot tell how old it is`, `see that it is ${oldest} or later`)]
+  }
+  const isOld = Number(major) < OLDEST.major || (Number(major) === OLDEST.major && Number(minor) < OLDEST.minor)
+  if (!isOld) return [okLine(`Kubernetes ${version}`)]
+  return [
+    warningLine(`Kubernetes ${version} is older than ${oldest}`, 'Weir is not tried with it: upgrade the cluster'),
+  ]
 }
 
 /** @throws KubernetesError when permissions cannot be asked for */

@@ -29,17 +29,27 @@ export interface BlockedTunnels {
   readonly extent: 'partly' | 'wholly'
 }
 
-/** @param pods the enrolled ones of all nodes */
+/** Each is compared with each: more would take seconds. */
+const MAX_KINDS = 1_000
+
+/**
+ * @param pods the enrolled ones of all nodes
+ * @param onCut told when there are more kinds of pods than are compared: those that policies select come first
+ */
 export function blockedTunnels(
   policies: readonly NetworkPolicy[],
   pods: readonly PolicyPod[],
   namespaces: NamespaceLabels,
+  onCut: (compared: number, kinds: number) => void = () => undefined,
 ): readonly BlockedTunnels[] {
-  const classes = classify(policies, pods)
+  const isSelected = ({ ingress, egress }: PodClass) => ingress.length + egress.length > 0
+  const all = classify(policies, pods).toSorted((a, b) => Number(isSelected(b)) - Number(isSelected(a)))
+  const classes = all.slice(0, MAX_KINDS)
+  if (all.length > MAX_KINDS) onCut(MAX_KINDS, all.length)
   const found = new Map<string, Draft>()
   for (const source of classes) {
     for (const destination of classes) {
-      if (!canBeApart(source, destination)) continue
+      if (source.egress.length + destination.ingress.length === 0 || !canBeApart(source, destination)) continue
       const ends = { source: source.sample, destination: destination.sample }
       const egress = judge(source.egress, namespaces, 'egress', ends)
       const ingress = judge(destination.ingress, namespaces, 'ingress', ends)

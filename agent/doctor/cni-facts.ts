@@ -9,12 +9,14 @@ import type { CniFacts } from './cni-lines.ts'
 export interface CniPlace {
   readonly confDir: string
   readonly binDir: string
+  /** Which of the two somebody named, and so means to be there; default none. */
+  readonly named?: { readonly confDir: boolean; readonly binDir: boolean }
 }
 
 const MAX_ANSWER_CHARS = 10_000
 const ANSWER_MS = 2_000
 
-export async function readCniFacts({ confDir, binDir }: CniPlace): Promise<CniFacts> {
+export async function readCniFacts({ confDir, binDir, named }: CniPlace): Promise<CniFacts> {
   const configurations = configurationNames(confDir)
   const [first] = configurations ?? []
   const path = join(binDir, PLUGIN_TYPE)
@@ -22,8 +24,10 @@ export async function readCniFacts({ confDir, binDir }: CniPlace): Promise<CniFa
   return {
     confDir,
     binDir,
+    named: named ?? { confDir: false, binDir: false },
     configurations,
     text: first === undefined ? undefined : readText(join(confDir, first)),
+    plugins: pluginNames(binDir),
     binary,
     binaryVersions: binary === 'present' ? await askVersions(path) : undefined,
   }
@@ -31,12 +35,23 @@ export async function readCniFacts({ confDir, binDir }: CniPlace): Promise<CniFa
 
 /** In the order of libcni: these endings, by the bytes of their names. */
 function configurationNames(confDir: string): readonly string[] | undefined {
+  return namesIn(confDir)
+    ?.filter((name) => ['.conf', '.conflist', '.json'].includes(extname(name)))
+    .toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+}
+
+/** Of other people: what can be run there and is not ours. */
+function pluginNames(binDir: string): readonly string[] | undefined {
+  return namesIn(binDir)?.filter((name) => name !== PLUGIN_TYPE && binaryState(join(binDir, name)) === 'present')
+}
+
+/** Undefined where there is no directory. */
+function namesIn(directory: string): readonly string[] | undefined {
   try {
-    return readdirSync(confDir)
-      .filter((name) => ['.conf', '.conflist', '.json'].includes(extname(name)))
-      .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    return readdirSync(directory)
   } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined
+    const isNone = thrown instanceof Error && 'code' in thrown && ['ENOENT', 'ENOTDIR'].includes(String(thrown.code))
+    if (isNone) return undefined
     throw thrown
   }
 }

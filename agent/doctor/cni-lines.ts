@@ -5,10 +5,14 @@ import { type CheckLine, failureLine, okLine, warningLine } from '#contract'
 export interface CniFacts {
   readonly confDir: string
   readonly binDir: string
+  /** Somebody named it, and so means it to be there. */
+  readonly named: { readonly confDir: boolean; readonly binDir: boolean }
   /** Names there that a runtime would take, the one it takes first; undefined without the directory. */
   readonly configurations: readonly string[] | undefined
   /** Text of the first of them; undefined when it cannot be read. */
   readonly text: string | undefined
+  /** Executables in binDir that are not ours; undefined without the directory. */
+  readonly plugins: readonly string[] | undefined
   readonly binary: 'absent' | 'not-executable' | 'present'
   /** CNI versions that the executable says it speaks; undefined when it did not answer. */
   readonly binaryVersions: readonly string[] | undefined
@@ -21,8 +25,14 @@ export interface CniFacts {
 export type CniExpectation = 'plugin' | 'nothing' | 'either'
 
 export function cniLines(facts: CniFacts, expected: CniExpectation): readonly CheckLine[] {
+  // An agent misses its own plugin there, and says so.
+  const binLines = expected === 'plugin' ? [] : binDirLines(facts)
+  return [...confLines(facts, expected), ...binLines]
+}
+
+function confLines(facts: CniFacts, expected: CniExpectation): readonly CheckLine[] {
   const { confDir, configurations, text } = facts
-  if (configurations === undefined) return [absentLine(confDir, expected)]
+  if (configurations === undefined) return [absentLine(facts, expected)]
   const [first] = configurations
   if (first === undefined) {
     return [
@@ -43,12 +53,29 @@ export function cniLines(facts: CniFacts, expected: CniExpectation): readonly Ch
   return judgesPlugin ? chainedLines(facts, path, isChained) : unchainedLines(facts, path, isChained)
 }
 
-function absentLine(confDir: string, expected: CniExpectation): CheckLine {
+function absentLine({ confDir, named }: CniFacts, expected: CniExpectation): CheckLine {
+  if (named.confDir) {
+    return failureLine(
+      `CNI: ${confDir} is no directory`,
+      'name the directory of the network configuration with --cni-conf-dir',
+    )
+  }
   if (expected !== 'plugin') return okLine(`CNI: no ${confDir}: pods are enrolled without a network plugin's help`)
   return failureLine(
     `CNI: ${confDir} does not exist`,
     'mount it into the agent, or name the right one with --cni-conf-dir',
   )
+}
+
+function binDirLines({ binDir, named, configurations, plugins }: CniFacts): readonly CheckLine[] {
+  const remedy = 'name the directory of the network plugins with --cni-bin-dir'
+  if (plugins === undefined) {
+    if (named.binDir) return [failureLine(`CNI: ${binDir} is no directory`, remedy)]
+    // A node without network plugins, as it seems.
+    return configurations === undefined ? [] : [warningLine(`CNI: no ${binDir}`, remedy)]
+  }
+  if (plugins.length > 0 || (configurations === undefined && !named.binDir)) return []
+  return [warningLine(`CNI: ${binDir} holds no network plugin`, remedy)]
 }
 
 function chainedLines(facts: CniFacts, path: string, isChained: boolean): readonly CheckLine[] {

@@ -1,5 +1,5 @@
 /** What the machine says of itself, as far as Weir depends on it. What cannot be read is undefined. */
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, statfsSync } from 'node:fs'
 import { release } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isInstalled } from '../iptables/backend.ts'
@@ -48,11 +48,30 @@ function memoryLimit(): number | undefined {
   return text === undefined || !Number.isFinite(limit) || limit > Number.MAX_SAFE_INTEGER ? undefined : limit
 }
 
+/** File systems in which a directory can be made and keeps nothing, or cannot be made: linux/magic.h. */
+const PSEUDO_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
+  [0x9fa0, 'proc'],
+  [0x62656572, 'sysfs'],
+  [0x0027e0eb, 'cgroup'],
+  [0x63677270, 'cgroup2'],
+  [0x1cd1, 'devpts'],
+  [0x64626720, 'debugfs'],
+  [0x74726163, 'tracefs'],
+  [0x73636673, 'securityfs'],
+  [0x62656570, 'configfs'],
+  [0xcafe4a11, 'bpf'],
+  [0x19800202, 'mqueue'],
+  [0xde5e81e4, 'efivarfs'],
+])
+
+/** Tried, in the directory or in the nearest one that is there: permissions do not tell of read-only mounts and quotas. */
 function stateDirTrouble(stateDir: string): string | undefined {
   let path = stateDir
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path)
   try {
-    accessSync(path, constants.W_OK | constants.X_OK)
+    const pseudo = PSEUDO_FILE_SYSTEMS.get(statfsSync(path).type)
+    if (pseudo !== undefined) return `${path}: a pseudo file system, ${pseudo}`
+    rmdirSync(mkdtempSync(join(path, '.weir-check-')))
     readdirSync(path)
     return undefined
   } catch (thrown) {

@@ -73,7 +73,7 @@ function nodeLine(version: string): CheckLine {
 }
 
 /** The first two numbers in the text count. */
-export function isAtLeast(text: string, [major, minor]: Version): boolean {
+function isAtLeast(text: string, [major, minor]: Version): boolean {
   const [, first = '0', second = '0'] = /(\d+)\.(\d+)/.exec(text) ?? []
   return Number(first) > major || (Number(first) === major && Number(second) >= minor)
 }

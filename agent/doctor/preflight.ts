@@ -7,7 +7,7 @@ import { type CheckLine, failureLine, okLine, warningLine } from '#contract'
 import { type KubernetesApi, openKubernetesApi } from '#kubernetes'
 import { agentVersionLines } from './agent-versions.ts'
 import { clusterLines, missingAccess } from './api-server.ts'
-import { readCniFacts } from './cni-facts.ts'
+import { type CniPlace, readCniFacts } from './cni-facts.ts'
 import { cniLines } from './cni-lines.ts'
 import { leftoverLines } from './leftovers.ts'
 import { listed } from './listed.ts'
@@ -35,15 +35,14 @@ const NAMESPACE = 'weir-system'
 
 /** Never rejects. */
 export async function runPreflight(options: PreflightOptions): Promise<readonly CheckLine[]> {
-  const { stateDir, cniConfDir = CNI_CONF_DIR, cniBinDir = CNI_BIN_DIR } = options
+  const { stateDir } = options
   const agentRuns = await answers(join(stateDir, 'admin.sock'))
   const checks: Check[] = [
     { name: 'agent', run: () => [agentLine(stateDir, agentRuns)] },
     { name: 'machine', run: () => machineLines(readMachineFacts(stateDir)) },
     {
       name: 'CNI',
-      run: async () =>
-        cniLines(await readCniFacts({ confDir: cniConfDir, binDir: cniBinDir }), agentRuns ? 'either' : 'nothing'),
+      run: async () => cniLines(await readCniFacts(cniPlace(options)), agentRuns ? 'either' : 'nothing'),
     },
   ]
   const isRoot = process.geteuid?.() === 0
@@ -55,6 +54,14 @@ export async function runPreflight(options: PreflightOptions): Promise<readonly 
   if (isRoot && !agentRuns)
     checks.push({ name: 'leftovers', run: (signal) => leftoverLines(leftoverOptions(options), signal) })
   return [...(await runChecks(checks)), ...(await kubeconfigLines(options))]
+}
+
+function cniPlace({ cniConfDir, cniBinDir }: PreflightOptions): CniPlace {
+  return {
+    confDir: cniConfDir ?? CNI_CONF_DIR,
+    binDir: cniBinDir ?? CNI_BIN_DIR,
+    named: { confDir: cniConfDir !== undefined, binDir: cniBinDir !== undefined },
+  }
 }
 
 function agentLine(stateDir: string, runs: boolean): CheckLine {

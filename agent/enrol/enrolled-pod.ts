@@ -70,7 +70,10 @@ export async function preparePod(
   { remembered, takeListeners }: LeftByOthers,
 ): Promise<EnrolledPod> {
   if (wish.netns === undefined) {
-    throw new WeirError('WEIR_AGENT_NO_NETNS', 'No network namespace is named; set the annotation weir.dev/netns.')
+    throw new WeirError(
+      'WEIR_AGENT_NO_NETNS',
+      'No network namespace is known: neither the CNI plugin nor a container runtime (--cri-socket) has told one, nor, with --manifests, the annotation weir.dev/netns.',
+    )
   }
   const netnsFd = openNetns(wish.netns)
   let listeners: readonly HeldListener[] = []

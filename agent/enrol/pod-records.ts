@@ -2,6 +2,7 @@
  * What was done to which namespace, on disk before it is done: an agent that crashed leaves the next one able
  * to adopt its pods or to clear up after it. No secrets; a record that cannot be read is dropped.
  */
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
@@ -69,7 +70,7 @@ export class PodRecords {
 
   /** A uid is text of a manifest: it may hold anything, a path separator included. */
   #pathOf(uid: string): string {
-    return join(this.#dir, `${Buffer.from(uid).toString('base64url').slice(0, 200)}.json`)
+    return join(this.#dir, `${createHash('sha256').update(uid).digest('hex')}.json`)
   }
 }
 

@@ -1,4 +1,5 @@
 /** Files put in place in one step: whoever reads meanwhile sees the old one or the new one, never a part. */
+import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -48,7 +49,7 @@ export function replaceExecutable(path: string, source: string): void {
 
 function putInPlace(path: string, make: (temporary: string) => () => boolean): boolean {
   // No runtime takes a file with this ending for a configuration.
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.weir-new`)
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.weir-new`)
   rmSync(temporary, { force: true })
   try {
     const isStillWanted = make(temporary)

@@ -134,6 +134,26 @@ t.test('without an agent', async (t) => {
     t.match(lines[0], { result: 'ok', what: 'no agent runs here' })
     t.ok(lines.some(({ what }) => what.startsWith("the mesh's rules work here")))
     t.ok(lines.some(({ what }) => what === `CNI: ${confDir}/10-net.conflist (bridge) can take Weir`))
+    t.ok(lines.some(({ result, what }) => result === 'warning' && what === `CNI: ${confDir} holds no network plugin`))
+  })
+
+  await t.test('what was named and is not there is a failure', async (t) => {
+    const nowhere = join(directory(t), 'nowhere')
+    const lines = await runPreflight({
+      stateDir: '/proc/x',
+      netnsDir: nowhere,
+      version: '0.1.0',
+      cniConfDir: nowhere,
+      cniBinDir: nowhere,
+    })
+    t.match(
+      bad(lines).filter((line) => /state dir|CNI/.test(line)),
+      [
+        'failure state directory /proc/x cannot be written (/proc: a pseudo file system, proc)',
+        `failure CNI: ${nowhere} is no directory`,
+        `failure CNI: ${nowhere} is no directory`,
+      ],
+    )
   })
 
   await t.test('what an agent that is gone left behind', async (t) => {
@@ -144,6 +164,7 @@ t.test('without an agent', async (t) => {
     const plugin = join(binDir, 'weir')
     writeFileSync(plugin, '#!/bin/sh\nread _; echo \'{"supportedVersions":["1.0.0"]}\'\n')
     chmodSync(plugin, 0o755)
+    writeFileSync(join(binDir, 'bridge'), '', { mode: 0o755 })
     writeFileSync(
       join(binDir, '10-n.conflist'),
       '{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge"},{"type":"weir"}]}',

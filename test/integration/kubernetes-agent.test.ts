@@ -10,6 +10,7 @@ import { FakeApiServer } from '../support/fake-api-server.ts'
 import { type FakeObject, GATEWAY_API, WEIR_POLICIES } from '../support/fake-objects.ts'
 import { type LabPod, openLab } from '../support/lab.ts'
 
+const WEIR = join(import.meta.dirname, '../../scripts/weir')
 const lab = await openLab({ t })
 t.teardown(() => lab.close())
 const { node } = lab
@@ -153,6 +154,29 @@ t.test('while the API server is away all goes on as it was, and how long is told
   await api.comeBack()
   await agent.waitFor('world applied', { from, timeoutMs: 60_000 })
   t.equal((await ask()).status, 403, 'what changed meanwhile is in force')
+})
+
+t.test('agent and CA wait for an API server that is away, say so, and end when they are told to', async (t) => {
+  await api.vanish()
+  const kubernetes = ['--kubernetes', '--kubeconfig', kubeconfig]
+  const away = (line: string) => /API server .*has not answered/.test(line)
+  const ca = node.spawn(WEIR, ['ca', '--listen', '127.0.0.1:0', '--ca-dir', join(lab.dir, 'ca'), ...kubernetes])
+  const stateDir = join(lab.dir, 'waiting')
+  const waiting = await lab.startAgent({
+    proxies: 1,
+    kubeconfig,
+    stateDir,
+    waitReady: false,
+    extraArgs: ['--admin', 'none'],
+  })
+  await ca.until('the CA to say what it waits for', () => away(ca.stdout) || undefined)
+  await waiting.waitFor((line) => away(String(line['problem'])), { timeoutMs: 20_000 })
+  t.match(await waiting.cli('check'), { code: 1, stdout: /failure +Cluster: .*API server .* has not answered/ })
+  t.match(await waiting.cli('status'), { stdout: /Ready +no/ })
+  t.equal(await ca.stop('SIGTERM'), 0)
+  t.equal(await waiting.process.stop('SIGTERM'), 0)
+  t.notOk(waiting.logs.some((line) => line['msg'] === 'start failed'))
+  await api.comeBack()
 })
 
 t.test('an agent that ends leaves no rule, and one that starts finds the pods it was told of', async (t) => {

@@ -81,9 +81,12 @@ t.test('before a pod of a DaemonSet stops, only one that goes with its DaemonSet
   daemonSet({})
   t.match(await uninstall(...ask), { code: 0, stdout: 'DaemonSet weir-system/weir-agent stays: nothing is removed\n' })
   t.same(isInstalled(), [true, true])
-  using forbidden = api.fault(({ path }) => path.endsWith('/weir-agent'), { status: 403 })
-  t.match(await uninstall(...ask), { code: 0, stdout: /^Cannot ask for DaemonSet .*403.*: nothing is removed\n/ })
-  forbidden[Symbol.dispose]()
+  for (const status of [401, 403]) {
+    using _ = api.fault(({ path }) => path.endsWith('/weir-agent'), { status })
+    const { code, stdout } = await uninstall(...ask)
+    t.equal(code, 0)
+    t.match(stdout, new RegExp(`^Cannot ask for DaemonSet .*${status}.*: nothing is removed\\n`))
+  }
   await api.vanish()
   t.match(await uninstall(...ask), { code: 69, stderr: /^weir uninstall: .*refused/ })
   t.same(isInstalled(), [true, true], 'in doubt it stays')
@@ -91,6 +94,15 @@ t.test('before a pod of a DaemonSet stops, only one that goes with its DaemonSet
   daemonSet({ deletionTimestamp: '2026-01-01T00:00:00Z' })
   t.match(await uninstall(...ask), { code: 0, stdout: /^CNI plugin taken out of 10-lab\.conflist\n/ })
   await agent.process.stop('SIGTERM')
+  t.notMatch(await rulesOf(client), /WEIR/)
+})
+
+t.test('an agent that cannot install the plugin says so and ends', async (t) => {
+  const args = ['--node', 'node-1', '--manifests', lab.manifestsDir, '--state-dir', node.stateDir, '--proxies', '1']
+  const wrong = ['--cni-conf-dir', confDir, '--cni-bin-dir', join(lab.dir, 'none'), '--cni-plugin', plugin]
+  const { code, stderr } = await node.exec(WEIR, ['agent', ...args, ...wrong])
+  t.equal(code, 69)
+  t.match(stderr, /^weir agent: .*none \(--cni-bin-dir\) is no directory; name the one of the node's plugins\.\n$/)
   t.notMatch(await rulesOf(client), /WEIR/)
 })
 

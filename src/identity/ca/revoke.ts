@@ -70,15 +70,38 @@ export async function keepRevocationList(directory: string, nowMs: number): Prom
 }
 
 /**
- * Adds what another replica of this CA has revoked, and signs the list anew.
- * @param pem its list
- * @throws WeirError, one line, when the CA's files or one of the lists cannot be used
+ * Brings this directory's list and one that was published elsewhere together. Nobody that a list of this CA names comes
+ * back: what both name is named then, and a list that nobody of this CA has signed counts for nothing.
+ * @param published PEM
+ * @returns whether the list here is the one to publish; otherwise it is the published one now
+ * @throws WeirError, one line, when the CA's own files cannot be used
  */
-export async function mergeRevocationList(directory: string, pem: string, nowMs: number): Promise<void> {
+export async function reconcileRevocations(directory: string, published: string, nowMs: number): Promise<boolean> {
   const material = await readCaFiles(directory, nowMs)
   using _lock = await takeLock(directory)
-  const own = (await readText(join(directory, REVOCATION_FILE))) ?? ''
-  await write(directory, material, await sortLists(`${own}\n${pem}`, material), nowMs)
+  const text = await readText(join(directory, REVOCATION_FILE))
+  const theirs = await sortLists(published, material).catch(() => undefined)
+  if (theirs === undefined) return text !== undefined
+  const own = text === undefined ? undefined : await sortLists(text, material).catch(() => undefined)
+  const take = async (): Promise<boolean> => {
+    await writeSynced(directory, REVOCATION_FILE, published, 0o644)
+    return false
+  }
+  if (own === undefined) return take()
+  const [ours, named] = [names(own), names(theirs)]
+  const weLack = [...named].some((name) => !ours.has(name))
+  const theyLack = [...ours].some((name) => !named.has(name))
+  if (weLack && theyLack) {
+    await write(directory, material, await sortLists(`${text}\n${published}`, material), nowMs)
+    return true
+  }
+  // Of two that say the same the later one, so that all replicas end with one.
+  if (weLack || (!theyLack && theirs.renewAtMs >= own.renewAtMs)) return take()
+  return true
+}
+
+function names({ dates, others }: Existing): Set<string> {
+  return new Set([...dates.keys(), ...others])
 }
 
 /** @returns when the next list must be there */

@@ -115,6 +115,10 @@ function readCaptureDns(pod: PodObject, problems: ProblemLog): boolean {
   return text !== 'disabled'
 }
 
+/** Each is a rule in the pod. */
+const MAX_ENTRIES = 128
+const MAX_SHOWN_CHARACTERS = 64
+
 function readEntries<T>(
   pod: PodObject,
   annotation: string,
@@ -125,13 +129,22 @@ function readEntries<T>(
   const text = pod.metadata.annotations[annotation]
   if (text === undefined || text.trim() === '') return []
   const values = new Set<T>()
-  for (const entry of text.split(',').map((part) => part.trim())) {
+  const field = `metadata.annotations[${annotation}]`
+  const entries = text.split(',', MAX_ENTRIES + 1).map((part) => part.trim())
+  const bad = entries.slice(0, MAX_ENTRIES).filter((entry) => {
     const value = parse(entry)
     if (value !== undefined) values.add(value)
-    else {
-      const message = `expected ${expected}, got ${JSON.stringify(entry)}; this entry excludes nothing`
-      problems.add(pod, `metadata.annotations[${annotation}]`, message)
-    }
+    return value === undefined
+  })
+  // One line for all: an annotation may be large, and is somebody else's.
+  if (bad.length > 0) {
+    const more =
+      bad.length > 1 ? `, and ${bad.length - 1} more like it: these entries exclude` : '; this entry excludes'
+    const got = JSON.stringify(bad[0]?.slice(0, MAX_SHOWN_CHARACTERS))
+    problems.add(pod, field, `expected ${expected}, got ${got}${more} nothing`)
+  }
+  if (entries.length > MAX_ENTRIES) {
+    problems.add(pod, field, `has more than ${MAX_ENTRIES} entries: those beyond exclude nothing; give ranges`)
   }
   return [...values]
 }

@@ -58,6 +58,12 @@ t.test('the same answers come over the socket and over TCP', async (t) => {
     const explained = await get(where, '/explain?from=shop/web-1&to=http://reviews/')
     t.match(JSON.parse(explained.text), { route: 'shop/reviews' })
   }
+  t.match(await get({ socketPath }, '/doctor'), { status: 200 })
+  t.match(
+    await get(tcp(server), '/doctor'),
+    { status: 403, text: /over the admin socket only: weir check/ },
+    'root’s to ask',
+  )
 })
 
 t.test('the configuration is shown without what is named like a secret', async (t) => {

@@ -81,65 +81,104 @@ t.test('a Secret that is no CA is told, and nothing is written', async (t) => {
   t.same(readdirSync(path), [])
 })
 
-t.test('roots and revocations are told in a ConfigMap; never the key', async (t) => {
-  const cluster = new MemoryCluster()
-  const path = directory(t, 'first')
-  const publication = new Publication(cluster, 'weir-system/weir-ca-root', path)
-  t.equal(await publication.exchange(), false, 'not before there is a list')
-  t.notOk(cluster.objects.has(CONFIG_MAP))
-  writeFileSync(join(path, 'ca-crl.pem'), 'list 0')
-  t.equal(await publication.exchange(), true)
-  t.same(dataOf(cluster, CONFIG_MAP), { 'root-cert.pem': 'root-cert.pem of first\n', 'ca-crl.pem': 'list 0' })
-  t.equal(await publication.exchange(), false)
-  writeFileSync(join(path, 'ca-crl.pem'), 'list 1')
-  writeFileSync(join(path, 'root-cert.pem'), 'two roots')
-  t.equal(await publication.exchange(), true)
-  t.same(dataOf(cluster, CONFIG_MAP), { 'root-cert.pem': 'two roots', 'ca-crl.pem': 'list 1' })
-  t.same(cluster.writes, [`POST ${CONFIG_MAP}`, `PUT ${CONFIG_MAP}`])
-})
+async function authority(t: { testdirName: string; testdir(): string }, cluster: MemoryCluster): Promise<string> {
+  const path = directory(t)
+  await syncSecret(cluster, 'weir-system/weir-ca', path)
+  await CaDirectory.open(path, Date.now())
+  await syncSecret(cluster, 'weir-system/weir-ca', path)
+  return path
+}
 
-t.test('what one replica revokes the others learn, and a restarted one does not forget', async (t) => {
-  const cluster = new MemoryCluster()
-  const one = directory(t, 'shared')
-  const two = directory(t, 'shared')
-  const [first, second] = [one, two].map((path) => new Publication(cluster, 'weir-system/weir-ca-root', path))
-  await first?.exchange()
-  await second?.exchange()
-  writeFileSync(join(one, 'ca-crl.pem'), 'list 1')
-  await first?.exchange()
-  t.equal(await second?.exchange(), true)
-  t.equal(readFileSync(join(two, 'ca-crl.pem'), 'utf8'), 'list 1')
-  writeFileSync(join(two, 'ca-crl.pem'), 'list 2')
-  await second?.exchange()
-  t.equal(dataOf(cluster, CONFIG_MAP)?.['ca-crl.pem'], 'list 2')
-  const restarted = directory(t, 'shared')
-  await new Publication(cluster, 'weir-system/weir-ca-root', restarted).exchange()
-  t.equal(readFileSync(join(restarted, 'ca-crl.pem'), 'utf8'), 'list 2')
-  t.equal(dataOf(cluster, CONFIG_MAP)?.['ca-crl.pem'], 'list 2')
-})
+const publicationOf = (cluster: MemoryCluster, path: string) =>
+  new Publication(cluster, 'weir-system/weir-ca-root', path)
+const [AA, BB, CC] = ['AA'.repeat(16), 'BB'.repeat(16), 'CC'.repeat(16)] as const
 
-t.test('of two replicas that have revoked at the same time neither one’s is lost', async (t) => {
-  const cluster = new MemoryCluster()
-  const [one, two] = [directory(t), directory(t)]
-  await CaDirectory.open(one, Date.now())
-  await syncSecret(cluster, 'weir-system/weir-ca', one)
-  await syncSecret(cluster, 'weir-system/weir-ca', two)
-  const [first, second] = [one, two].map((path) => new Publication(cluster, 'weir-system/weir-ca-root', path))
-  await first?.exchange()
-  await second?.exchange()
-  const serials = ['AA'.repeat(16), 'BB'.repeat(16)] as const
-  await revokeInDirectory(one, [serials[0]], Date.now())
-  await revokeInDirectory(two, [serials[1]], Date.now())
-  await first?.exchange()
-  await second?.exchange()
-  await first?.exchange()
-  const roots = [readFileSync(join(one, 'root-cert.pem'), 'utf8')]
-  for (const path of [one, two]) {
-    const { revocations } = await readRevocationLists(readFileSync(join(path, 'ca-crl.pem'), 'utf8'), roots)
-    t.same(revocations.flatMap((list) => list.serials).sort(compareText), serials)
-  }
-})
+async function revokedIn(path: string): Promise<readonly string[]> {
+  const roots = [readFileSync(join(path, 'root-cert.pem'), 'utf8')]
+  const { revocations } = await readRevocationLists(readFileSync(join(path, 'ca-crl.pem'), 'utf8'), roots)
+  return revocations.flatMap((list) => list.serials).sort(compareText)
+}
 
 function compareText(a: string, b: string): number {
   return a < b ? -1 : 1
 }
+
+t.test('roots and revocations are told in a ConfigMap together; never the key', async (t) => {
+  const cluster = new MemoryCluster()
+  const path = await authority(t, cluster)
+  const publication = publicationOf(cluster, path)
+  t.equal(await publication.exchange(), false, 'not before there is a list')
+  t.notOk(cluster.objects.has(CONFIG_MAP))
+  await revokeInDirectory(path, [], Date.now())
+  t.equal(await publication.exchange(), true)
+  t.same(Object.keys(dataOf(cluster, CONFIG_MAP) ?? {}).sort(compareText), ['ca-crl.pem', 'root-cert.pem'])
+  t.equal(await publication.exchange(), false)
+  await revokeInDirectory(path, [AA], Date.now())
+  writeFileSync(join(path, 'root-cert.pem'), `${readFileSync(join(path, 'root-cert.pem'), 'utf8')}\n`)
+  t.equal(await publication.exchange(), true)
+  t.equal(dataOf(cluster, CONFIG_MAP)?.['root-cert.pem'], readFileSync(join(path, 'root-cert.pem'), 'utf8'))
+  t.equal(dataOf(cluster, CONFIG_MAP)?.['ca-crl.pem'], readFileSync(join(path, 'ca-crl.pem'), 'utf8'))
+})
+
+t.test('what one replica revokes the others learn, and a restarted one does not forget', async (t) => {
+  const cluster = new MemoryCluster()
+  const [one, two] = [await authority(t, cluster), await authority(t, cluster)]
+  const [first, second] = [publicationOf(cluster, one), publicationOf(cluster, two)]
+  await revokeInDirectory(one, [AA], Date.now())
+  await first.exchange()
+  await second.exchange()
+  t.same(await revokedIn(two), [AA])
+  await revokeInDirectory(two, [BB], Date.now())
+  await second.exchange()
+  await first.exchange()
+  t.same(await revokedIn(one), [AA, BB])
+  t.equal(await second.exchange(), false, 'and then there is peace')
+  t.equal(await first.exchange(), false)
+  const restarted = await authority(t, cluster)
+  await publicationOf(cluster, restarted).exchange()
+  t.same(await revokedIn(restarted), [AA, BB])
+})
+
+t.test('of two replicas that have revoked at the same time neither one’s is lost', async (t) => {
+  const cluster = new MemoryCluster()
+  const [one, two] = [await authority(t, cluster), await authority(t, cluster)]
+  const [first, second] = [publicationOf(cluster, one), publicationOf(cluster, two)]
+  await revokeInDirectory(one, [AA], Date.now())
+  await revokeInDirectory(two, [BB], Date.now())
+  for (const publication of [first, second, first]) await publication.exchange()
+  t.same(
+    [await revokedIn(one), await revokedIn(two)],
+    [
+      [AA, BB],
+      [AA, BB],
+    ],
+  )
+})
+
+t.test('whoever edits the ConfigMap brings nobody back, and puts no root there', async (t) => {
+  const cluster = new MemoryCluster()
+  const path = await authority(t, cluster)
+  const publication = publicationOf(cluster, path)
+  await revokeInDirectory(path, [AA], Date.now())
+  await publication.exchange()
+  const older = dataOf(cluster, CONFIG_MAP)?.['ca-crl.pem'] ?? ''
+  await revokeInDirectory(path, [BB, CC], Date.now())
+  await publication.exchange()
+  const good = dataOf(cluster, CONFIG_MAP) ?? {}
+  const stranger = directory(t)
+  await CaDirectory.open(stranger, Date.now())
+  await revokeInDirectory(stranger, [], Date.now())
+  const edits = [
+    { 'ca-crl.pem': older },
+    { 'ca-crl.pem': '' },
+    { 'ca-crl.pem': 'garbage' },
+    { 'ca-crl.pem': readFileSync(join(stranger, 'ca-crl.pem'), 'utf8') },
+    { 'root-cert.pem': readFileSync(join(stranger, 'root-cert.pem'), 'utf8') },
+  ]
+  for (const edit of edits) {
+    cluster.put(CONFIG_MAP, { metadata: { name: 'weir-ca-root' }, data: { ...good, ...edit } })
+    t.equal(await publication.exchange(), true)
+    t.same(dataOf(cluster, CONFIG_MAP), good)
+    t.same(await revokedIn(path), [AA, BB, CC])
+  }
+})

@@ -159,16 +159,22 @@ t.test('what cannot be known is not taken for a no', async (t) => {
   t.match(await start(t).add('web'), { kind: 'unknown', why: /has not read its source/ })
 })
 
+/** As the kubelet makes it of a file. */
+const HASH = '0123456789abcdef0123456789abcdef'
+
 t.test('a pod that the kubelet read from a file is known by the uid that runtimes have for it', async (t) => {
   const { set, add, wishes } = start(t)
   const mirror = pod('web', { mesh: 'enabled', uid: 'api' }).replace(
     'annotations: {',
-    'annotations: {kubernetes.io/config.hash: u1, ',
+    `annotations: {kubernetes.io/config.hash: ${HASH}, `,
   )
   set(mirror)
-  t.same(await add('web', 'u1'), { kind: 'enrolled' })
+  t.same(await add('web', HASH), { kind: 'enrolled' })
   t.match(wishes(), [{ uid: 'api', addresses: ['10.1.0.7'] }])
-  t.match(podIndexOf(parse(mirror), 'a').pods, [{ uid: 'u1' }])
+  t.match(podIndexOf(parse(mirror), 'a').pods, [{ uid: HASH }])
+  // Anything else in that annotation is nobody's uid.
+  const claim = mirror.replace(HASH, 'victim')
+  t.match(podIndexOf(parse(claim), 'a').pods, [{ uid: 'api' }])
 })
 
 t.test('a source that fails is waited out', async (t) => {

@@ -269,6 +269,33 @@ t.test('the runtime is asked first; what it does not tell is looked for among th
   t.same(warnings, [])
 })
 
+t.test('a uid that anybody can claim leads to the sandbox of that very pod, and to no process', async (t) => {
+  const hash = '0123456789abcdef0123456789abcdef'
+  const { procDir, children } = await fakeProc(t, [hash, UID])
+  const sandbox = (uid: string): CriSandbox => ({
+    uid,
+    namespace: 'kube-system',
+    name: 'etcd',
+    netns: `/proc/${children[0]?.pid ?? 0}/ns/net`,
+    pid: undefined,
+    addresses: ['10.1.0.7'],
+  })
+  const lookup = createNetnsLookup({
+    criSockets: [await startRuntime(t, [])],
+    procDir,
+    onWarning: (line) => t.fail(line),
+    ask: () => Promise.resolve({ kind: 'sandboxes', sandboxes: [sandbox(hash)] }),
+  })
+  const claims = [
+    { uid: hash, namespace: 'evil', name: 'etcd' },
+    { uid: hash, namespace: 'kube-system', name: 'other' },
+  ]
+  for (const claim of claims) t.equal((await lookup.find([claim])).size, 0)
+  const [found] = (await lookup.find([{ uid: hash, namespace: 'kube-system', name: 'etcd' }])).values()
+  t.match(found, { addresses: ['10.1.0.7'] }, 'the pod itself is found')
+  found?.release()
+})
+
 t.test('without a runtime that answers the processes are enough', async (t) => {
   const { procDir } = await fakeProc(t, [UID])
   const warnings: string[] = []

@@ -207,9 +207,7 @@ t.test('A bad entry of an annotation is told and excludes nothing, the good ones
   const at = 'Pod shop/web: metadata.annotations[weir.dev'
   t.strictSame(problems.map(renderProblem), [
     `${at}/netns]: expected an absolute path such as /run/netns/NAME, got "web"`,
-    `${at}/exclude-outbound-ports]: expected a port from 1 to 65535, got "0"; this entry excludes nothing`,
-    `${at}/exclude-outbound-ports]: expected a port from 1 to 65535, got "http"; this entry excludes nothing`,
-    `${at}/exclude-outbound-ports]: expected a port from 1 to 65535, got "70000"; this entry excludes nothing`,
+    `${at}/exclude-outbound-ports]: expected a port from 1 to 65535, got "0", and 2 more like it: these entries exclude nothing`,
     `${at}/exclude-inbound-ports]: expected a port from 1 to 65535, got ""; this entry excludes nothing`,
     `${at}/exclude-outbound-cidrs]: expected a CIDR block such as 10.0.0.0/8, got "10.0.0.0/40"; this entry excludes nothing`,
   ])
@@ -253,5 +251,26 @@ t.test('A pod in the same circumstances compiles to the same value, and else to 
     t.notSame(after, before, change)
   }
   t.same(compiled(''), before)
+  t.end()
+})
+
+t.test('An annotation with very many entries costs one line, and excludes no more than a pod may have rules', (t) => {
+  const enrolmentOf = (ports: string) =>
+    enrolments(
+      objectsOf(
+        pod('web', '10.0.0.1', {
+          more: `annotations: { weir.dev/mesh: enabled, weir.dev/exclude-outbound-ports: "${ports}" }`,
+        }),
+      ),
+      'a',
+    )
+  const bad = enrolmentOf('x,'.repeat(100_000))
+  t.strictSame(bad.enrolments[0]?.excludeOutboundPorts, [])
+  t.equal(bad.problems.length, 2)
+  t.ok(bad.problems.every(({ message }) => message.length < 200))
+  t.match(bad.problems[0]?.message, /got "x", and 127 more like it: these entries exclude nothing$/)
+  const many = enrolmentOf(Array.from({ length: 200 }, (_, i) => i + 1).join())
+  t.equal(many.enrolments[0]?.excludeOutboundPorts.length, 128)
+  t.match(many.problems, [{ message: /^has more than 128 entries: those beyond exclude nothing/ }])
   t.end()
 })

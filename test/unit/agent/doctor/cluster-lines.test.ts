@@ -47,11 +47,21 @@ t.test('a server that answers, its version and its clock', async (t) => {
   t.match(results(ahead)[2], /^failure clock is (598|599|600) s ahead of the API server's/)
   const stale = await clusterLines(api, [], { now: Date.now, staleSince: 0 })
   t.match(results(stale)[3], 'failure what is known of the cluster is from 1970-01-01T00:00:00.000Z')
-  const old = await cluster(t, 'v1.25.3-eks-1')
-  t.match(
-    results(await clusterLines(old.api, [], { now: Date.now }))[1],
-    'warning Kubernetes v1.25.3-eks-1 is older than 1.26',
-  )
+  const versions: readonly (readonly [string, RegExp | string])[] = [
+    ['v1.26.9-eks-1', 'warning Kubernetes v1.26.9-eks-1 is older than 1.27'],
+    ['v1.27.0', 'ok Kubernetes v1.27.0'],
+    ['v2.0.0', 'ok Kubernetes v2.0.0'],
+    [
+      'v0.0.0-master+$Format:%H$',
+      'warning Kubernetes v0.0.0-master+$Format:%H$: cannot tell how old it is see that it is 1.27 or later',
+    ],
+    ['', 'warning Kubernetes : cannot tell how old it is see that it is 1.27 or later'],
+  ]
+  for (const [version, line] of versions) {
+    const other = await cluster(t, version)
+    const [, told] = await clusterLines(other.api, [], { now: Date.now })
+    t.ok(`${told?.result} ${told?.what} ${told?.remedy}`.startsWith(String(line)), version)
+  }
 })
 
 t.test('a server that hangs, refuses or is gone is one failure, and nothing more is asked of it', async (t) => {

@@ -8,11 +8,14 @@ const CHAINED = chained(PLAIN)
 const BARE: CniFacts = {
   confDir: '/etc/cni/net.d',
   binDir: '/opt/cni/bin',
+  named: { confDir: false, binDir: false },
   configurations: ['10-net.conflist'],
   text: PLAIN,
+  plugins: ['bridge', 'portmap'],
   binary: 'absent',
   binaryVersions: undefined,
 }
+const NAMED = { confDir: true, binDir: true }
 const INSTALLED: CniFacts = { ...BARE, text: CHAINED, binary: 'present', binaryVersions: ['0.3.1', '1.0.0'] }
 
 function chained(text: string): string {
@@ -52,6 +55,36 @@ t.test('the chain and the executable are what was expected, or it is said what i
     ],
     ['no directory', { ...BARE, configurations: undefined }, 'plugin', ['failure'], /does not exist.*--cni-conf-dir/],
     ['no directory, no agent', { ...BARE, configurations: undefined }, 'nothing', ['ok'], /no \/etc\/cni/],
+    [
+      'no directory where one was named',
+      { ...BARE, named: NAMED, configurations: undefined, plugins: undefined },
+      'nothing',
+      ['failure', 'failure'],
+      /net.d is no directory.*--cni-conf-dir\n.*bin is no directory.*--cni-bin-dir/,
+    ],
+    [
+      'no directory where one was named, an agent runs',
+      { ...INSTALLED, named: NAMED, plugins: undefined },
+      'either',
+      ['ok', 'ok', 'failure'],
+      /bin is no directory/,
+    ],
+    [
+      'no network plugins, and nothing that asks for any',
+      { ...BARE, configurations: undefined, plugins: undefined },
+      'nothing',
+      ['ok'],
+      /no \/etc\/cni/,
+    ],
+    ['plugins elsewhere', { ...BARE, plugins: undefined }, 'nothing', ['ok', 'warning'], /no \/opt\/.*--cni-bin-dir/],
+    ['no plugin', { ...BARE, plugins: [] }, 'nothing', ['ok', 'warning'], /bin holds no network plugin/],
+    [
+      'no plugin where some were named',
+      { ...BARE, named: { ...NAMED, confDir: false }, configurations: undefined, plugins: [] },
+      'nothing',
+      ['ok', 'warning'],
+      /holds no network plugin/,
+    ],
     ['no configuration', { ...BARE, configurations: [] }, 'nothing', ['warning'], /holds no network configuration/],
     ['unreadable', { ...BARE, text: undefined }, 'nothing', ['failure'], /cannot be read/],
     ['half written', { ...BARE, text: '{"plug' }, 'nothing', ['failure'], /not a JSON object/],
