@@ -260,6 +260,9 @@ export class Enroller {
       const at = namespaceAtPath(pod)
       if (at !== 'same' || (wish !== undefined && wish.netns !== pod.path)) {
         await this.#drop(uid, entry, pod, at === 'same')
+      } else if (wish !== undefined && wish.serviceAccount !== pod.wish.serviceAccount) {
+        // Another identity: nothing under the old one goes on. The rules stay, and refuse for the moment.
+        await this.#drop(uid, entry, pod, false)
       } else if (wish === undefined) {
         if (entry.state !== 'draining') await this.#leave(uid, entry, pod)
         return
@@ -489,11 +492,12 @@ function isAsWished({ wish, pod, state }: Entry): boolean {
     pod !== undefined &&
     state === 'enrolled' &&
     pod.path === wish.netns &&
+    pod.wish.serviceAccount === wish.serviceAccount &&
     sameExclusions(pod.exclusions, wish)
   )
 }
 
 function isSameWish(a: EnrolmentWish | undefined, b: EnrolmentWish | undefined): boolean {
   if (a === undefined || b === undefined) return a === b
-  return a.netns === b.netns && sameExclusions(a, b)
+  return a.netns === b.netns && a.serviceAccount === b.serviceAccount && sameExclusions(a, b)
 }

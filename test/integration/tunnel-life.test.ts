@@ -308,3 +308,18 @@ t.test('a link that breaks is noticed by both ends, and what is new works once i
   await lab.heal(here, beyond)
   t.equal((await client.curl(url(distant.ipv4))).status, 200)
 })
+
+t.test(
+  'a pod that is given another service account goes on under that identity, and nothing under the old one',
+  async (t) => {
+    const held = await connected(client, distant)
+    const from = near.logs.length
+    client.update({ serviceAccount: 'changed' })
+    await near.waitFor(event('pod enrolled', 'client'), { from })
+    t.match(await held.ended(), /reset|end/)
+    t.match(
+      (await client.echo(url(distant.ipv4))).headers['x-forwarded-client-cert'],
+      /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/changed$/,
+    )
+  },
+)
