@@ -80,8 +80,9 @@ export function typeErrors(directory: string, manifests: readonly Manifest[], wr
   const config = { extends: join(ROOT, 'tsconfig.json'), include: ['manifests.ts'] }
   write(join(directory, 'tsconfig.json'), JSON.stringify(config))
   try {
-    const { NODE_OPTIONS: _, ...env } = process.env
-    execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', directory, '--pretty', 'false'], { encoding: 'utf8', env })
+    const tsc = join(ROOT, 'node_modules/.bin/tsc')
+    // tap's hooks come back with any environment that is given.
+    execFileSync('env', ['-u', 'NODE_OPTIONS', tsc, '-p', directory, '--pretty', 'false'], { encoding: 'utf8' })
     return []
   } catch (thrown) {
     const output = String(at(thrown, 'stdout') ?? '')
