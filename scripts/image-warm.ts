@@ -20,6 +20,9 @@ const PROGRAMS: readonly (readonly string[])[] = [
   ['/weir/node_modules/.bin/node', '/weir/agent/cri/cri-main.ts', '--help'],
 ]
 
+/** Of some four hundred. */
+const LEAST_COMPILED = 100
+
 /** None is among the flags that a cache and its reader must agree in. */
 const REPEATABLE = ['--random-seed=1', '--single-threaded-gc', '--min-semi-space-size=64', '--max-semi-space-size=64']
 
@@ -33,8 +36,9 @@ export function warmCompileCache(whole: string, app: string): void {
     mode: 0o755,
   })
   for (const program of PROGRAMS) {
-    const { error } = spawnSync('chroot', [whole, ...program], {
-      env: { PATH: '/usr/sbin:/usr/bin', NODE_COMPILE_CACHE: `/${CACHE}` },
+    // Nothing of the environment here: a NODE_OPTIONS would name what is not in the image.
+    const environment = ['-i', 'PATH=/usr/sbin:/usr/bin', `NODE_COMPILE_CACHE=/${CACHE}`]
+    const { error } = spawnSync('env', [...environment, 'chroot', whole, ...program], {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 60_000,
     })
@@ -45,6 +49,9 @@ export function warmCompileCache(whole: string, app: string): void {
   if (directory === undefined || others.length > 0 || !directory.endsWith('-0')) {
     throw new Error(`Expected one compile cache, of root, in the image; found ${[directory, ...others].join(', ')}`)
   }
+  const compiled = readdirSync(join(cache, directory)).length
+  if (compiled < LEAST_COMPILED)
+    throw new Error(`Only ${compiled} files of the image are compiled: its programs do not run`)
   symlinkSync(directory, join(cache, directory.replace(/-0$/, `-${CA_UID}`)))
   cpSync(cache, join(app, CACHE), { recursive: true, verbatimSymlinks: true })
   execFileSync('chmod', ['-R', 'a+rX', join(app, CACHE)])
