@@ -60,7 +60,9 @@ export class FollowedResource {
       else if (isNew) this.#reflector.wake()
       return
     }
-    if (this.#reflector === undefined || ++this.#absentLooks < ABSENT_AFTER_LOOKS) return
+    // It answers again: what the look was told meanwhile is not so.
+    if (this.#reflector?.failing?.error.status !== 404) return
+    if (++this.#absentLooks < ABSENT_AFTER_LOOKS) return
     this.#absentLooks = 0
     this.#stop?.abort()
     this.#reflector = undefined
