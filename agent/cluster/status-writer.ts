@@ -29,6 +29,7 @@ const RESOURCES: Readonly<Record<string, string>> = {
   AuthorizationPolicy: 'authorizationpolicies',
   PeerAuthentication: 'peerauthentications',
   RequestAuthentication: 'requestauthentications',
+  TrafficPolicy: 'trafficpolicies',
 }
 const VERSIONS: Readonly<Record<string, string>> = { 'weir.dev': 'v1alpha1' }
 

@@ -23,6 +23,8 @@ export function neededAccess(namespace: string): readonly Access[] {
     ...cross('discovery.k8s.io', ['endpointslices'], FOLLOW),
     ...cross('gateway.networking.k8s.io', ['httproutes', 'referencegrants'], FOLLOW),
     ...POLICY_GROUPS.flatMap((group) => cross(group, POLICIES, FOLLOW)),
+    ...cross('weir.dev', ['trafficpolicies'], FOLLOW),
+    ...cross('weir.dev', ['trafficpolicies/status'], ['patch']),
     ...cross('gateway.networking.k8s.io', ['httproutes/status'], ['patch']),
     ...POLICY_GROUPS.flatMap((group) =>
       cross(

@@ -4,7 +4,16 @@
  * not validate is still here, as a value that refuses (`invalid`): nothing is skipped.
  */
 
-export type MeshObject = Workload | MeshService | HttpRoute | ReferenceGrant | AuthorizationPolicy | NamespaceInfo
+import type { RetryPlan, TrafficPolicy } from './traffic.ts'
+
+export type MeshObject =
+  | Workload
+  | MeshService
+  | HttpRoute
+  | ReferenceGrant
+  | AuthorizationPolicy
+  | TrafficPolicy
+  | NamespaceInfo
 
 /** Key of an object within a world, e.g. `workload:shop/web-1`. */
 export function meshKey(object: { readonly kind: string; readonly namespace: string; readonly name: string }): string {
@@ -163,6 +172,7 @@ export interface RouteRule {
   readonly backends: readonly RouteBackend[]
   readonly requestTimeoutMs?: number
   readonly backendRequestTimeoutMs?: number
+  readonly retry?: RetryPlan
 }
 
 export interface RouteParent {

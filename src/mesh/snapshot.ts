@@ -10,6 +10,7 @@ import type {
   NamespaceInfo,
   ReferenceGrant,
   ServicePort,
+  TrafficPolicy,
   Workload,
 } from '#contract'
 
@@ -35,6 +36,7 @@ export interface SnapshotIndexes {
   readonly policiesByNamespace: ReadonlyMap<string, readonly AuthorizationPolicy[]>
   /** One entry, under the empty key. */
   readonly meshPolicies: ReadonlyMap<string, readonly AuthorizationPolicy[]>
+  readonly trafficByService: ReadonlyMap<string, readonly TrafficPolicy[]>
 }
 
 type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>
@@ -43,6 +45,7 @@ const NOTHING: Memo = new Map()
 const UNKNOWN: Destination = Object.freeze({ kind: 'unknown' })
 const NO_ROUTES: readonly HttpRoute[] = Object.freeze([])
 const NO_GRANTS: readonly ReferenceGrant[] = Object.freeze([])
+const NO_TRAFFIC: readonly TrafficPolicy[] = Object.freeze([])
 const NO_POLICIES: readonly AuthorizationPolicy[] = Object.freeze([])
 
 export class Snapshot {
@@ -139,6 +142,17 @@ export class Snapshot {
   /** Policies of mesh scope, by name; the same array while none changes. */
   meshPolicies(): readonly AuthorizationPolicy[] {
     return this.#indexes.meshPolicies.get('') ?? NO_POLICIES
+  }
+
+  /** The one that applies to a Service (`namespace/name`). */
+  trafficPolicy(serviceNsName: string): TrafficPolicy | undefined {
+    const first = this.#indexes.trafficByService.get(serviceNsName)?.[0]
+    return first?.invalid === undefined ? first : undefined
+  }
+
+  /** All that target it: the one that applies, then the others, those that do not validate last. */
+  trafficPolicies(serviceNsName: string): readonly TrafficPolicy[] {
+    return this.#indexes.trafficByService.get(serviceNsName) ?? NO_TRAFFIC
   }
 
   /**

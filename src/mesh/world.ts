@@ -2,8 +2,9 @@
  * Applies changes to the mesh and makes a snapshot of each state. The cost of a change is the
  * objects in it, plus a shallow copy of each index that it touches.
  */
-import type { AuthorizationPolicy, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
+import type { AuthorizationPolicy, HttpRoute, MeshObject, MeshService, TrafficPolicy, Workload } from '#contract'
 import { meshKey } from '#contract'
+import { compareAge } from './age.ts'
 import { insertInto, MapDraft, removeFrom } from './map-draft.ts'
 import type { SnapshotIndexes } from './snapshot.ts'
 import { Snapshot } from './snapshot.ts'
@@ -30,6 +31,7 @@ const EMPTY: SnapshotIndexes = {
   grantsByNamespace: new Map(),
   policiesByNamespace: new Map(),
   meshPolicies: new Map(),
+  trafficByService: new Map(),
 }
 
 export class World {
@@ -79,6 +81,7 @@ class IndexDraft {
   readonly #grants
   readonly #policies
   readonly #meshPolicies
+  readonly #traffic
 
   constructor(base: SnapshotIndexes) {
     this.#namespaces = new MapDraft(base.namespaces)
@@ -92,6 +95,7 @@ class IndexDraft {
     this.#grants = new MapDraft(base.grantsByNamespace)
     this.#policies = new MapDraft(base.policiesByNamespace)
     this.#meshPolicies = new MapDraft(base.meshPolicies)
+    this.#traffic = new MapDraft(base.trafficByService)
   }
 
   add(object: MeshObject): void {
@@ -119,6 +123,10 @@ class IndexDraft {
       case 'authorization-policy':
         if (object.scope === 'mesh') insertInto(this.#meshPolicies, '', object, isPolicyBefore)
         else insertInto(this.#policies, object.namespace, object, isPolicyBefore)
+        return
+      case 'traffic-policy':
+        for (const name of object.services)
+          insertInto(this.#traffic, `${object.namespace}/${name}`, object, isOlderTraffic)
         return
     }
   }
@@ -149,6 +157,9 @@ class IndexDraft {
         if (object.scope === 'mesh') removeFrom(this.#meshPolicies, '', object)
         else removeFrom(this.#policies, object.namespace, object)
         return
+      case 'traffic-policy':
+        for (const name of object.services) removeFrom(this.#traffic, `${object.namespace}/${name}`, object)
+        return
     }
   }
 
@@ -165,6 +176,7 @@ class IndexDraft {
       grantsByNamespace: this.#grants.done(),
       policiesByNamespace: this.#policies.done(),
       meshPolicies: this.#meshPolicies.done(),
+      trafficByService: this.#traffic.done(),
     }
   }
 }
@@ -190,7 +202,13 @@ function never(_other: MeshService, _newcomer: MeshService): boolean {
 }
 
 function isOlderRoute(other: HttpRoute, newcomer: HttpRoute): boolean {
-  return compareRouteAge(other, newcomer) < 0
+  return compareAge(other, newcomer) < 0
+}
+
+/** Those that do not validate come last: they do not apply. */
+function isOlderTraffic(other: TrafficPolicy, newcomer: TrafficPolicy): boolean {
+  if ((other.invalid === undefined) !== (newcomer.invalid === undefined)) return other.invalid === undefined
+  return compareAge(other, newcomer) < 0
 }
 
 function isNamedBefore(other: { readonly name: string }, newcomer: { readonly name: string }): boolean {
@@ -200,34 +218,4 @@ function isNamedBefore(other: { readonly name: string }, newcomer: { readonly na
 /** Mesh-scope policies share the root namespace, so names order both lists. */
 function isPolicyBefore(other: AuthorizationPolicy, newcomer: AuthorizationPolicy): boolean {
   return other.name < newcomer.name
-}
-
-/**
- * The Gateway API's tie-break between routes: oldest creation timestamp, then `namespace/name`
- * alphabetically. An unknown age (empty or unreadable) sorts last.
- */
-function compareRouteAge(a: HttpRoute, b: HttpRoute): number {
-  if (a.createdAt !== b.createdAt) {
-    // As the Kubernetes API server writes them, whole seconds in UTC, timestamps compare as text.
-    if (
-      a.createdAt.length === 20 &&
-      b.createdAt.length === 20 &&
-      a.createdAt.endsWith('Z') &&
-      b.createdAt.endsWith('Z')
-    ) {
-      return a.createdAt < b.createdAt ? -1 : 1
-    }
-    const ageA = ageOf(a)
-    const ageB = ageOf(b)
-    if (ageA !== ageB) return ageA < ageB ? -1 : 1
-  }
-  const nameA = `${a.namespace}/${a.name}`
-  const nameB = `${b.namespace}/${b.name}`
-  if (nameA === nameB) return 0
-  return nameA < nameB ? -1 : 1
-}
-
-function ageOf(route: HttpRoute): number {
-  const atMs = Date.parse(route.createdAt)
-  return Number.isNaN(atMs) ? Number.POSITIVE_INFINITY : atMs
 }

@@ -62,6 +62,13 @@ const timeouts = refine(
   },
 )
 
+/** GEP-1731. */
+const retry = object('strict', {
+  codes: withDefault(list(integer(400, 599), { max: 64 }), []),
+  attempts: optional(integer(0, 10)),
+  backoff: optional(string(checkDuration)),
+})
+
 const rule = refine(
   object(
     'strict',
@@ -74,9 +81,9 @@ const rule = refine(
       filters: withDefault(filtersSchema, []),
       backendRefs: withDefault(list(backendRef, { max: 16 }), []),
       timeouts: optional(timeouts),
+      retry: optional(retry),
     },
     {
-      retry: 'is an experimental field that is not supported: remove it',
       sessionPersistence: 'is an experimental field that is not supported: remove it',
     },
   ),

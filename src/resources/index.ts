@@ -14,6 +14,7 @@ export type {
   InvalidObject,
   InvalidPolicy,
   InvalidRoute,
+  InvalidTrafficPolicy,
   KubernetesObject,
   NamespaceObject,
   NodeObject,
@@ -23,6 +24,7 @@ export type {
   RequestAuthenticationObject,
   ServiceAccountObject,
   ServiceObject,
+  TrafficPolicyObject,
   ValidObject,
 } from './objects.ts'
 export { isInvalid, objectKey } from './objects.ts'
@@ -34,3 +36,4 @@ export type { Origin, Problem } from './problem.ts'
 export { renderFault, renderPlace, renderProblem } from './problem.ts'
 export type { RouteFilterSpec } from './route-filter.ts'
 export type { RouteMatchSpec } from './route-match.ts'
+export type { RateLimitSpec, TrafficPolicySpec } from './traffic-policy.ts'

@@ -6,6 +6,7 @@ import type { EndpointSliceBody, NodeBody, PodBody, ServiceBody } from './core.t
 import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
 import type { ObjectBase } from './metadata.ts'
 import type { TargetSpec } from './policy-target.ts'
+import type { TrafficPolicyBody } from './traffic-policy.ts'
 
 export type NamespaceObject = ObjectBase & { readonly kind: 'Namespace' }
 export type NodeObject = ObjectBase & NodeBody & { readonly kind: 'Node' }
@@ -20,6 +21,8 @@ export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { r
 export type RequestAuthenticationObject = ObjectBase &
   RequestAuthenticationBody & { readonly kind: 'RequestAuthentication' }
 
+export type TrafficPolicyObject = ObjectBase & TrafficPolicyBody & { readonly kind: 'TrafficPolicy' }
+
 export type ValidObject =
   | NamespaceObject
   | NodeObject
@@ -32,6 +35,7 @@ export type ValidObject =
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
   | RequestAuthenticationObject
+  | TrafficPolicyObject
 
 /** A security policy that does not validate: it must refuse what it selects. */
 export type InvalidPolicy = ObjectBase & {
@@ -51,7 +55,16 @@ export type InvalidRoute = ObjectBase & {
   readonly parentRefs: readonly ParentRefSpec[]
 }
 
-export type InvalidObject = InvalidPolicy | InvalidRoute
+/** A traffic policy that does not validate: it does not apply, and its Services are served as without one. */
+export type InvalidTrafficPolicy = ObjectBase & {
+  readonly kind: 'TrafficPolicy'
+  /** One line, with the field. */
+  readonly invalid: string
+  /** As far as it can be read. */
+  readonly target?: TargetSpec
+}
+
+export type InvalidObject = InvalidPolicy | InvalidRoute | InvalidTrafficPolicy
 export type KubernetesObject = ValidObject | InvalidObject
 
 export function isInvalid(object: KubernetesObject): object is InvalidObject {

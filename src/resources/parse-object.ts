@@ -10,10 +10,11 @@ import { httpRouteBody, parentRefsSchema, referenceGrantBody } from './http-rout
 import { describeObject, type Metadata, metadataSchema } from './metadata.ts'
 import { type ApiGroup, misspeltKind } from './misspelt-kind.ts'
 import { nearestName } from './nearest-name.ts'
-import type { InvalidPolicy, KubernetesObject, ValidObject } from './objects.ts'
+import type { InvalidPolicy, InvalidTrafficPolicy, KubernetesObject, ValidObject } from './objects.ts'
 import { type TargetSpec, targetOnly, targetRefsOf } from './policy-target.ts'
 import type { Origin, Problem } from './problem.ts'
 import { FAILED, type Issue, isRecord, type Schema, typeName } from './schema.ts'
+import { trafficPolicyBody } from './traffic-policy.ts'
 
 export type ParseOutcome =
   /** Problems, if any, say why the object is an invalid one. */
@@ -45,6 +46,7 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
   AuthorizationPolicy: authorizationPolicyBody,
   PeerAuthentication: peerAuthenticationBody,
   RequestAuthentication: requestAuthenticationBody,
+  TrafficPolicy: trafficPolicyBody,
 }
 
 const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
@@ -57,7 +59,7 @@ const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
   },
   [OWN_GROUP]: {
     versions: ['v1alpha1'],
-    kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
+    kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication', 'TrafficPolicy'],
   },
 }
 const CLUSTER_SCOPED: ReadonlySet<string> = new Set(['Namespace', 'Node'])
@@ -161,6 +163,11 @@ function parseBody(
     const object: InvalidPolicy = { ...base, kind, invalid, ...(target === undefined ? {} : { target }) }
     return { kind: 'object', object, problems }
   }
+  if (kind === 'TrafficPolicy') {
+    const target = readTarget(value)
+    const object: InvalidTrafficPolicy = { ...base, kind, invalid, ...(target === undefined ? {} : { target }) }
+    return { kind: 'object', object, problems }
+  }
   if (kind === 'HTTPRoute') {
     return { kind: 'object', object: { ...base, kind, invalid, parentRefs: readParents(value) }, problems }
   }
@@ -170,6 +177,7 @@ function parseBody(
 /** What an object of that kind does while it does not validate; undefined where its last good version stays. */
 function effectOf(kind: Kind): string | undefined {
   if (kind === 'HTTPRoute') return 'until it is mended all requests of its parents that reach it get 500'
+  if (kind === 'TrafficPolicy') return 'until it is mended it does not apply'
   return kind.endsWith('Policy') || kind.endsWith('Authentication')
     ? 'until it is mended it denies all that it selects'
     : undefined

@@ -13,7 +13,7 @@ export const selectorSchema = object('strict', {
   ),
 })
 
-const targetRefSchema = object('strict', {
+export const targetRefSchema = object('strict', {
   group: withDefault(string(), ''),
   kind: string(),
   name: string(checkSubdomain),

@@ -35,6 +35,14 @@ t.test('the API server takes every document, and judges policies as the definiti
       policy('RequestAuthentication', 'c', { selector: {}, targetRef: { kind: 'Service', name: 'w' } }),
     ],
     [/needs issuer or jwksUri/, policy('RequestAuthentication', 'd', { jwtRules: [{}] })],
+    [
+      /go together/,
+      policy('TrafficPolicy', 'f', {
+        targetRefs: [{ kind: 'Service', name: 'w' }],
+        loadBalancing: { algorithm: 'ConsistentHash' },
+      }),
+    ],
+    [/only a Service can be targeted/, policy('TrafficPolicy', 'g', { targetRefs: [{ kind: 'Pod', name: 'w' }] })],
     [/needs a selector with labels/, policy('PeerAuthentication', 'e', { portLevelMtls: { 80: {} } })],
   ]
   for (const [message, manifest] of refused)

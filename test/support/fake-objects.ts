@@ -73,6 +73,7 @@ export const WEIR_POLICIES: readonly FakeResource[] = [
   custom('weir.dev', ['v1alpha1'], 'authorizationpolicies', 'AuthorizationPolicy'),
   custom('weir.dev', ['v1alpha1'], 'peerauthentications', 'PeerAuthentication'),
   custom('weir.dev', ['v1alpha1'], 'requestauthentications', 'RequestAuthentication'),
+  custom('weir.dev', ['v1alpha1'], 'trafficpolicies', 'TrafficPolicy'),
 ]
 
 export class FakeObjects {

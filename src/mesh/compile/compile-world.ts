@@ -8,6 +8,8 @@ import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from 
 import { ProblemLog } from './problem-log.ts'
 import { compileGrant, compileInvalidRoute, compileRoute } from './routes.ts'
 import { compileServices, groupSlices } from './services.ts'
+import { compileInvalidTrafficPolicy, compileTrafficPolicy } from './traffic.ts'
+import { checkTrafficConflicts } from './traffic-conflicts.ts'
 
 export interface CompileOptions {
   readonly trustDomain: string
@@ -66,6 +68,10 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
 
   for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
     if (isInvalid(object)) {
+      if (object.kind === 'TrafficPolicy') {
+        put(compileInvalidTrafficPolicy(object))
+        continue
+      }
       put(
         object.kind === 'HTTPRoute' ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions),
         object.group,
@@ -73,7 +79,9 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
     } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
     else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
     else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
+    else if (object.kind === 'TrafficPolicy') put(compileTrafficPolicy(object))
     else if (object.kind === 'RequestAuthentication') checkRequestAuthentication(object, problems)
   }
+  checkTrafficConflicts(objects, problems)
   return { objects: world, problems: problems.list() }
 }

@@ -14,8 +14,10 @@ import {
   type ReferenceGrantObject,
   type RequestAuthenticationObject,
   type ServiceObject,
+  type TrafficPolicyObject,
   targetRefsOf,
 } from '#resources'
+import { applyingTrafficPolicies } from './traffic-conflicts.ts'
 
 /** As in metav1.Condition, without times. */
 export interface Condition {
@@ -43,7 +45,7 @@ export type RouteStatus = Judged & { readonly of: 'route'; readonly parents: rea
 export type PolicyStatus = Judged & { readonly of: 'policy'; readonly conditions: readonly Condition[] }
 export type ObjectStatus = RouteStatus | PolicyStatus
 
-type Policy = AuthorizationPolicyObject | PeerAuthenticationObject | RequestAuthenticationObject
+type Policy = AuthorizationPolicyObject | PeerAuthenticationObject | RequestAuthenticationObject | TrafficPolicyObject
 
 /** The type of the condition that policies get. */
 const POLICY_CONDITION = 'WeirAccepted'
@@ -57,6 +59,7 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
     if (object.kind === 'Service') services.set(`${object.metadata.namespace}/${object.metadata.name}`, object)
     else if (object.kind === 'ReferenceGrant') grants.push(object)
   }
+  const overruling = applyingTrafficPolicies(objects)
   const found: ObjectStatus[] = []
   for (const object of objects) {
     const { group, kind, metadata } = object
@@ -68,7 +71,8 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
         const parents = ours(object.parentRefs).map((parentRef) => ({ parentRef, conditions: [refused] }))
         if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
       } else {
-        const message = `${object.invalid}; until it is mended it denies what it selects`
+        const effect = object.kind === 'TrafficPolicy' ? 'does not apply' : 'denies what it selects'
+        const message = `${object.invalid}; until it is mended it ${effect}`
         found.push({ ...judged, of: 'policy', conditions: [condition(POLICY_CONDITION, 'Invalid', message)] })
       }
     } else if (object.kind === 'HTTPRoute') {
@@ -78,6 +82,9 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
         conditions: [parentAccepted(parentRef, namespace, services), refs],
       }))
       if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
+    } else if (object.kind === 'TrafficPolicy') {
+      const condition = overruled(object, overruling) ?? policyAccepted(object, services)
+      found.push({ ...judged, of: 'policy', conditions: [condition] })
     } else if (
       object.kind === 'AuthorizationPolicy' ||
       object.kind === 'PeerAuthentication' ||
@@ -169,6 +176,20 @@ function policyAccepted(policy: Policy, services: ReadonlyMap<string, ServiceObj
     }
   }
   return condition(POLICY_CONDITION, 'Accepted', '')
+}
+
+/** Of the first Service for which another policy applies. */
+function overruled(
+  policy: TrafficPolicyObject,
+  applying: ReadonlyMap<string, TrafficPolicyObject>,
+): Condition | undefined {
+  for (const { name } of policy.spec.targetRefs) {
+    const other = applying.get(`${policy.metadata.namespace}/${name}`)
+    if (other === undefined || other === policy) continue
+    const message = `TrafficPolicy ${other.metadata.name} is older and applies to Service ${name} instead: merge them`
+    return condition(POLICY_CONDITION, 'Conflicted', message)
+  }
+  return undefined
 }
 
 function accepted(reason: string, message: string): Condition {

@@ -56,6 +56,7 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
       case 'AuthorizationPolicy':
       case 'PeerAuthentication':
       case 'RequestAuthentication':
+      case 'TrafficPolicy':
         checkTarget(object, object.spec, known)
         break
       default:

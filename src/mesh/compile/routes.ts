@@ -23,6 +23,7 @@ import {
   type RouteRuleBody,
 } from '#resources'
 import type { ProblemLog } from './problem-log.ts'
+import { compileRouteRetry } from './traffic.ts'
 
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'
 
@@ -82,6 +83,7 @@ function compileRule(rule: RouteRuleBody, index: number, route: HttpRouteObject,
     ),
     ...(request === undefined ? {} : { requestTimeoutMs: request }),
     ...(backendRequest === undefined ? {} : { backendRequestTimeoutMs: backendRequest }),
+    ...(rule.retry === undefined ? {} : { retry: compileRouteRetry(rule.retry) }),
   }
 }
 

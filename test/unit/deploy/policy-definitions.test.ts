@@ -75,6 +75,35 @@ const SAMPLES: Readonly<Record<string, readonly object[]>> = {
       ],
     },
   ],
+  TrafficPolicy: [
+    {
+      targetRefs,
+      loadBalancing: { algorithm: 'ConsistentHash', hashOn: { type: 'Cookie', name: 'session' } },
+      retry: {
+        attempts: 3,
+        codes: [503],
+        failures: ['ConnectFailure', 'Reset', 'Timeout'],
+        backoff: { base: '10ms', max: '1s' },
+        perTryTimeout: '2s',
+      },
+      retryBudget: { percent: 10, minPerSecond: 5 },
+      circuitBreaker: { maxConnections: 100, maxPendingRequests: 10, maxRequests: 50, maxRetries: 3 },
+      outlierDetection: {
+        consecutiveErrors: 5,
+        consecutiveGatewayErrors: 3,
+        consecutiveConnectErrors: 2,
+        successRate: { minRequests: 100, minEndpoints: 5, stdevFactor: 1900 },
+        interval: '10s',
+        baseEjectionTime: '30s',
+        maxEjectionTime: '5m',
+        maxEjectedPercent: 50,
+        panicPercent: 50,
+      },
+      rateLimits: [{ by: { type: 'Header', name: 'x-user' }, requests: 10, interval: '1s', burst: 20 }],
+      faults: { delay: { percent: 1, duration: '1s' }, abort: { percent: 1, status: 503 } },
+    },
+    { targetRefs, loadBalancing: { algorithm: 'RoundRobin', slowStart: '30s' } },
+  ],
 }
 
 /** Names of the fields that a value has, each with the names before it; keys of maps are one field, `*`. */

@@ -127,3 +127,22 @@ t.test('a policy is accepted where its target is', (t) => {
   t.match(conditions(at('wbe')), [{ status: 'False', reason: 'TargetNotFound', message: /Service shop\/wbe does not/ }])
   t.end()
 })
+
+t.test('of TrafficPolicies: whether they apply, and which one does instead', async (t) => {
+  const policy = (name: string, spec: string) => manifest('weir.dev/v1alpha1', 'TrafficPolicy', name, `spec: ${spec}`)
+  const forService = (name: string) => `{ targetRefs: [{ kind: Service, name: ${name} }] }`
+  const cases: readonly [string, 'True' | 'False', string, string | RegExp][] = [
+    [policy('a', forService('web')), 'True', 'Accepted', ''],
+    [policy('a', forService('wbe')), 'False', 'TargetNotFound', /Service shop\/wbe does not exist/],
+    [policy('a', '{}'), 'False', 'Invalid', 'spec.targetRefs: is missing; until it is mended it does not apply'],
+    [
+      policy('b', forService('web')) + policy('a', forService('web')),
+      'False',
+      'Conflicted',
+      'TrafficPolicy a is older and applies to Service web instead: merge them',
+    ],
+  ]
+  for (const [text, status, reason, message] of cases) {
+    t.match(statusOf(WEB + text, 'TrafficPolicy'), { of: 'policy', conditions: [{ status, reason, message }] }, reason)
+  }
+})

@@ -42,7 +42,12 @@ t.test('A mistake is told with its exact field', (t) => {
     ['rules: [{ matchs: [] }]', `${RULE}.matchs: unknown field; did you mean matches?`],
     ['rules: [{ timeout: 1s }]', `${RULE}.timeout: unknown field; did you mean timeouts?`],
     ['rules: [{ zzz: 1 }]', `${RULE}.zzz: unknown field`],
-    ['rules: [{ retry: {} }]', `${RULE}.retry: is an experimental field that is not supported: remove it`],
+    ['rules: [{ retry: { codes: [200] } }]', `${RULE}.retry.codes[0]: expected 400 to 599, got 200`],
+    ['rules: [{ retry: { backoff: 5 } }]', `${RULE}.retry.backoff: expected a string, got number; put it in quotes`],
+    [
+      'rules: [{ sessionPersistence: {} }]',
+      `${RULE}.sessionPersistence: is an experimental field that is not supported: remove it`,
+    ],
     [path('web'), `${P}: a path begins with /, got "web"`],
     [path('/a//b'), `${P}: a path to match cannot contain //, got "/a//b"`],
     [path('/a/../b'), `${P}: a path to match cannot contain /../, got "/a/../b"`],

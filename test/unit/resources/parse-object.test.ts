@@ -78,7 +78,7 @@ t.test('Kinds that do not concern the mesh are ignored silently', (t) => {
 })
 
 t.test('A kind misspelt in a group that is read, or put into the wrong group, is an error', (t) => {
-  const known = 'AuthorizationPolicy, PeerAuthentication, RequestAuthentication'
+  const known = 'AuthorizationPolicy, PeerAuthentication, RequestAuthentication, TrafficPolicy'
   const cases: [string, string, string][] = [
     [
       'weir.dev/v1alpha1',

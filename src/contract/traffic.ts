@@ -1,0 +1,123 @@
+/** How requests to a Service are balanced, tried again, bounded and disturbed: what TrafficPolicies compile to. */
+
+export interface TrafficPolicy {
+  readonly kind: 'traffic-policy'
+  readonly namespace: string
+  readonly name: string
+  /** RFC 3339. Of several for one Service the oldest applies, then the first by name. Empty sorts last. */
+  readonly createdAt: string
+  /** Services that it targets, names in its own namespace. */
+  readonly services: readonly string[]
+  readonly balancing?: Balancing
+  /** Of routes that say nothing of their own. */
+  readonly retry?: RetryPlan
+  readonly retryBudget?: RetryBudget
+  readonly breaker?: BreakerLimits
+  readonly outliers?: OutlierLimits
+  readonly rateLimits: readonly RateLimit[]
+  readonly faults?: Faults
+  /** The object did not validate: one line, with the field. It does not apply. */
+  readonly invalid?: string
+}
+
+export type BalancingAlgorithm = 'PeakEwma' | 'LeastRequest' | 'RoundRobin' | 'Random' | 'ConsistentHash'
+
+export type HashKey =
+  | { readonly type: 'Header'; readonly name: string }
+  | { readonly type: 'Cookie'; readonly name: string }
+  /** The address of the calling pod. */
+  | { readonly type: 'Source' }
+
+export interface Balancing {
+  readonly algorithm: BalancingAlgorithm
+  /** Of ConsistentHash; a request without the header or cookie goes anywhere. */
+  readonly hashOn?: HashKey
+  /** A new endpoint's share grows to a full one over this time, ms. */
+  readonly slowStartMs?: number
+}
+
+/** When and how often a request is tried again. */
+export interface RetryPlan {
+  /** Tries after the first. */
+  readonly attempts: number
+  /** Statuses of the application. */
+  readonly codes: readonly number[]
+  /** Nothing of the request was sent. */
+  readonly connectFailure: boolean
+  /** The connection ended before the answer began, or what came is no HTTP. */
+  readonly reset: boolean
+  /** The time of one try was over. */
+  readonly timeout: boolean
+  /** Least wait before the first retry, ms; each further one waits at least twice as long, up to the longest. */
+  readonly backoffMs: number
+  readonly maxBackoffMs: number
+  readonly perTryTimeoutMs?: number
+}
+
+/** Per calling pod and Service, over ten seconds: so many retries that there are always, and a share of requests. */
+export interface RetryBudget {
+  /** 0 … 100. */
+  readonly percent: number
+  readonly minPerSecond: number
+}
+
+export const RETRY_BUDGET_DEFAULT: RetryBudget = { percent: 20, minPerSecond: 10 }
+
+/** Per calling pod and Service, in each proxy. */
+export interface BreakerLimits {
+  readonly maxConnections?: number
+  /** Requests that wait for a connection. */
+  readonly maxPendingRequests?: number
+  readonly maxRequests?: number
+  /** Retries in progress. */
+  readonly maxRetries?: number
+}
+
+/** Passive: by the outcome of requests, per calling pod and Service. 0 turns a test off. */
+export interface OutlierLimits {
+  /** In a row: 5xx, and all that counts below. */
+  readonly consecutiveErrors: number
+  /** In a row: 502, 503, 504, resets, timeouts, and all that counts below. */
+  readonly consecutiveGatewayErrors: number
+  readonly consecutiveConnectErrors: number
+  readonly successRate?: SuccessRateLimits
+  /** Window of the success rate, and time of good behaviour by which the next ejection gets shorter again, ms. */
+  readonly intervalMs: number
+  /** Of the first ejection; each further one is as much longer, ms. */
+  readonly baseEjectionMs: number
+  readonly maxEjectionMs: number
+  /** At least one may always be ejected. */
+  readonly maxEjectedPercent: number
+  /** When fewer of the endpoints are left, all of them are used. */
+  readonly panicPercent: number
+}
+
+export interface SuccessRateLimits {
+  /** Endpoints with that many requests are compared, when there are that many of them. */
+  readonly minRequests: number
+  readonly minEndpoints: number
+  /** Ejected below mean − factor × standard deviation; in thousandths, as Envoy has it. */
+  readonly stdevFactor: number
+}
+
+export type RateLimitKey =
+  /** One bucket for all callers that a proxy serves. */
+  | { readonly type: 'Service' }
+  /** One for each calling service account. */
+  | { readonly type: 'Source' }
+  /** One for each value; requests without the header are not limited. */
+  | { readonly type: 'Header'; readonly name: string }
+
+/** A token bucket, in each proxy. */
+export interface RateLimit {
+  readonly key: RateLimitKey
+  readonly requests: number
+  readonly intervalMs: number
+  /** What may come at once; the bucket's size. */
+  readonly burst: number
+}
+
+export interface Faults {
+  readonly delay?: { readonly percent: number; readonly ms: number }
+  readonly abort?: { readonly percent: number; readonly status: number }
+}

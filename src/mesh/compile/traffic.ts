@@ -1,0 +1,115 @@
+/** TrafficPolicies and the retries of routes → what proxies carry out, all defaults filled in. */
+import type { Faults, OutlierLimits, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
+import {
+  type InvalidTrafficPolicy,
+  parseDurationMs,
+  type RateLimitSpec,
+  type RouteRuleBody,
+  type TargetSpec,
+  type TrafficPolicyObject,
+  type TrafficPolicySpec,
+  targetRefsOf,
+} from '#resources'
+
+const BACKOFF_DEFAULT_MS = 25
+/** The longest wait is that many times the shortest, unless it is said. */
+const BACKOFF_SPAN = 10
+const ROUTE_ATTEMPTS_DEFAULT = 2
+
+export function compileTrafficPolicy({ metadata, spec }: TrafficPolicyObject): TrafficPolicy {
+  const { loadBalancing, retry, circuitBreaker, outlierDetection, faults } = spec
+  return {
+    ...nameOf(metadata),
+    services: servicesOf(spec),
+    ...(loadBalancing === undefined ? {} : { balancing: compileBalancing(loadBalancing) }),
+    ...(retry === undefined ? {} : { retry: compileRetry(retry) }),
+    ...(spec.retryBudget === undefined ? {} : { retryBudget: spec.retryBudget }),
+    ...(circuitBreaker === undefined ? {} : { breaker: circuitBreaker }),
+    ...(outlierDetection === undefined ? {} : { outliers: compileOutliers(outlierDetection) }),
+    rateLimits: spec.rateLimits.map(compileRateLimit),
+    ...(faults === undefined ? {} : { faults: compileFaults(faults) }),
+  }
+}
+
+/** It does not apply; that is told where its Services are explained. */
+export function compileInvalidTrafficPolicy({ metadata, target, invalid }: InvalidTrafficPolicy): TrafficPolicy {
+  return { ...nameOf(metadata), services: servicesOf(target ?? {}), rateLimits: [], invalid }
+}
+
+/** Of an HTTPRoute's rule: failed connections, resets and timeouts are retried with it, as GEP-1731 asks. */
+export function compileRouteRetry(retry: NonNullable<RouteRuleBody['retry']>): RetryPlan {
+  const backoffMs = msOf(retry.backoff) ?? BACKOFF_DEFAULT_MS
+  return {
+    attempts: retry.attempts ?? ROUTE_ATTEMPTS_DEFAULT,
+    codes: [...new Set(retry.codes)],
+    connectFailure: true,
+    reset: true,
+    timeout: true,
+    backoffMs,
+    maxBackoffMs: backoffMs * BACKOFF_SPAN,
+  }
+}
+
+function nameOf({ namespace, name, creationTimestamp = '' }: TrafficPolicyObject['metadata']) {
+  return { kind: 'traffic-policy', namespace, name, createdAt: creationTimestamp } as const
+}
+
+function servicesOf(spec: TargetSpec): readonly string[] {
+  return [...new Set(targetRefsOf(spec).map(({ name }) => name))]
+}
+
+function compileBalancing({ algorithm, hashOn, slowStart }: NonNullable<TrafficPolicySpec['loadBalancing']>) {
+  const slowStartMs = msOf(slowStart)
+  return {
+    algorithm,
+    ...(hashOn === undefined ? {} : { hashOn: keyOf(hashOn) }),
+    ...(slowStartMs === undefined ? {} : { slowStartMs }),
+  }
+}
+
+/** Header names are looked up in lower case. */
+function keyOf<T extends string>({ type, name = '' }: { readonly type: T; readonly name?: string }) {
+  if (type === 'Header') return { type: 'Header', name: name.toLowerCase() } as const
+  if (type === 'Cookie') return { type: 'Cookie', name } as const
+  return { type: type as Exclude<T, 'Header' | 'Cookie'> }
+}
+
+function compileRetry(retry: NonNullable<TrafficPolicySpec['retry']>): RetryPlan {
+  const backoffMs = msOf(retry.backoff?.base) ?? BACKOFF_DEFAULT_MS
+  const perTryTimeoutMs = msOf(retry.perTryTimeout)
+  return {
+    attempts: retry.attempts,
+    codes: [...new Set(retry.codes)],
+    connectFailure: retry.failures.includes('ConnectFailure'),
+    reset: retry.failures.includes('Reset'),
+    timeout: retry.failures.includes('Timeout'),
+    backoffMs,
+    maxBackoffMs: msOf(retry.backoff?.max) ?? backoffMs * BACKOFF_SPAN,
+    ...(perTryTimeoutMs === undefined ? {} : { perTryTimeoutMs }),
+  }
+}
+
+function compileOutliers(limits: NonNullable<TrafficPolicySpec['outlierDetection']>): OutlierLimits {
+  const { interval, baseEjectionTime, maxEjectionTime, ...rest } = limits
+  return {
+    ...rest,
+    intervalMs: msOf(interval) ?? 0,
+    baseEjectionMs: msOf(baseEjectionTime) ?? 0,
+    maxEjectionMs: msOf(maxEjectionTime) ?? 0,
+  }
+}
+
+function compileRateLimit({ by, requests, interval, burst }: RateLimitSpec): RateLimit {
+  return { key: keyOf(by) as RateLimit['key'], requests, intervalMs: msOf(interval) ?? 0, burst: burst ?? requests }
+}
+
+function compileFaults({ delay, abort }: NonNullable<TrafficPolicySpec['faults']>): Faults {
+  return {
+    ...(delay === undefined ? {} : { delay: { percent: delay.percent, ms: msOf(delay.duration) ?? 0 } }),
+    ...(abort === undefined ? {} : { abort }),
+  }
+}
+
+function msOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseDurationMs(text)
+}

@@ -1,0 +1,69 @@
+import t from 'tap'
+import { compile, manifest } from './compile-samples.ts'
+
+const OURS = 'weir.dev/v1alpha1'
+const policy = (spec: string, name = 'p') =>
+  manifest(OURS, 'TrafficPolicy', name, `spec: { targetRefs: [{ kind: Service, name: web }], ${spec} }`, 'shop')
+
+t.test('defaults are filled in, times are in milliseconds, header names in lower case', async (t) => {
+  const spec =
+    'retry: { codes: [503, 503] }, outlierDetection: {}, rateLimits: [{ requests: 5, by: { type: Header, name: X-User } }], faults: { delay: { duration: 1m30s } }'
+  t.match(compile(policy(spec)).get('traffic-policy', 'p'), {
+    services: ['web'],
+    retry: { attempts: 2, codes: [503], connectFailure: false, reset: false, backoffMs: 25, maxBackoffMs: 250 },
+    outliers: {
+      consecutiveErrors: 5,
+      intervalMs: 10_000,
+      baseEjectionMs: 30_000,
+      maxEjectionMs: 300_000,
+      maxEjectedPercent: 10,
+      panicPercent: 50,
+    },
+    rateLimits: [{ key: { type: 'Header', name: 'x-user' }, requests: 5, intervalMs: 1_000, burst: 5 }],
+    faults: { delay: { percent: 100, ms: 90_000 } },
+  })
+})
+
+t.test('one that does not validate says so and nothing else', async (t) => {
+  t.strictSame(compile(policy('retry: {}')).get('traffic-policy', 'p'), {
+    kind: 'traffic-policy',
+    namespace: 'shop',
+    name: 'p',
+    createdAt: '',
+    services: ['web'],
+    rateLimits: [],
+    invalid: 'spec.retry: needs codes or failures: nothing would be retried',
+  })
+})
+
+t.test('of two for one Service the first applies, and the other is told', async (t) => {
+  const { lines } = compile(policy('', 'b') + policy('', 'a'))
+  t.same(lines, [
+    'TrafficPolicy shop/b: spec.targetRefs[0]: TrafficPolicy a is older and applies to Service web instead: merge them',
+  ])
+})
+
+t.test('a route’s retry takes its failures with it', async (t) => {
+  const route = manifest(
+    'gateway.networking.k8s.io/v1',
+    'HTTPRoute',
+    'r',
+    'spec: { parentRefs: [{ group: "", kind: Service, name: web }], rules: [{ retry: { codes: [500], backoff: 100ms } }] }',
+    'shop',
+  )
+  t.match(compile(route).get('http-route', 'r'), {
+    rules: [
+      {
+        retry: {
+          attempts: 2,
+          codes: [500],
+          connectFailure: true,
+          reset: true,
+          timeout: true,
+          backoffMs: 100,
+          maxBackoffMs: 1_000,
+        },
+      },
+    ],
+  })
+})

@@ -1,0 +1,76 @@
+import t from 'tap'
+import { parse } from 'yaml'
+import { parseObject, renderFault } from '#resources'
+
+const TARGET = 'targetRefs: [{ kind: Service, name: web }]'
+
+function problemsOf(spec: string): readonly string[] {
+  const text = `{ apiVersion: weir.dev/v1alpha1, kind: TrafficPolicy, metadata: { name: p, namespace: shop }, spec: { ${spec} } }`
+  const outcome = parseObject(parse(text))
+  if (outcome.kind !== 'object') throw new Error(`${spec}: ${outcome.kind}`)
+  return outcome.problems.map((problem) => renderFault(problem).replace('TrafficPolicy shop/p: ', ''))
+}
+
+const EFFECT = '; until it is mended it does not apply'
+
+t.test('a policy needs a Service to apply to, and nothing else', async (t) => {
+  t.same(problemsOf(TARGET), [])
+  t.same(problemsOf(''), [`spec.targetRefs: is missing${EFFECT}`])
+  t.same(problemsOf('targetRefs: []'), [`spec.targetRefs: is an empty list: fill it or remove the field${EFFECT}`])
+  t.same(problemsOf('targetRefs: [{ kind: Deployment, name: web }]'), [
+    `spec.targetRefs[0].kind: only a Service can be targeted, got "Deployment"${EFFECT}`,
+  ])
+  t.same(problemsOf('targetRefs: [{ kind: Service, name: web, namespace: other }]'), [
+    `spec.targetRefs[0].namespace: a policy applies to its own namespace (shop) only, got other${EFFECT}`,
+  ])
+})
+
+t.test('a mistake is told with its exact field', async (t) => {
+  const cases: [string, string][] = [
+    ['retry: {}', 'retry: needs codes or failures: nothing would be retried'],
+    ['retry: { codes: [200] }', 'retry.codes[0]: expected 400 to 599, got 200'],
+    ['retry: { codes: [503], attempts: 11 }', 'retry.attempts: expected 1 to 10, got 11'],
+    [
+      'retry: { failures: [Resets] }',
+      'retry.failures[0]: expected ConnectFailure, Reset or Timeout, got "Resets" (did you mean Reset?)',
+    ],
+    [
+      'retry: { codes: [503], backoff: { base: 2s, max: 1s } }',
+      'retry.backoff.max: 1s is shorter than base (2s): it may not be',
+    ],
+    ['retry: { codes: [503], perTryTimeout: 0s }', 'retry.perTryTimeout: expected a time from 1ms to 24h, got 0s'],
+    ['retryBudget: { percent: 101 }', 'retryBudget.percent: expected 0 to 100, got 101'],
+    [
+      'loadBalancing: { algorithm: ConsistentHash }',
+      'loadBalancing.hashOn: is missing: algorithm ConsistentHash needs it',
+    ],
+    [
+      'loadBalancing: { hashOn: { type: Source } }',
+      'loadBalancing.hashOn: goes with algorithm ConsistentHash only, got PeakEwma',
+    ],
+    [
+      'loadBalancing: { algorithm: ConsistentHash, hashOn: { type: Header } }',
+      'loadBalancing.hashOn.name: is missing: type Header needs a name',
+    ],
+    [
+      'loadBalancing: { algorithm: ConsistentHash, hashOn: { type: Cookie, name: "a b" } }',
+      'loadBalancing.hashOn.name: expected a cookie\'s name, got "a b"',
+    ],
+    ['loadBalancing: { locality: {} }', 'loadBalancing.locality: is not supported in this version: remove it'],
+    ['healthChecks: []', 'healthChecks: is not supported in this version: remove it'],
+    ['circuitBreaker: {}', 'circuitBreaker: is empty: fill it or remove the field'],
+    ['circuitBreaker: { maxRequest: 1 }', 'circuitBreaker.maxRequest: unknown field; did you mean maxRequests?'],
+    [
+      'outlierDetection: { baseEjectionTime: 10m }',
+      'outlierDetection.maxEjectionTime: 5m is shorter than baseEjectionTime (10m): it may not be',
+    ],
+    ['rateLimits: [{}]', 'rateLimits[0].requests: is missing'],
+    [
+      'rateLimits: [{ requests: 1, by: { type: Source, name: a } }]',
+      'rateLimits[0].by.name: type Source has no name: remove it',
+    ],
+    ['faults: { abort: { status: 200 } }', 'faults.abort.status: expected 400 to 599, got 200'],
+    ['faults: { delay: {} }', 'faults.delay.duration: is missing'],
+  ]
+  for (const [spec, expected] of cases) t.same(problemsOf(`${TARGET}, ${spec}`), [`spec.${expected}${EFFECT}`], spec)
+})
