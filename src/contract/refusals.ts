@@ -27,17 +27,25 @@ export type ResponseFlag =
   | 'UPE'
   /** Downstream did not finish its request in time. */
   | 'SI'
-  /** A limit of the shared proxy was reached (connections, requests of this pod). */
+  /** A limit was reached: a circuit breaker's, or one of the shared proxy (requests of this pod). */
   | 'UO'
   /** The proxy is draining. */
   | 'DR'
-  /** Redirect or fixed answer made by a route filter. */
+  /** The answer was delayed by an injected fault. */
   | 'DI'
+  /** An injected fault instead of an answer. */
+  | 'FI'
+  /** A local rate limit. */
+  | 'RL'
+  /** The upstream's own answer, after as many retries as there may be. */
+  | 'URX'
 
 export interface Refusal {
   readonly status: number
   readonly flag: ResponseFlag
   readonly body: string
+  /** Told to the client in `retry-after`. */
+  readonly retryAfterSeconds?: number
 }
 
 /**
@@ -59,11 +67,18 @@ export const REFUSAL = {
   noRoute: { status: 404, flag: 'NR', body: 'weir: no route' },
   malformed: { status: 400, flag: 'DPE', body: 'weir: malformed request' },
   tooLarge: { status: 431, flag: 'DPE', body: 'weir: request head too large' },
+  rateLimited: { status: 429, flag: 'RL', body: 'weir: too many requests' },
+  overflow: { status: 503, flag: 'UO', body: 'weir: the circuit breaker of the upstream is open' },
   overload: { status: 503, flag: 'UO', body: 'weir: too many requests in flight' },
 } as const satisfies Record<string, Refusal>
 
+/** An injected fault. */
+export function faultRefusal(status: number): Refusal {
+  return { status, flag: 'FI', body: 'weir: fault injected' }
+}
+
 /** Flags by which the mesh says that it refused, rather than the application or the client. */
-export const REFUSAL_FLAGS: ReadonlySet<string> = new Set(Object.values(REFUSAL).map(({ flag }) => flag))
+export const REFUSAL_FLAGS: ReadonlySet<string> = new Set([...Object.values(REFUSAL).map(({ flag }) => flag), 'FI'])
 
 /** The flag that another node names; undefined when it names none of a refusal. */
 export function readRefusalFlag(text: string | undefined): ResponseFlag | undefined {

@@ -21,6 +21,7 @@ import { AccessLog, createIstioFamilies, EdgeCache, Metrics } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { Answerer } from './dns/answerer.ts'
 import { TcpQueries, UdpQueries } from './dns/listeners.ts'
+import { Flows } from './flows.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
@@ -50,6 +51,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   snapshot: Snapshot
   readonly metrics = new Metrics()
   readonly targets: Targets
+  readonly flows: Flows
   readonly recorder: Recorder
   /** Told when the last connection of a removed pod has ended. */
   onDrained: (uid: string) => void = () => {}
@@ -81,6 +83,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       metrics: this.metrics,
     })
     this.targets = new Targets(this, settings, new EdgeCache(createIstioFamilies(this.metrics)), this.#log)
+    this.flows = new Flows(this, this.targets.loadOf, this.metrics)
     this.recorder = new Recorder(this.targets, this.#log)
     this.#dns = new Answerer(this, settings.dns)
     this.#lastSweep = performance.now()

@@ -4,14 +4,10 @@
  */
 import type { ConnectionFacts, Workload } from '#contract'
 import type { PolicySet } from '#policy'
-import type { ForwardDecision } from '#routing'
+import type { EndpointLoad, ForwardDecision } from '#routing'
 import type { AccessEdge, Reporters, RequestEdge, TcpEdge } from '#telemetry'
+import type { Flow } from './flow.ts'
 import type { UpstreamPool } from './upstream.ts'
-
-/** Requests (or connections) in progress at one endpoint, from all pods of this proxy. */
-export interface EndpointLoad {
-  active: number
-}
 
 /** Made in one place, with all its fields in one order: requests read it again and again. */
 export interface ExchangeTarget {
@@ -29,6 +25,8 @@ export interface ExchangeTarget {
   /** Another node's proxy answers. */
   readonly tunnelled: boolean
   readonly decision: ForwardDecision | undefined
+  /** Undefined when neither a TrafficPolicy nor a retry says anything of it. */
+  readonly flow: Flow | undefined
   readonly edge: RequestEdge
   readonly tcpEdge: TcpEdge
   readonly access: AccessEdge

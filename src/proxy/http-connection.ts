@@ -4,6 +4,7 @@
  * machine, one way in (`onData`) and one way out (`finish` or `refuse`) per request.
  */
 import {
+  faultRefusal,
   type HeaderEdit,
   type HttpFacts,
   REFUSAL,
@@ -24,7 +25,17 @@ import {
   PARSE_DONE,
   type StreamOwner,
 } from '#http'
-import type { EndpointLoad, ExchangeTarget } from './exchange-target.ts'
+import {
+  type EndpointLoad,
+  type ForwardDecision,
+  observeFailure,
+  observeLatency,
+  outcomeOfStatus,
+  retryDelayMs,
+  type TryFailure,
+} from '#routing'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { Flow, Waiter } from './flow.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
 import type { Services } from './services.ts'
@@ -86,8 +97,6 @@ const MAX_ATTEMPTS = 3
 const SLOW_CONNECT_MS = 1_000
 /** A request up to this, body included, is kept to be sent again after the keep-alive race. */
 const MAX_REPLAY_BYTES = 65536
-/** Load that an endpoint seems to have after it could not be reached. */
-const FAILED_LOAD = 1e9
 const LINGER_MS = 2_000
 /** How long a client that has ended its side is given an answer that does not move. */
 const HALF_CLOSED_MS = 5_000
@@ -124,7 +133,7 @@ class ResponseSink implements BodySink {
   }
 }
 
-export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, HeldConnection {
+export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, HeldConnection, Waiter {
   readonly services: Services
   readonly pod: Pod
   readonly stream: ByteStream
@@ -159,8 +168,17 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #attempts = 0
   /** When the present attempt began to connect. */
   #triedAt = 0
-  /** Endpoints that could not be reached for the present request. */
-  readonly #failed: EndpointLoad[] = []
+  /** Endpoints that failed the present request. */
+  readonly avoided: EndpointLoad[] = []
+  /** In [0, 1): decides between weighted backends, the same for all tries of a request. */
+  draw = 0
+  /** What the present request is counted in. */
+  #flow: Flow | undefined
+  #retries = 0
+  /** The request's body is still coming, and is kept in `#replay` as it is sent. */
+  #keeping = false
+  /** Of an answer that is not the mesh's own. */
+  #flag: ResponseFlag = '-'
   /** Not yet written upstream: head, and body bytes that came with it. */
   #unsent = ''
   #collecting = false
@@ -184,6 +202,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   /** Flag of a refusal by the destination's node. */
   #refusedThere: ResponseFlag | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Of the present try. */
+  #tryTimer: NodeJS.Timeout | undefined
+  /** Until the next try, or the end of an injected delay. */
+  #waitTimer: NodeJS.Timeout | undefined
   #epoch = 0
   #lingerLeft = 0
   #interim = 0
@@ -316,7 +338,11 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.verdict = undefined
     this.routeName = undefined
     this.#attempts = 0
-    if (this.#failed.length > 0) this.#failed.length = 0
+    if (this.avoided.length > 0) this.avoided.length = 0
+    this.draw = Math.random()
+    this.#retries = 0
+    this.#keeping = false
+    this.#flag = '-'
     this.#replay = ''
     this.#responseStarted = false
     this.#responseText = ''
@@ -354,11 +380,23 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       return
     }
     this.target = choice
+    let delayMs = 0
+    if (choice.flow !== undefined) {
+      const refusal = choice.flow.enter(this, now)
+      if (refusal === undefined) this.#flow = choice.flow
+      const fault = refusal === undefined ? choice.flow.fault(Math.random(), Math.random()) : undefined
+      delayMs = fault?.delayMs ?? 0
+      const stop = refusal ?? (fault !== undefined && fault.status > 0 ? faultRefusal(fault.status) : undefined)
+      if (stop !== undefined) {
+        if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+        if (delayMs > 0) this.#later(delayMs, () => this.refuse(stop, 'by TrafficPolicy'))
+        else this.refuse(stop, 'by TrafficPolicy')
+        return
+      }
+    }
     this.#unsent = this.#renderRequest(choice)
     this.#headLength = this.#unsent.length
-    // The backend's is never the longer one, and there are no retries that it could end by itself.
-    const timeoutMs = choice.decision?.backendRequestTimeoutMs ?? choice.decision?.requestTimeoutMs
-    if (timeoutMs !== undefined && timeoutMs > 0) this.#startTimer(timeoutMs)
+    if (choice.decision !== undefined) this.#startTimers(choice.decision)
 
     if (!this.#requestDone) {
       // Body bytes that came with the head travel with it.
@@ -368,7 +406,18 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.#collecting = false
     } else if (bodyStart < end) this.#hold(bytes, bodyStart, end)
     if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
-    this.#send(choice)
+    if (delayMs > 0) {
+      this.#flag = 'DI'
+      this.#later(delayMs, () => this.#send(choice))
+    } else this.#send(choice)
+  }
+
+  /** One such wait at a time; it ends with the exchange. */
+  #later(ms: number, then: () => void): void {
+    this.#waitTimer = setTimeout(() => {
+      this.#waitTimer = undefined
+      then()
+    }, ms)
   }
 
   #splitTarget(): void {
@@ -467,7 +516,19 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   requestData(bytes: Buffer, start: number, end: number): void {
     if (this.#requestChunked) chunks.add(bytes, start, end)
     else if (this.#collecting) this.#unsent += latin1(bytes, start, end)
-    else this.#upstream?.stream.writeSlice(bytes, start, end)
+    else {
+      if (this.#keeping) this.#keep(latin1(bytes, start, end))
+      this.#upstream?.stream.writeSlice(bytes, start, end)
+    }
+  }
+
+  /** What was sent may have to be sent again; more than there is room for never is. */
+  #keep(text: string): void {
+    if (this.#replay.length + text.length <= MAX_REPLAY_BYTES) this.#replay += text
+    else {
+      this.#replay = ''
+      this.#keeping = false
+    }
   }
 
   /** What one read brought, as one chunk, and the end of the body when it is there. */
@@ -479,6 +540,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     } else if (this.#collecting || chunk.length <= COMBINE_BYTES) {
       this.#writeRequest(latin1(chunk, 0, chunk.length) + end)
     } else {
+      if (this.#keeping) this.#keep(latin1(chunk, 0, chunk.length))
       this.#upstream?.stream.writeSlice(chunk, 0, chunk.length)
       if (end !== '') this.#writeRequest(end)
     }
@@ -486,27 +548,39 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   #writeRequest(text: string): void {
     if (this.#collecting) this.#unsent += text
-    else this.#upstream?.stream.writeText(text)
+    else {
+      if (this.#keeping) this.#keep(text)
+      this.#upstream?.stream.writeText(text)
+    }
   }
 
   // ── Upstream side ─────────────────────────────────────────────────────────────────────────────
 
   #send(target: ExchangeTarget): void {
+    const { flow } = target
+    const idle = target.pool.idle()
+    if (idle === undefined && flow !== undefined && !flow.takeConnection()) {
+      const refusal = flow.wait(this)
+      if (refusal !== undefined) this.refuse(refusal, 'too many requests wait for a connection (TrafficPolicy)')
+      else if (!this.#requestDone) this.stream.pause()
+      return
+    }
     target.load.active++
     this.#attempts++
-    const idle = target.pool.idle()
+    this.#triedAt = this.services.now()
     if (idle !== undefined) {
       this.#attach(idle)
       return
     }
     if (!this.#requestDone) this.stream.pause()
     const epoch = this.#epoch
-    this.#triedAt = this.services.now()
     target.pool.connect((connection, status, error) => {
+      flow?.connected(connection)
       if (this.#epoch !== epoch || this.stream.closed || this.target !== target) {
-        // The exchange ended meanwhile: the connection is good for another.
+        // The exchange, or this try, ended meanwhile: the connection is good for another.
         target.load.active--
         connection?.release(this.services.now())
+        flow?.wake()
         return
       }
       if (connection === undefined) this.#connectFailed(target, status, error)
@@ -514,28 +588,80 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     })
   }
 
+  connectionFreed(): void {
+    if (this.#state === BUSY && this.target !== undefined && !this.stream.closed) this.#send(this.target)
+    else this.#flow?.wake()
+  }
+
   #connectFailed(target: ExchangeTarget, status: number, error: string): void {
-    // Nothing was sent: another endpoint may serve it. Those that failed count as loaded while it is chosen.
-    this.#failed.push(target.load)
-    for (const load of this.#failed) load.active += FAILED_LOAD
-    const chosen = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
-    // Whoever has kept us waiting would do so again.
-    const slow = this.services.now() - this.#triedAt >= SLOW_CONNECT_MS
-    const next = slow && chosen?.kind === 'forward' && chosen.load === target.load ? undefined : chosen
-    for (const load of this.#failed) load.active -= FAILED_LOAD
+    const now = this.services.now()
+    const tookMs = now - this.#triedAt
     target.load.active--
-    if (next !== undefined && next.kind === 'forward') {
-      // Identity, host and edits are those of the new target.
-      const body = this.#unsent.slice(this.#headLength)
-      const head = this.#renderRequest(next)
-      this.target = next
-      this.#unsent = head + body
-      this.#headLength = head.length
-      if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
-      this.#send(next)
+    observeFailure(target.load, tookMs, now)
+    target.flow?.record(target.load, 'connect', now)
+    // Nothing was sent: another endpoint may serve it.
+    this.avoided.push(target.load)
+    const next = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
+    // Whoever has kept us waiting would do so again.
+    const slow = tookMs >= SLOW_CONNECT_MS
+    if (next !== undefined && next.kind === 'forward' && !(slow && next.load === target.load)) {
+      this.#sendAgain(next, this.#unsent)
       return
     }
+    if (this.#retryLater('connect-failure', this.#unsent)) return
     this.refuse(REFUSAL.connectFailed, error === '' ? `connect: ${this.services.errorText(status)}` : error)
+  }
+
+  /** Sends what was rendered for the present target to the next one. */
+  #sendAgain(next: ExchangeTarget, rendered: string): void {
+    // Identity, host and edits are those of the new target.
+    const body = rendered.slice(this.#headLength)
+    const head = this.#renderRequest(next)
+    this.target = next
+    this.#unsent = head + body
+    this.#headLength = head.length
+    if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
+    this.#send(next)
+  }
+
+  /** The try is over; what it had is let go of already. False when the request may not be tried again. */
+  #retryLater(failure: TryFailure, rendered: string): boolean {
+    const plan = this.target?.decision?.retry
+    const flow = this.#flow
+    if (plan === undefined || flow === undefined || rendered === '') return false
+    const now = this.services.now()
+    const may = flow.takeRetry(plan, failure, this.#retries, now)
+    if (may === 'exhausted' && typeof failure === 'number') this.#flag = 'URX'
+    if (may !== 'retry') return false
+    this.#retries++
+    // Whatever is still to come of this try comes too late.
+    this.#epoch++
+    if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
+    this.#tryTimer = undefined
+    this.#later(retryDelayMs(plan, this.#retries, Math.random()), () => this.#tryAgain(rendered))
+    return true
+  }
+
+  #tryAgain(rendered: string): void {
+    const next = this.pipeline.choose(this)
+    if (next.kind === 'forward') {
+      const tryMs = next.decision?.backendRequestTimeoutMs
+      if (tryMs !== undefined) this.#startTryTimer(tryMs)
+      this.#sendAgain(next, rendered)
+    } else if (next.kind === 'refuse') {
+      this.target = next.target ?? this.target
+      this.refuse(next.refusal, next.why)
+    } else this.#redirect(next.status, next.location, next.extra)
+  }
+
+  /** A try that was sent has failed: its endpoint is to be avoided, and counts as failing. */
+  #tryFailed(): void {
+    const { target } = this
+    if (target === undefined) return
+    const now = this.services.now()
+    observeFailure(target.load, now - this.#triedAt, now)
+    target.flow?.record(target.load, 'gateway', now)
+    this.avoided.push(target.load)
   }
 
   #attach(upstream: UpstreamConnection): void {
@@ -543,6 +669,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     upstream.begin(this)
     const text = this.#unsent
     this.#unsent = ''
+    if (!this.#requestDone && this.target?.decision?.retry !== undefined && text.length <= MAX_REPLAY_BYTES) {
+      this.#replay = text
+      this.#keeping = true
+    }
     upstream.stream.writeText(text)
     if (this.#requestDone || upstream.stream.closed) return
     const pending = this.#pending
@@ -575,11 +705,22 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.upstreamMalformed(upstream, 'switched protocols without being asked')
       return
     }
-    this.#upstreamMs = this.services.now() - this.#started
+    const now = this.services.now()
+    const target = this.target
+    if (target !== undefined) {
+      if (status >= 502 && status <= 504) observeFailure(target.load, now - this.#triedAt, now)
+      else observeLatency(target.load, now - this.#triedAt, now)
+      if (target.flow !== undefined) {
+        target.flow.record(target.load, outcomeOfStatus(status), now)
+        if (status >= 400 && this.#retryInstead(target, upstream, end - bodyStart)) return
+      }
+    }
+    this.#upstreamMs = now - this.#started
     this.#status = status
     if (this.target?.tunnelled === true) this.#refusedThere = readRefusalFlag(head.get(REFUSAL_HEADER))
     this.#responseStarted = true
     this.#replay = ''
+    this.#keeping = false
     this.#clearTimer()
     if (status === 101 || (this.head.method === 'CONNECT' && status < 300)) {
       this.#beginTunnel(upstream, bytes, bodyStart, end)
@@ -615,6 +756,18 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#combining = framing !== 'chunked' && end - bodyStart <= COMBINE_BYTES
     if (!this.#combining && framing !== 'chunked') this.#flushResponse()
     this.responseBytes(upstream, bytes, bodyStart, end)
+  }
+
+  /** The answer is one that is tried again. `bodyBytes` of its body are here already. */
+  #retryInstead(target: ExchangeTarget, upstream: UpstreamConnection, bodyBytes: number): boolean {
+    // An answer to half a request is the answer.
+    if (!this.#requestDone) return false
+    const { head } = upstream
+    if (!this.#retryLater(head.status, this.#replay)) return false
+    this.avoided.push(target.load)
+    const whole = head.contentLength === bodyBytes && !head.chunked && this.head.method !== 'HEAD'
+    this.#detach(whole && !head.connectionClose && head.minor === 1 && !upstream.stream.readEnded)
+    return true
   }
 
   responseBytes(upstream: UpstreamConnection, bytes: Buffer, start: number, end: number): void {
@@ -676,7 +829,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (!this.#requestDone) {
       // The answer came before the request was complete: neither connection can be used again.
       this.#closeAfter = true
-      this.#record('-', '')
+      this.#record(this.#flag, '')
       this.#detach(false)
       this.#beginLinger()
       return
@@ -687,7 +840,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       !upstream.head.connectionClose &&
       (upstream.head.minor === 1 || upstream.head.connectionKeepAlive) &&
       !upstream.stream.readEnded
-    this.#record('-', '')
+    this.#record(this.#flag, '')
     this.#detach(reusable)
     this.#next()
   }
@@ -705,6 +858,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (this.target !== undefined) this.target.load.active--
     if (reusable) upstream.release(this.services.now())
     else upstream.discard()
+    this.#flow?.wake()
   }
 
   #abandonUpstream(): void {
@@ -770,7 +924,14 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.#counted = false
       this.pod.requestsInFlight--
     }
+    const flow = this.#flow
+    if (flow !== undefined) {
+      this.#flow = undefined
+      flow.waitNoMore(this)
+      flow.leave(this.#retries > 0)
+    }
     this.#replay = ''
+    this.#keeping = false
     this.#unsent = ''
   }
 
@@ -811,13 +972,20 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const replay = this.#replay
     const target = this.target
     const again =
-      target !== undefined && replay !== '' && upstream.reused && !upstream.answered && IDEMPOTENT.has(this.method)
+      target !== undefined &&
+      replay !== '' &&
+      this.#requestDone &&
+      upstream.reused &&
+      !upstream.answered &&
+      IDEMPOTENT.has(this.method)
     this.#detach(false)
     if (again && this.#attempts < MAX_ATTEMPTS) {
       this.#unsent = replay
       this.#send(target)
       return
     }
+    this.#tryFailed()
+    if (this.#requestDone && this.#retryLater('reset', replay)) return
     this.refuse(REFUSAL.upstreamReset, status === 0 ? 'closed before a response' : this.services.errorText(status))
   }
 
@@ -827,6 +995,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       return
     }
     this.#detach(false)
+    this.#tryFailed()
+    if (this.#requestDone && this.#retryLater('reset', this.#replay)) return
     this.refuse(REFUSAL.upstreamMalformed, problem)
   }
 
@@ -915,12 +1085,13 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #redirect(status: number, location: string, extra: string): void {
+    this.#clearTimer()
     this.#status = status
     if (!this.#requestDone) this.#closeAfter = true
     const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', `location: ${location}\r\n${extra}`)
     if (this.#closeAfter) this.stream.holdForEnd()
     this.stream.writeText(text)
-    this.#record('DI', '')
+    this.#record('-', '')
     if (this.#closeAfter) this.#beginLinger()
     else this.#next()
   }
@@ -964,19 +1135,41 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.services.connectionClosed(this.pod)
   }
 
-  #startTimer(timeoutMs: number): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      if (this.#state !== BUSY || this.#responseStarted) return
-      this.#abandonUpstream()
-      this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)
+  #startTimers({ requestTimeoutMs, backendRequestTimeoutMs, retry }: ForwardDecision): void {
+    // The backend's is never the longer one: without a retry it is all there is.
+    if (requestTimeoutMs !== undefined && (backendRequestTimeoutMs === undefined || retry !== undefined)) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined
+        this.#timeIsOver(requestTimeoutMs, false)
+      }, requestTimeoutMs)
+    }
+    if (backendRequestTimeoutMs !== undefined) this.#startTryTimer(backendRequestTimeoutMs)
+  }
+
+  #startTryTimer(timeoutMs: number): void {
+    this.#tryTimer = setTimeout(() => {
+      this.#tryTimer = undefined
+      this.#timeIsOver(timeoutMs, true)
     }, timeoutMs)
   }
 
+  #timeIsOver(timeoutMs: number, ofTry: boolean): void {
+    if (this.#state !== BUSY || this.#responseStarted) return
+    const sent = this.#upstream !== undefined
+    this.#abandonUpstream()
+    if (sent) this.#tryFailed()
+    this.#flow?.waitNoMore(this)
+    if (ofTry && this.#requestDone && this.#retryLater('timeout', this.#replay)) return
+    this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)
+  }
+
   #clearTimer(): void {
-    if (this.#timer === undefined) return
-    clearTimeout(this.#timer)
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
+    if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
+    if (this.#waitTimer !== undefined) clearTimeout(this.#waitTimer)
     this.#timer = undefined
+    this.#tryTimer = undefined
+    this.#waitTimer = undefined
   }
 
   /** Of a request that was never sent on: the trace that the client named. */

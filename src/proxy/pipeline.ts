@@ -6,9 +6,10 @@ import type { Endpoint, MeshService, PeerIdentity, Refusal, ResponseFlag, Verdic
 import { MESH_PORTS, REFUSAL } from '#contract'
 import type { Destination, Snapshot } from '#mesh'
 import { authorize, plainDenial, probeVerdict } from '#policy'
-import { decideRoute, type ForwardDecision, forwardedFacts, pickEndpoint } from '#routing'
+import { decideRoute, type ForwardDecision, forwardedFacts, pickBy, pickEndpoint, usableEndpoints } from '#routing'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
+import { BALANCING_DEFAULT, type Flow, without } from './flow.ts'
 import type { HttpChoice, HttpConnection, HttpPipeline, RouteName } from './http-connection.ts'
 import type { Pod } from './pod.ts'
 import { editLines } from './render.ts'
@@ -147,14 +148,15 @@ export class OutboundPipeline implements Pipeline {
     switch (destination.kind) {
       case 'service': {
         const { service, port } = destination
-        const decision = decideRoute(engine.snapshot, { client: this.#client, service, port }, exchange, Math.random())
+        const decision = decideRoute(engine.snapshot, { client: this.#client, service, port }, exchange, exchange.draw)
         if (decision.kind === 'forward') {
-          const endpoint = pickEndpoint(ofFamily(decision.endpoints, this.#six), engine.targets.loadOf, Math.random)
+          const flow = engine.flows.of(this.#pod, decision)
+          const endpoint = this.#pick(ofFamily(decision.endpoints, this.#six), flow, exchange)
           if (endpoint === undefined) {
             const { namespace, name } = decision.service
             return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
           }
-          return judgeRequest(byPolicy, this.#target(decision, endpoint, decision.service), exchange)
+          return judgeRequest(byPolicy, this.#target(decision, endpoint, decision.service, flow), exchange)
         }
         if (decision.kind === 'redirect') {
           const extra = editLines([], decision.responseEdits)
@@ -218,15 +220,31 @@ export class OutboundPipeline implements Pipeline {
     const endpoints = service.endpoints[port]
     return endpoints === undefined
       ? undefined
-      : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.targets.loadOf, Math.random)
+      : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.targets.loadOf, this.#engine.now(), Math.random)
+  }
+
+  #pick(endpoints: readonly Endpoint[], flow: Flow | undefined, exchange: HttpConnection): Endpoint | undefined {
+    const { targets } = this.#engine
+    const { avoided } = exchange
+    const now = this.#engine.now()
+    if (flow !== undefined) return flow.pick(endpoints, exchange, now)
+    if (avoided.length === 0) return pickEndpoint(endpoints, targets.loadOf, now, Math.random)
+    const facts = { now, random: Math.random, turn: 0, hashKey: undefined }
+    return pickBy(
+      BALANCING_DEFAULT,
+      without(usableEndpoints(endpoints), avoided, targets.loadOf),
+      targets.loadOf,
+      facts,
+    )
   }
 
   #target(
     decision: ForwardDecision | string | undefined,
     endpoint: SocketName & { readonly workload?: string },
     service: MeshService | undefined,
+    flow?: Flow,
   ): ExchangeTarget {
-    return this.#engine.targets.outbound(this.#pod, this.#clientAddress, decision, endpoint, service)
+    return this.#engine.targets.outbound(this.#pod, this.#clientAddress, decision, endpoint, service, flow)
   }
 }
 

@@ -8,6 +8,7 @@ import type { TunnelPool } from '#tunnel'
 import { Arrivals } from './arrivals.ts'
 import type { Dialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
+import type { Flow } from './flow.ts'
 import { HeldTunnel } from './held-tunnel.ts'
 import type { SocketStock } from './sockets.ts'
 import { UpstreamPool } from './upstream.ts'
@@ -37,6 +38,9 @@ export class Pod {
   /** Targets by decision and endpoint (or by address, without a decision); valid for `targetsVersion`. */
   readonly targets = new Map<ForwardDecision | string, Map<object | string, ExchangeTarget>>()
   targetsVersion = -1
+  /** By `namespace/name:port` of the Service. */
+  readonly flows = new Map<string, Flow>()
+  readonly flowByDecision = new WeakMap<ForwardDecision, Flow>()
   readonly tunnels: TunnelPool
   /** Tunnels to this pod, by where they come from. */
   readonly arrivals = new Arrivals()

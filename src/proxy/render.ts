@@ -196,6 +196,7 @@ const REASONS: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   404: 'Not Found',
   408: 'Request Timeout',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   502: 'Bad Gateway',
@@ -213,6 +214,7 @@ export function renderOwn(status: number, body: string, close: boolean, headOnly
 
 /** `told`: the caller is another node of the mesh, which wants to know the flag. */
 export function renderRefusal(refusal: Refusal, close: boolean, headOnly: boolean, told: boolean): string {
-  const extra = told ? `${REFUSAL_HEADER}: ${refusal.flag}\r\n` : ''
+  const retryAfter = refusal.retryAfterSeconds === undefined ? '' : `retry-after: ${refusal.retryAfterSeconds}\r\n`
+  const extra = (told ? `${REFUSAL_HEADER}: ${refusal.flag}\r\n` : '') + retryAfter
   return renderOwn(refusal.status, refusal.body, close, headOnly, extra)
 }

@@ -6,7 +6,7 @@ import type { Endpoint, MeshService, PeerIdentity, PeerMode, ProxyLimits, Worklo
 import { peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
 import { type PolicySet, policySetFor } from '#policy'
-import type { ForwardDecision } from '#routing'
+import { type EndpointLoad, type ForwardDecision, type LoadOf, newEndpointLoad } from '#routing'
 import {
   type AccessEdge,
   type AccessLog,
@@ -23,7 +23,8 @@ import {
 } from '#telemetry'
 import { baggageOf } from './baggage.ts'
 import { type DialCount, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
-import type { EndpointLoad, ExchangeTarget } from './exchange-target.ts'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { Flow } from './flow.ts'
 import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
 import type { SocketStock } from './sockets.ts'
@@ -37,6 +38,8 @@ const MAX_REMEMBERED = 4096
 export interface TargetHost {
   readonly snapshot: Snapshot
   readonly limits: ProxyLimits
+  /** Monotonic milliseconds. */
+  now(): number
   /** Sockets in the network namespace of a pod of this node. */
   stockOf(uid: string): SocketStock
   /** False while the broker refuses sockets of that pod: it is not enrolled (yet, or any more). */
@@ -49,7 +52,7 @@ export interface TargetSettings {
 }
 
 export class Targets {
-  readonly loadOf: (endpoint: Endpoint) => number
+  readonly loadOf: LoadOf
   readonly #host: TargetHost
   readonly #settings: TargetSettings
   readonly #edges: EdgeCache
@@ -62,7 +65,7 @@ export class Targets {
     this.#settings = settings
     this.#edges = edges
     this.#log = log
-    this.loadOf = (endpoint) => this.#loadFor(endpoint).active
+    this.loadOf = (endpoint) => this.#loadFor(endpoint)
   }
 
   /** Forgets endpoints without load once there are many. */
@@ -84,6 +87,7 @@ export class Targets {
     decision: ForwardDecision | string | undefined,
     endpoint: SocketName & { readonly workload?: string },
     service: MeshService | undefined,
+    flow?: Flow,
   ): ExchangeTarget {
     const byEndpoint = this.#table(pod, decision ?? '')
     const key = decision === undefined ? `${endpoint.address} ${endpoint.port}` : endpoint
@@ -96,6 +100,7 @@ export class Targets {
       typeof decision === 'object' ? decision : undefined,
       endpoint,
       service,
+      flow,
     )
     byEndpoint.set(key, made)
     return made
@@ -121,6 +126,7 @@ export class Targets {
     decision: ForwardDecision | undefined,
     endpoint: SocketName & { readonly workload?: string },
     service: MeshService | undefined,
+    flow: Flow | undefined,
   ): ExchangeTarget {
     const snapshot = this.#host.snapshot
     const client = snapshot.workload(pod.workload)
@@ -139,10 +145,11 @@ export class Targets {
       : client?.addresses.find((address) => sameFamily(address, endpoint.address))
     return this.#target({
       pool: tunnelled
-        ? this.#tunnelPool(pod, clientAddress, client, workload, endpoint)
-        : this.#directPool(pod, bound, local ? workload : undefined, endpoint),
+        ? this.#tunnelPool(pod, clientAddress, client, workload, endpoint, flow)
+        : this.#directPool(pod, bound, local ? workload : undefined, endpoint, flow),
       endpoint,
       decision,
+      flow,
       workload,
       service,
       clientAddress,
@@ -171,9 +178,15 @@ export class Targets {
   }
 
   /** `local`: the destination, when it is a mesh pod of this node: its own namespace is used when the broker has sockets of it. */
-  #directPool(pod: Pod, bound: string | undefined, local: Workload | undefined, endpoint: SocketName): UpstreamPool {
+  #directPool(
+    pod: Pod,
+    bound: string | undefined,
+    local: Workload | undefined,
+    endpoint: SocketName,
+    flow?: Flow,
+  ): UpstreamPool {
     const { limits } = this.#host
-    const socket = `${endpoint.address} ${endpoint.port}`
+    const socket = `${flow?.poolKey ?? ''}${endpoint.address} ${endpoint.port}`
     if (local !== undefined && local.uid !== pod.uid && bound !== undefined && this.#host.hasSocketsOf(local.uid)) {
       const source = towards(local, this.#host.stockOf(local.uid), bound, pod)
       return pod.pool(
@@ -193,6 +206,7 @@ export class Targets {
     client: Workload | undefined,
     { uid, namespace, serviceAccount }: Workload,
     endpoint: SocketName,
+    flow: Flow | undefined,
   ): UpstreamPool {
     const identity = spiffeId(this.#settings.trustDomain, namespace, serviceAccount)
     const authority = socketText(endpoint)
@@ -201,7 +215,7 @@ export class Targets {
     if (client !== undefined) headers.push('baggage', baggageOf(client))
     return pod.pool(
       uid,
-      `tunnel ${clientAddress} ${identity} ${authority}`,
+      `tunnel ${flow?.poolKey ?? ''}${clientAddress} ${identity} ${authority}`,
       this.#host.limits,
       () => new TunnelDialer(pod.tunnels, { uid, address: endpoint.address, identity }, headers),
     )
@@ -257,6 +271,7 @@ export class Targets {
     readonly pool: ExchangeTarget['pool']
     readonly endpoint: SocketName
     readonly decision: ForwardDecision | undefined
+    readonly flow?: Flow | undefined
     readonly workload: Workload | undefined
     readonly service: MeshService | undefined
     readonly clientAddress: string
@@ -303,6 +318,7 @@ export class Targets {
       identityLines: parts.identityLines,
       tunnelled: parts.tunnelled,
       decision: parts.decision,
+      flow: parts.flow,
       edge: this.#edges.request(description),
       tcpEdge: this.#edges.tcp({ ...description, protocol: 'tcp' }),
       access: log('http'),
@@ -335,7 +351,7 @@ export class Targets {
       const key = `${endpoint.address} ${endpoint.port}`
       load = this.#loads.get(key)
       if (load === undefined) {
-        load = { active: 0 }
+        load = newEndpointLoad(this.#host.now())
         this.#loads.set(key, load)
       }
       this.#loadByEndpoint.set(endpoint, load)

@@ -5,6 +5,7 @@
  */
 import { BodyReader, type ByteStream, Head, PARSE_BAD, PARSE_DONE, type StreamOwner } from '#http'
 import type { Dialer } from './dialer.ts'
+import type { Flow } from './flow.ts'
 
 /** The exchange an upstream connection works for. */
 export interface UpstreamClient {
@@ -40,6 +41,8 @@ export class UpstreamConnection implements StreamOwner {
   /** Bytes of the present exchange's response have arrived. */
   answered = false
   idleSince = 0
+  /** Whose connections it counts among. */
+  counted: Flow | undefined
   #state = IDLE
   #partial: Buffer | undefined
 
@@ -204,6 +207,9 @@ export class UpstreamPool {
     this.#all.delete(connection)
     const index = this.#idle.indexOf(connection)
     if (index >= 0) this.#idle.splice(index, 1)
+    const { counted } = connection
+    connection.counted = undefined
+    counted?.connectionGone(connection)
   }
 
   /** Closes connections idle since before `since`. */

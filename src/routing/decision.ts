@@ -3,7 +3,16 @@
  * frozen: every request that gets the same answer gets the same object, so callers may keep metric
  * handles and log fragments by its identity.
  */
-import type { Endpoint, HeaderEdit, HttpFacts, MeshService, PathRewrite, REFUSAL } from '#contract'
+import type {
+  Endpoint,
+  HeaderEdit,
+  HttpFacts,
+  MeshService,
+  PathRewrite,
+  REFUSAL,
+  RetryPlan,
+  TrafficPolicy,
+} from '#contract'
 import { renderTarget } from './rewrite.ts'
 
 export interface ForwardDecision {
@@ -30,7 +39,12 @@ export interface ForwardDecision {
   readonly prefix: string
   /** Undefined for no limit (also when the route says `0s`). */
   readonly requestTimeoutMs: number | undefined
+  /** Of one try: the rule's, or else the retry policy's. */
   readonly backendRequestTimeoutMs: number | undefined
+  /** The rule's own, or else that of the backend's TrafficPolicy. */
+  readonly retry: RetryPlan | undefined
+  /** The backend's. */
+  readonly traffic: TrafficPolicy | undefined
 }
 
 export interface RedirectDecision {

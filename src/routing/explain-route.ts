@@ -5,6 +5,7 @@ import { usableEndpoints } from './balance.ts'
 import { type Condition, valueFor } from './condition.ts'
 import { decideRoute } from './decide-route.ts'
 import { type RouteDecision, rewriteTarget } from './decision.ts'
+import { explainTraffic } from './explain-traffic.ts'
 import type { Share } from './outcome.ts'
 import { bindsPort, type RouteGroup, type RouteRequest, routeGroupOf } from './route-group.ts'
 import type { Candidate } from './route-index.ts'
@@ -35,7 +36,7 @@ export function explainRoute(
     const shares = group.sharesOf(chosen)
     for (const share of shares.list) lines.push(explainShare(share, shares.total))
   }
-  lines.push(...explainDecision(decision, facts))
+  lines.push(...explainDecision(snapshot, decision, facts))
   return lines
 }
 
@@ -97,7 +98,7 @@ function explainShare(share: Share, total: number): string {
   }
 }
 
-function explainDecision(decision: RouteDecision, facts: HttpFacts): string[] {
+function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: HttpFacts): string[] {
   switch (decision.kind) {
     case 'fail':
       return [`This request fails with ${REFUSAL[decision.refusal].status}: ${decision.why}.`]
@@ -115,8 +116,10 @@ function explainDecision(decision: RouteDecision, facts: HttpFacts): string[] {
       if (decision.requestTimeoutMs !== undefined)
         lines.push(`The whole request may take ${decision.requestTimeoutMs} ms.`)
       if (decision.backendRequestTimeoutMs !== undefined) {
-        lines.push(`The request to the backend may take ${decision.backendRequestTimeoutMs} ms.`)
+        const subject = decision.retry === undefined ? 'The request to the backend' : 'Each try'
+        lines.push(`${subject} may take ${decision.backendRequestTimeoutMs} ms.`)
       }
+      lines.push(...explainTraffic(snapshot, decision))
       return lines
     }
   }

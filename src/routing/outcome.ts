@@ -7,10 +7,12 @@ import type {
   HttpRoute,
   MeshService,
   ReferenceGrant,
+  RetryPlan,
   RouteBackend,
   RouteFilter,
   RouteRule,
   ServicePort,
+  TrafficPolicy,
 } from '#contract'
 import type { FailDecision, ForwardDecision } from './decision.ts'
 import type { RedirectFilter, RedirectPlan } from './redirect.ts'
@@ -37,6 +39,8 @@ export interface OutcomeContext {
   readonly port: ServicePort
   /** The Services that the routes refer to, by `namespace/name`; undefined for those that do not exist. */
   readonly backends: ReadonlyMap<string, MeshService | undefined>
+  /** The TrafficPolicies of the Service and of the backends, as `backends`. */
+  readonly traffic: ReadonlyMap<string, TrafficPolicy | undefined>
   /** ReferenceGrants by namespace, for every namespace that is referred to from another. */
   readonly grants: ReadonlyMap<string, readonly ReferenceGrant[]>
 }
@@ -120,13 +124,14 @@ function compileBackend(
   const routeName = `${route.namespace}/${route.name}`
   const early = outcomeOf(filters, prefix, fail, context, routeName, ruleName)
   if (early !== undefined) return early
-  return forward(service, port, {
+  return forward(context, service, port, {
     route: routeName,
     rule: ruleName,
     filters,
     prefix: prefix ?? '',
     requestTimeoutMs: rule.requestTimeoutMs || undefined,
     backendRequestTimeoutMs: rule.backendRequestTimeoutMs || undefined,
+    retry: rule.retry,
   })
 }
 
@@ -222,18 +227,20 @@ function outcomeOf(
 }
 
 /** Where requests go when no route is attached: to the Service itself. */
-export function defaultForward(service: MeshService, port: ServicePort): ForwardDecision {
-  return forward(service, port.port, {
+export function defaultForward(context: OutcomeContext): ForwardDecision {
+  return forward(context, context.service, context.port.port, {
     route: undefined,
     rule: undefined,
     filters: combineFilters(NO_FILTERS, NO_FILTERS),
     prefix: '',
     requestTimeoutMs: undefined,
     backendRequestTimeoutMs: undefined,
+    retry: undefined,
   })
 }
 
 function forward(
+  context: OutcomeContext,
   service: MeshService,
   port: number,
   how: {
@@ -243,8 +250,11 @@ function forward(
     readonly prefix: string
     readonly requestTimeoutMs: number | undefined
     readonly backendRequestTimeoutMs: number | undefined
+    readonly retry: RetryPlan | undefined
   },
 ): ForwardDecision {
+  const traffic = context.traffic.get(`${service.namespace}/${service.name}`)
+  const retry = how.retry ?? traffic?.retry
   return Object.freeze({
     kind: 'forward',
     route: how.route,
@@ -259,7 +269,9 @@ function forward(
     path: how.filters.path,
     prefix: how.prefix,
     requestTimeoutMs: how.requestTimeoutMs,
-    backendRequestTimeoutMs: how.backendRequestTimeoutMs,
+    backendRequestTimeoutMs: how.backendRequestTimeoutMs ?? retry?.perTryTimeoutMs,
+    retry: retry !== undefined && retry.attempts > 0 ? retry : undefined,
+    traffic,
   })
 }
 

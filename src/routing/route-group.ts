@@ -11,7 +11,7 @@
  * from the hostnames field" (GEP-1294), a mesh route binds by ClusterIP (conformance test
  * MeshFrontendHostname); to select by host, match the header `Host`.
  */
-import type { HttpRoute, MeshService, ReferenceGrant, ServicePort, Workload } from '#contract'
+import type { HttpRoute, MeshService, ReferenceGrant, ServicePort, TrafficPolicy, Workload } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { FailDecision, ForwardDecision } from './decision.ts'
 import { compileShares, defaultForward, invalidRoute, type OutcomeContext, type Shares } from './outcome.ts'
@@ -47,7 +47,7 @@ export class RouteGroup {
     this.index = index
     this.otherwise =
       index === undefined
-        ? defaultForward(context.service, context.port)
+        ? defaultForward(context)
         : Object.freeze({
             kind: 'fail',
             route: undefined,
@@ -88,6 +88,7 @@ interface PortRoutes {
   /** By namespace; undefined when there are none. */
   readonly consumers: ReadonlyMap<string, RouteGroup> | undefined
   readonly backends: ReadonlyMap<string, MeshService | undefined>
+  readonly traffic: ReadonlyMap<string, TrafficPolicy | undefined>
   readonly grants: ReadonlyMap<string, readonly ReferenceGrant[]>
 }
 
@@ -145,6 +146,7 @@ function stillHolds(snapshot: Snapshot, made: PortRoutes, service: MeshService):
   if (made.service !== service) return false
   if (made.attached !== attachedTo(snapshot, service)) return false
   for (const [name, backend] of made.backends) if (snapshot.service(name) !== backend) return false
+  for (const [name, policy] of made.traffic) if (snapshot.trafficPolicy(name) !== policy) return false
   for (const [namespace, grants] of made.grants) if (snapshot.grants(namespace) !== grants) return false
   return true
 }
@@ -172,7 +174,9 @@ function compilePort(
       }
     }
   }
-  const context: OutcomeContext = { service, port, backends, grants }
+  const own = `${service.namespace}/${service.name}`
+  const traffic = new Map([own, ...backends.keys()].map((name) => [name, snapshot.trafficPolicy(name)] as const))
+  const context: OutcomeContext = { service, port, backends, traffic, grants }
   // Endpoints come and go far more often than routes: their index is then still good.
   const reusable =
     before !== undefined && before.attached === attached && before.port.name === port.name ? before : undefined
@@ -199,6 +203,7 @@ function compilePort(
     producer,
     consumers: consumers.size === 0 ? undefined : consumers,
     backends,
+    traffic,
     grants,
   }
 }

@@ -166,7 +166,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
   const target: ExchangeTarget = {
     kind: 'forward',
     pool,
-    load: { active: 0 },
+    load: { active: 0, latencyMs: -1, latencyAt: 0, since: 0 },
     clientAddress: '10.0.0.3',
     workload: undefined,
     policies: undefined,
@@ -174,6 +174,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     identityLines: '',
     tunnelled: false,
     decision: undefined,
+    flow: undefined,
     edge: edges.request(description),
     tcpEdge: edges.tcp({ ...description, protocol: 'tcp' }),
     access,

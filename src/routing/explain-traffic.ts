@@ -1,0 +1,89 @@
+/** What TrafficPolicies and retries do to requests of a Service, in words. */
+import type { Balancing, HashKey, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
+import { RETRY_BUDGET_DEFAULT } from '#contract'
+import type { Snapshot } from '#mesh'
+import type { ForwardDecision } from './decision.ts'
+
+/** One sentence each; nothing of what is as it is without a policy. */
+export function explainTraffic(snapshot: Snapshot, decision: ForwardDecision): readonly string[] {
+  const { service, traffic, retry } = decision
+  const lines: string[] = []
+  for (const policy of snapshot.trafficPolicies(`${service.namespace}/${service.name}`)) {
+    const name = `TrafficPolicy ${policy.namespace}/${policy.name}`
+    if (policy === traffic) lines.push(`${name} applies to it.`)
+    else if (policy.invalid !== undefined) lines.push(`${name} does not apply: ${policy.invalid}.`)
+    else lines.push(`${name} does not apply: an older one does.`)
+  }
+  if (traffic !== undefined) lines.push(...explainLimits(traffic))
+  if (retry !== undefined) lines.push(explainRetry(retry, traffic))
+  if (traffic?.balancing !== undefined) lines.push(explainBalancing(traffic.balancing))
+  return lines
+}
+
+function explainLimits({ rateLimits, breaker, outliers, faults }: TrafficPolicy): string[] {
+  const lines = rateLimits.map(
+    (limit) =>
+      `${limit.requests} requests in ${limit.intervalMs} ms (${limit.burst} at once) are let through ${keyWords(limit)} by each proxy; others get 429.`,
+  )
+  const { maxRequests, maxConnections, maxPendingRequests, maxRetries } = breaker ?? {}
+  const most = [
+    maxRequests === undefined ? '' : `${maxRequests} requests`,
+    maxConnections === undefined ? '' : `${maxConnections} connections`,
+    maxPendingRequests === undefined ? '' : `${maxPendingRequests} requests that wait for a connection`,
+    maxRetries === undefined ? '' : `${maxRetries} retries`,
+  ].filter((text) => text !== '')
+  if (most.length > 0)
+    lines.push(`At a time a calling pod may have ${most.join(', ')} in a proxy; what is beyond gets 503.`)
+  if (outliers !== undefined) {
+    const { consecutiveErrors, consecutiveGatewayErrors, consecutiveConnectErrors } = outliers
+    const tests = [
+      consecutiveErrors === 0 ? '' : `${consecutiveErrors} errors`,
+      consecutiveGatewayErrors === 0 ? '' : `${consecutiveGatewayErrors} gateway errors`,
+      consecutiveConnectErrors === 0 ? '' : `${consecutiveConnectErrors} failed connections`,
+    ].filter((text) => text !== '')
+    const rate = outliers.successRate === undefined ? '' : ', or a success rate far below that of the others'
+    if (tests.length > 0 || rate !== '') {
+      const row = tests.length === 0 ? '' : `${tests.join(' or ')} in a row`
+      lines.push(
+        `An endpoint is ejected for ${outliers.baseEjectionMs} ms and more by ${row || 'bad success'}${rate}; weir_ejections_total counts it.`,
+      )
+    }
+  }
+  const { delay, abort } = faults ?? {}
+  if (delay !== undefined) lines.push(`${delay.percent} % of the requests are delayed by ${delay.ms} ms (fault).`)
+  if (abort !== undefined) lines.push(`${abort.percent} % of the requests get ${abort.status} (fault).`)
+  return lines
+}
+
+function keyWords({ key }: RateLimit): string {
+  switch (key.type) {
+    case 'Service':
+      return 'of all callers together'
+    case 'Source':
+      return 'of each calling service account'
+    case 'Header':
+      return `for each value of header ${key.name}`
+  }
+}
+
+function explainRetry(plan: RetryPlan, traffic: TrafficPolicy | undefined): string {
+  const causes = [
+    plan.codes.length === 0 ? '' : `status ${plan.codes.join(', ')}`,
+    plan.connectFailure ? 'a failed connection' : '',
+    plan.reset ? 'a reset' : '',
+    plan.timeout ? 'a try that takes too long' : '',
+  ].filter((text) => text !== '')
+  const { percent, minPerSecond } = traffic?.retryBudget ?? RETRY_BUDGET_DEFAULT
+  const often = plan.attempts === 1 ? 'once' : `up to ${plan.attempts} times`
+  return `It is tried again ${often} after ${causes.join(' or ')}, ${plan.backoffMs} ms later or more, while retries are below ${percent} % of requests plus ${minPerSecond} a second and its body is not larger than 64 KiB.`
+}
+
+function explainBalancing({ algorithm, hashOn, slowStartMs }: Balancing): string {
+  const by = hashOn === undefined ? '' : ` by ${hashWords(hashOn)}`
+  const slow = slowStartMs === undefined ? '' : `; a new one gets its full share after ${slowStartMs} ms`
+  return `Its endpoint is chosen by ${algorithm}${by}${slow}.`
+}
+
+function hashWords(key: HashKey): string {
+  return key.type === 'Source' ? 'the calling pod’s address' : `${key.type.toLowerCase()} ${key.name}`
+}

@@ -1,0 +1,23 @@
+/** What consistent hashing goes by, of one request. */
+import type { HashKey, HttpFacts } from '#contract'
+
+/** Undefined when the request does not have it. */
+export function requestKey(key: HashKey, http: Pick<HttpFacts, 'header'>, sourceAddress: string): string | undefined {
+  switch (key.type) {
+    case 'Header':
+      return http.header(key.name)
+    case 'Cookie':
+      return cookie(http.header('cookie'), key.name)
+    case 'Source':
+      return sourceAddress
+  }
+}
+
+/** The first cookie of that name (RFC 6265 section 4.2); several header lines were joined with commas. */
+function cookie(header: string | undefined, name: string): string | undefined {
+  for (const pair of header?.split(/[;,]/) ?? []) {
+    const at = pair.indexOf('=')
+    if (at > 0 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
+  }
+  return undefined
+}
