@@ -41,6 +41,9 @@ export interface Workload extends Named {
   /** Pod addresses, IPv4 and IPv6, in canonical text. Empty until known. */
   readonly addresses: readonly string[]
   readonly node: string
+  /** Of its node; absent where the node does not say. */
+  readonly zone?: string
+  readonly region?: string
   readonly hostNetwork: boolean
   /** Opted in (annotation or namespace label), and not on the host network. */
   readonly optedIn: boolean

@@ -32,8 +32,19 @@ export interface Balancing {
   readonly algorithm: BalancingAlgorithm
   /** Of ConsistentHash; a request without the header or cookie goes anywhere. */
   readonly hashOn?: HashKey
+  /** Endpoints nearby first. */
+  readonly locality?: LocalityPreference
   /** A new endpoint's share grows to a full one over this time, ms. */
   readonly slowStartMs?: number
+}
+
+export type LocalityLevel = 'Node' | 'Zone' | 'Region'
+
+export interface LocalityPreference {
+  /** Nearest first. */
+  readonly levels: readonly LocalityLevel[]
+  /** When fewer of a level's endpoints, and of the nearer ones, are available, the next level is used, too. */
+  readonly failoverPercent: number
 }
 
 /** When and how often a request is tried again. */

@@ -6,6 +6,8 @@
 import {
   type Balancing,
   type Endpoint,
+  type LocalityLevel,
+  type LocalityPreference,
   REFUSAL,
   RETRY_BUDGET_DEFAULT,
   type Refusal,
@@ -16,6 +18,7 @@ import {
   type EndpointLoad,
   type LoadOf,
   mayRetry,
+  nearest,
   OutlierDetector,
   pickBy,
   type RateLimiter,
@@ -42,6 +45,14 @@ export interface Waiter {
   connectionFreed(): void
 }
 
+/** How far endpoints are from the calling pod. */
+export interface Places {
+  /** Grows with each change of the world. */
+  readonly version: number
+  /** As `sharedLevel`. */
+  levelOf(levels: readonly LocalityLevel[], endpoint: Endpoint): number
+}
+
 export const BALANCING_DEFAULT: Balancing = { algorithm: 'PeakEwma' }
 /** Who waits for a connection when only the number of connections is bounded. */
 const PENDING_DEFAULT = 1024
@@ -53,22 +64,27 @@ export class Flow {
   /** `namespace/serviceAccount` of the pod, or its address. */
   readonly #source: string
   readonly #loadOf: LoadOf
+  readonly #places: Places
   readonly #budget = new RetryWindow()
   readonly #waiting = new Set<Waiter>()
   readonly #open = new Set<UpstreamConnection>()
   #policy: TrafficPolicy | undefined
   #limiter: RateLimiter | undefined
   #outliers: OutlierDetector<EndpointLoad> | undefined
+  #near:
+    | { readonly version: number; readonly available: readonly Endpoint[]; readonly near: readonly Endpoint[] }
+    | undefined
   #turn = 0
   /** Requests in progress. */
   active = 0
   retrying = 0
   connections = 0
 
-  constructor(name: string, source: string, loadOf: LoadOf, metrics: FlowMetrics) {
+  constructor(name: string, source: string, loadOf: LoadOf, places: Places, metrics: FlowMetrics) {
     this.#name = name
     this.#source = source
     this.#loadOf = loadOf
+    this.#places = places
     this.metrics = metrics
   }
 
@@ -89,13 +105,29 @@ export class Flow {
     const usable = usableEndpoints(endpoints)
     const available = this.#outliers === undefined ? usable : this.#outliers.available(usable, now)
     const balancing = this.#policy?.balancing ?? BALANCING_DEFAULT
-    const { hashOn } = balancing
-    return pickBy(balancing, without(available, request.avoided, this.#loadOf), this.#loadOf, {
+    const { hashOn, locality } = balancing
+    const left = without(available, request.avoided, this.#loadOf)
+    const near = locality === undefined ? left : this.#nearest(locality, endpoints, left)
+    return pickBy(balancing, near, this.#loadOf, {
       now,
       random: Math.random,
       turn: this.#turn++,
       hashKey: hashOn === undefined ? undefined : requestKey(hashOn, request, request.clientAddress),
     })
+  }
+
+  /** Worked out anew when the world or what is ejected changes. */
+  #nearest(
+    locality: LocalityPreference,
+    endpoints: readonly Endpoint[],
+    available: readonly Endpoint[],
+  ): readonly Endpoint[] {
+    const { version } = this.#places
+    const known = this.#near
+    if (known !== undefined && known.version === version && known.available === available) return known.near
+    const near = nearest(locality, endpoints, available, (endpoint) => this.#places.levelOf(locality.levels, endpoint))
+    this.#near = { version, available, near }
+    return near
   }
 
   /** Counts a request in, until `leave`; or says why it may not go on. */
@@ -110,6 +142,12 @@ export class Flow {
     this.active++
     this.#budget.request(now)
     return undefined
+  }
+
+  /** Of one of its own refusals, for the log. */
+  reasonOf({ flag }: Refusal): string {
+    const what = flag === 'RL' ? 'a rate limit' : flag === 'FI' ? 'a fault' : 'the circuit breaker'
+    return this.#policy === undefined ? what : `${what} of TrafficPolicy ${this.#policy.namespace}/${this.#policy.name}`
   }
 
   /** @param retried whether it was tried again */

@@ -1,9 +1,9 @@
 /** Which flow a request is of, and the rate limits of Services, which all flows of this proxy share. */
 import type { RateLimit, TrafficPolicy, Workload } from '#contract'
 import type { Snapshot } from '#mesh'
-import { type ForwardDecision, type LoadOf, RateLimiter } from '#routing'
+import { type ForwardDecision, type LoadOf, RateLimiter, sharedLevel } from '#routing'
 import type { Metrics } from '#telemetry'
-import { Flow } from './flow.ts'
+import { Flow, type Places } from './flow.ts'
 import { FlowFamilies, FlowMetrics } from './flow-metrics.ts'
 import type { Pod } from './pod.ts'
 
@@ -42,12 +42,26 @@ export class Flows {
       }
       const client = this.#host.snapshot.workload(pod.workload)
       const metrics = new FlowMetrics(this.#families, endsOf(client, decision))
-      flow = new Flow(key, sourceOf(pod, client), this.#loadOf, metrics)
+      flow = new Flow(key, sourceOf(pod, client), this.#loadOf, this.#placesOf(pod), metrics)
       pod.flows.set(key, flow)
     }
     flow.apply(traffic, this.#limiterOf(name, traffic))
     pod.flowByDecision.set(decision, flow)
     return flow
+  }
+
+  #placesOf(pod: Pod): Places {
+    const host = this.#host
+    return {
+      get version() {
+        return host.snapshot.version
+      },
+      levelOf: (levels, { workload }) => {
+        const { snapshot } = host
+        const other = workload === undefined ? undefined : snapshot.workload(workload)
+        return sharedLevel(levels, snapshot.workload(pod.workload), other)
+      },
+    }
   }
 
   /** Buckets live as long as the limits stay what they are. */

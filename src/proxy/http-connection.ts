@@ -199,6 +199,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #bytesOut = 0
   #status = 0
   #trace = ''
+  /** Made for a client that sent none; the same for all tries. */
+  #traceparent = ''
   /** Flag of a refusal by the destination's node. */
   #refusedThere: ResponseFlag | undefined
   #timer: NodeJS.Timeout | undefined
@@ -348,6 +350,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#responseText = ''
     this.#upstreamMs = -1
     this.#trace = ''
+    this.#traceparent = ''
     this.#refusedThere = undefined
     this.#bytesIn = 0
     this.#bytesOut = 0
@@ -389,8 +392,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       const stop = refusal ?? (fault !== undefined && fault.status > 0 ? faultRefusal(fault.status) : undefined)
       if (stop !== undefined) {
         if (bodyStart < end) this.#hold(bytes, bodyStart, end)
-        if (delayMs > 0) this.#later(delayMs, () => this.refuse(stop, 'by TrafficPolicy'))
-        else this.refuse(stop, 'by TrafficPolicy')
+        const why = choice.flow.reasonOf(stop)
+        if (delayMs > 0) this.#later(delayMs, () => this.refuse(stop, why))
+        else this.refuse(stop, why)
         return
       }
     }
@@ -454,9 +458,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const decision = target.decision
     let extra = target.identityLines
     if (head.traceparentIndex < 0) {
-      const traceparent = newTraceparent()
-      this.#trace = traceIdOf(traceparent)
-      extra += `traceparent: ${traceparent}\r\n`
+      if (this.#traceparent === '') this.#traceparent = newTraceparent()
+      this.#trace = traceIdOf(this.#traceparent)
+      extra += `traceparent: ${this.#traceparent}\r\n`
     } else this.#trace = traceIdOf(head.value(head.traceparentIndex))
     let host: string | undefined
     let requestTarget = head.target
@@ -561,7 +565,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const idle = target.pool.idle()
     if (idle === undefined && flow !== undefined && !flow.takeConnection()) {
       const refusal = flow.wait(this)
-      if (refusal !== undefined) this.refuse(refusal, 'too many requests wait for a connection (TrafficPolicy)')
+      if (refusal !== undefined) this.refuse(refusal, flow.reasonOf(refusal))
       else if (!this.#requestDone) this.stream.pause()
       return
     }
@@ -586,6 +590,12 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       if (connection === undefined) this.#connectFailed(target, status, error)
       else this.#attach(connection)
     })
+  }
+
+  /** A try may be of another flow than the first: the world changes. */
+  #waitNoMore(): void {
+    this.#flow?.waitNoMore(this)
+    this.target?.flow?.waitNoMore(this)
   }
 
   connectionFreed(): void {
@@ -926,8 +936,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     const flow = this.#flow
     if (flow !== undefined) {
+      this.#waitNoMore()
       this.#flow = undefined
-      flow.waitNoMore(this)
       flow.leave(this.#retries > 0)
     }
     this.#replay = ''
@@ -1158,7 +1168,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const sent = this.#upstream !== undefined
     this.#abandonUpstream()
     if (sent) this.#tryFailed()
-    this.#flow?.waitNoMore(this)
+    this.#waitNoMore()
     if (ofTry && this.#requestDone && this.#retryLater('timeout', this.#replay)) return
     this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)
   }

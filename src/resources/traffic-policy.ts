@@ -63,6 +63,15 @@ const hashOn = refine(
   },
 )
 
+const locality = object(
+  'strict',
+  {
+    prefer: withDefault(list(oneOf('Node', 'Zone', 'Region'), { min: 1, max: 3 }), ['Node', 'Zone', 'Region'] as const),
+    failoverPercent: withDefault(percent, 70),
+  },
+  { weights: NOT_YET },
+)
+
 const loadBalancing = refine(
   object(
     'strict',
@@ -73,8 +82,9 @@ const loadBalancing = refine(
       ),
       hashOn: optional(hashOn),
       slowStart: optional(time),
+      locality: optional(locality),
     },
-    { locality: NOT_YET, sessionPersistence: NOT_YET },
+    { sessionPersistence: NOT_YET },
   ),
   ({ algorithm, hashOn: key, slowStart }, field, issues) => {
     const hashes = algorithm === 'ConsistentHash'

@@ -78,10 +78,14 @@ function explainRetry(plan: RetryPlan, traffic: TrafficPolicy | undefined): stri
   return `It is tried again ${often} after ${causes.join(' or ')}, ${plan.backoffMs} ms later or more, while retries are below ${percent} % of requests plus ${minPerSecond} a second and its body is not larger than 64 KiB.`
 }
 
-function explainBalancing({ algorithm, hashOn, slowStartMs }: Balancing): string {
+function explainBalancing({ algorithm, hashOn, slowStartMs, locality }: Balancing): string {
   const by = hashOn === undefined ? '' : ` by ${hashWords(hashOn)}`
   const slow = slowStartMs === undefined ? '' : `; a new one gets its full share after ${slowStartMs} ms`
-  return `Its endpoint is chosen by ${algorithm}${by}${slow}.`
+  const near =
+    locality === undefined
+      ? ''
+      : `, of the same ${locality.levels.join(', else ').toLowerCase()} while ${locality.failoverPercent} % there are available`
+  return `Its endpoint is chosen by ${algorithm}${by}${near}${slow}.`
 }
 
 function hashWords(key: HashKey): string {

@@ -1,8 +1,8 @@
 /** Retries, ejection, breakers, limits and faults, against servers that fail on demand. */
-import http from 'node:http'
+import type http from 'node:http'
 import t from 'tap'
+import { FailingServer } from '../support/failing-server.ts'
 import type { LabPod } from '../support/lab.ts'
-import { listenSocketIn } from '../support/pod-sockets.ts'
 import { connectIn } from '../support/raw-socket.ts'
 import { type Answer, type Ask, openShop } from '../support/shop.ts'
 
@@ -11,57 +11,9 @@ t.teardown(() => shop[Symbol.asyncDispose]())
 const client = await shop.pod('client')
 const other = await shop.pod('other')
 
-/** What a server did with the requests it got: what to answer with is asked for each. */
-class Server {
-  readonly name: string
-  readonly bodies: string[] = []
-  answer: (request: http.IncomingMessage, response: http.ServerResponse) => void
-  readonly #server: http.Server
-
-  constructor(pod: LabPod) {
-    this.name = pod.name
-    this.answer = this.ok
-    this.#server = http.createServer((request, response) => {
-      let body = ''
-      request.on('data', (text: Buffer) => {
-        body += text.toString('latin1')
-      })
-      request.on('error', () => {})
-      request.on('end', () => {
-        this.bodies.push(`${request.method} ${request.url} ${body.length}`)
-        this.answer(request, response)
-      })
-    })
-    this.#server.on('connection', (socket) => socket.on('error', () => {}))
-    this.#server.keepAliveTimeout = 60_000
-    this.#server.listen({ fd: listenSocketIn(pod.netnsPath, 8080) })
-    t.teardown(() => {
-      this.#server.close()
-      this.#server.closeAllConnections()
-    })
-  }
-
-  /** As if it had not been asked anything yet, and well. */
-  reset(): void {
-    this.bodies.length = 0
-    this.answer = this.ok
-  }
-
-  readonly ok = (_request: http.IncomingMessage, response: http.ServerResponse): void => {
-    response.setHeader('x-by', this.name)
-    response.end(this.name)
-  }
-
-  readonly fail = (status: number) => (_request: http.IncomingMessage, response: http.ServerResponse) => {
-    response.statusCode = status
-    response.setHeader('x-by', this.name)
-    response.end('failed')
-  }
-}
-
 const pods = [await shop.pod('one', { labels: { app: 'web' } }), await shop.pod('two', { labels: { app: 'web' } })]
-const servers = pods.map((pod) => new Server(pod))
-const [one, two] = servers as [Server, Server]
+const servers = pods.map((pod) => new FailingServer(t, pod))
+const [one, two] = servers as [FailingServer, FailingServer]
 const web = shop.service('web')
 const narrow = shop.service('narrow', { selector: { app: 'web' } })
 const fresh = shop.service('fresh', { selector: { app: 'web' } })
@@ -275,6 +227,8 @@ t.test('a rate limit answers 429 and says when to come back, for each caller its
   t.equal(refused.headers['retry-after'], '1200')
   t.equal(refused.body, 'weir: too many requests')
   t.same(await flagsOf('/limited-again'), ['RL'])
+  const line = shop.agent.logs.find((one) => one['path'] === '/limited-again')
+  t.match(line, { reason: 'a rate limit of TrafficPolicy shop/web', destinationService: 'web.shop.svc.cluster.local' })
   t.equal((await ask({}, other)).status, 200)
   t.equal(await counted('weir_rate_limited_total', { source_workload: 'client' }), 3)
 })

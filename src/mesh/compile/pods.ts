@@ -189,6 +189,7 @@ function compileAnew(
     labels,
     addresses,
     node: pod.spec.nodeName ?? '',
+    ...placeOf(node),
     hostNetwork: pod.spec.hostNetwork,
     optedIn,
     ready: isReady(pod),
@@ -201,6 +202,13 @@ function compileAnew(
     hostAddresses: hostAddressesOf(pod, node),
     probes: probesOf(pod),
   }
+}
+
+/** By the labels that Kubernetes fixed for nodes. */
+function placeOf(node: NodeObject | undefined): Pick<Workload, 'zone' | 'region'> {
+  const zone = node?.metadata.labels['topology.kubernetes.io/zone']
+  const region = node?.metadata.labels['topology.kubernetes.io/region']
+  return { ...(zone === undefined ? {} : { zone }), ...(region === undefined ? {} : { region }) }
 }
 
 function hidesClientAddress(pod: PodObject, problems: ProblemLog): boolean {

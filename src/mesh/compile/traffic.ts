@@ -1,5 +1,5 @@
 /** TrafficPolicies and the retries of routes → what proxies carry out, all defaults filled in. */
-import type { Faults, OutlierLimits, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
+import type { Faults, LocalityLevel, OutlierLimits, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
 import {
   type InvalidTrafficPolicy,
   parseDurationMs,
@@ -11,6 +11,7 @@ import {
   targetRefsOf,
 } from '#resources'
 
+const LEVELS: readonly LocalityLevel[] = ['Node', 'Zone', 'Region']
 const BACKOFF_DEFAULT_MS = 25
 /** The longest wait is that many times the shortest, unless it is said. */
 const BACKOFF_SPAN = 10
@@ -58,12 +59,20 @@ function servicesOf(spec: TargetSpec): readonly string[] {
   return [...new Set(targetRefsOf(spec).map(({ name }) => name))]
 }
 
-function compileBalancing({ algorithm, hashOn, slowStart }: NonNullable<TrafficPolicySpec['loadBalancing']>) {
+function compileBalancing({ algorithm, hashOn, slowStart, locality }: NonNullable<TrafficPolicySpec['loadBalancing']>) {
   const slowStartMs = msOf(slowStart)
   return {
     algorithm,
     ...(hashOn === undefined ? {} : { hashOn: keyOf(hashOn) }),
     ...(slowStartMs === undefined ? {} : { slowStartMs }),
+    ...(locality === undefined
+      ? {}
+      : {
+          locality: {
+            levels: LEVELS.filter((level) => locality.prefer.includes(level)),
+            failoverPercent: locality.failoverPercent,
+          },
+        }),
   }
 }
 

@@ -102,7 +102,14 @@ const SAMPLES: Readonly<Record<string, readonly object[]>> = {
       rateLimits: [{ by: { type: 'Header', name: 'x-user' }, requests: 10, interval: '1s', burst: 20 }],
       faults: { delay: { percent: 1, duration: '1s' }, abort: { percent: 1, status: 503 } },
     },
-    { targetRefs, loadBalancing: { algorithm: 'RoundRobin', slowStart: '30s' } },
+    {
+      targetRefs,
+      loadBalancing: {
+        algorithm: 'RoundRobin',
+        slowStart: '30s',
+        locality: { prefer: ['Node', 'Zone', 'Region'], failoverPercent: 70 },
+      },
+    },
   ],
 }
 

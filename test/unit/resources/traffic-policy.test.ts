@@ -56,7 +56,10 @@ t.test('a mistake is told with its exact field', async (t) => {
       'loadBalancing: { algorithm: ConsistentHash, hashOn: { type: Cookie, name: "a b" } }',
       'loadBalancing.hashOn.name: expected a cookie\'s name, got "a b"',
     ],
-    ['loadBalancing: { locality: {} }', 'loadBalancing.locality: is not supported in this version: remove it'],
+    [
+      'loadBalancing: { locality: { weights: {} } }',
+      'loadBalancing.locality.weights: is not supported in this version: remove it',
+    ],
     ['healthChecks: []', 'healthChecks: is not supported in this version: remove it'],
     ['circuitBreaker: {}', 'circuitBreaker: is empty: fill it or remove the field'],
     ['circuitBreaker: { maxRequest: 1 }', 'circuitBreaker.maxRequest: unknown field; did you mean maxRequests?'],
