@@ -98,6 +98,8 @@ const SLOW_CONNECT_MS = 1_000
 /** A request up to this, body included, is kept to be sent again after the keep-alive race. */
 const MAX_REPLAY_BYTES = 65536
 const LINGER_MS = 2_000
+/** Pieces that a kept body is put together of. */
+const MAX_PIECES = 64
 /** How long a client that has ended its side is given an answer that does not move. */
 const HALF_CLOSED_MS = 5_000
 /** Interim answers (1xx) to one request; an upstream that sends more is not sane. */
@@ -166,7 +168,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   routeName: RouteName | undefined
   #upstream: UpstreamConnection | undefined
   #attempts = 0
-  /** When the present attempt began to connect. */
+  /** When the present try began; 0 while it waits. */
   #triedAt = 0
   /** Endpoints that failed the present request. */
   readonly avoided: EndpointLoad[] = []
@@ -177,6 +179,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #retries = 0
   /** The request's body is still coming, and is kept in `#replay` as it is sent. */
   #keeping = false
+  #pieces = 0
   /** Of an answer that is not the mesh's own. */
   #flag: ResponseFlag = '-'
   /** Not yet written upstream: head, and body bytes that came with it. */
@@ -340,6 +343,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.verdict = undefined
     this.routeName = undefined
     this.#attempts = 0
+    this.#triedAt = now
     if (this.avoided.length > 0) this.avoided.length = 0
     this.draw = Math.random()
     this.#retries = 0
@@ -412,6 +416,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     if (delayMs > 0) {
       this.#flag = 'DI'
+      this.#triedAt = 0
       this.#later(delayMs, () => this.#send(choice))
     } else this.#send(choice)
   }
@@ -528,11 +533,14 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   /** What was sent may have to be sent again; more than there is room for never is. */
   #keep(text: string): void {
-    if (this.#replay.length + text.length <= MAX_REPLAY_BYTES) this.#replay += text
-    else {
+    if (this.#replay.length + text.length > MAX_REPLAY_BYTES) {
       this.#replay = ''
       this.#keeping = false
+      return
     }
+    this.#replay += text
+    // A string put together of many small pieces takes many times its length: made one of its own now and then.
+    if (++this.#pieces % MAX_PIECES === 0) this.#replay = Buffer.from(this.#replay, 'latin1').toString('latin1')
   }
 
   /** What one read brought, as one chunk, and the end of the body when it is there. */
@@ -564,6 +572,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const { flow } = target
     const idle = target.pool.idle()
     if (idle === undefined && flow !== undefined && !flow.takeConnection()) {
+      this.#triedAt = 0
       const refusal = flow.wait(this)
       if (refusal !== undefined) this.refuse(refusal, flow.reasonOf(refusal))
       else if (!this.#requestDone) this.stream.pause()
@@ -571,7 +580,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     }
     target.load.active++
     this.#attempts++
-    this.#triedAt = this.services.now()
+    if (this.#triedAt === 0) this.#triedAt = this.services.now()
     if (idle !== undefined) {
       this.#attach(idle)
       return
@@ -624,6 +633,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   /** Sends what was rendered for the present target to the next one. */
   #sendAgain(next: ExchangeTarget, rendered: string): void {
+    this.#triedAt = 0
     // Identity, host and edits are those of the new target.
     const body = rendered.slice(this.#headLength)
     const head = this.#renderRequest(next)
@@ -991,6 +1001,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#detach(false)
     if (again && this.#attempts < MAX_ATTEMPTS) {
       this.#unsent = replay
+      this.#triedAt = 0
       this.#send(target)
       return
     }

@@ -226,16 +226,14 @@ export class OutboundPipeline implements Pipeline {
   #pick(endpoints: readonly Endpoint[], flow: Flow | undefined, exchange: HttpConnection): Endpoint | undefined {
     const { targets } = this.#engine
     const { avoided } = exchange
+    const usable = usableEndpoints(endpoints)
+    // The clock is not looked at where there is nothing to choose.
+    if (flow === undefined && usable.length <= 1) return usable[0]
     const now = this.#engine.now()
     if (flow !== undefined) return flow.pick(endpoints, exchange, now)
     if (avoided.length === 0) return pickEndpoint(endpoints, targets.loadOf, now, Math.random)
     const facts = { now, random: Math.random, turn: 0, hashKey: undefined }
-    return pickBy(
-      BALANCING_DEFAULT,
-      without(usableEndpoints(endpoints), avoided, targets.loadOf),
-      targets.loadOf,
-      facts,
-    )
+    return pickBy(BALANCING_DEFAULT, without(usable, avoided, targets.loadOf), targets.loadOf, facts)
   }
 
   #target(

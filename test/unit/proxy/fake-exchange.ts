@@ -3,8 +3,9 @@
  * the clock stands until it is set, and writes go at once or not at all.
  */
 
-import { PROXY_LIMITS_DEFAULT, type ProxyLimits } from '#contract'
+import { PROXY_LIMITS_DEFAULT, type ProxyLimits, type TrafficPolicy } from '#contract'
 import { World } from '#mesh'
+import type { EndpointLoad, ForwardDecision } from '#routing'
 import {
   AccessEdge,
   createIstioFamilies,
@@ -18,6 +19,8 @@ import {
 import { TunnelPool } from '#tunnel'
 import type { Dialer } from '../../../src/proxy/dialer.ts'
 import type { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
+import { Flow } from '../../../src/proxy/flow.ts'
+import { FlowFamilies, FlowMetrics } from '../../../src/proxy/flow-metrics.ts'
 import { HttpConnection } from '../../../src/proxy/http-connection.ts'
 import { Pod } from '../../../src/proxy/pod.ts'
 import type { RequestOutcome, Services } from '../../../src/proxy/services.ts'
@@ -102,11 +105,17 @@ export interface FakeExchange {
   readonly upstreams: readonly FakeHandle[]
   readonly outcomes: readonly RequestOutcome[]
   readonly pod: Pod
+  /** Without a policy nothing is counted there. */
+  readonly flow: Flow
+  readonly load: EndpointLoad
+  /** While `held`, connections are made when what waits is called. */
+  readonly dials: { held: boolean; readonly waiting: (() => void)[] }
   /** Sets the clock, in ms, and lets the connection look at it. */
   passTo(now: number): void
 }
 
-export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
+/** Its TrafficPolicy; the flow is in the target. */
+export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Partial<TrafficPolicy>): FakeExchange {
   let now = 1000
   const limits = { ...PROXY_LIMITS_DEFAULT, ...changes }
   const outcomes: RequestOutcome[] = []
@@ -137,11 +146,14 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
   })
   const pod = new Pod('uid', 'shop/client', stock, () => tunnels)
   const handles: FakeHandle[] = []
+  const dials: FakeExchange['dials'] = { held: false, waiting: [] }
   const dialer: Dialer = {
     dial: (done) => {
       const handle = new FakeHandle()
       handles.push(handle)
-      queueMicrotask(() => done(0, new TcpStream(handle, NOBODY), ''))
+      const connected = () => done(0, new TcpStream(handle, NOBODY), '')
+      if (dials.held) dials.waiting.push(connected)
+      else queueMicrotask(connected)
     },
   }
   const pool = new UpstreamPool(dialer, limits)
@@ -163,18 +175,43 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     direction: 'outbound',
     reporter: 'source',
   })
+  const load: EndpointLoad = { active: 0, latencyMs: -1, latencyAt: 0, since: 0 }
+  const policy: TrafficPolicy = {
+    kind: 'traffic-policy',
+    namespace: 'shop',
+    name: 'web',
+    createdAt: '',
+    services: ['web'],
+    rateLimits: [],
+    ...traffic,
+  }
+  const ends = {
+    source_workload: 'client',
+    source_workload_namespace: 'shop',
+    destination_service_name: 'web',
+    destination_service_namespace: 'shop',
+  }
+  const flow = new Flow(
+    'shop/web:80',
+    'shop/client',
+    () => load,
+    { version: 0, levelOf: () => 0 },
+    new FlowMetrics(new FlowFamilies(new Metrics()), ends),
+  )
+  flow.apply(policy, undefined)
+  const decision = traffic === undefined ? undefined : forwardTo(policy)
   const target: ExchangeTarget = {
     kind: 'forward',
     pool,
-    load: { active: 0, latencyMs: -1, latencyAt: 0, since: 0 },
+    load,
     clientAddress: '10.0.0.3',
     workload: undefined,
     policies: undefined,
     connection: { sourceIp: '10.0.0.3', destinationIp: '10.0.0.2', destinationPort: 80 },
     identityLines: '',
     tunnelled: false,
-    decision: undefined,
-    flow: undefined,
+    decision,
+    flow: traffic === undefined ? undefined : flow,
     edge: edges.request(description),
     tcpEdge: edges.tcp({ ...description, protocol: 'tcp' }),
     access,
@@ -195,9 +232,41 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}): FakeExchange {
     upstreams: handles,
     outcomes,
     pod,
+    flow,
+    load,
+    dials,
     passTo: (time) => {
       now = time
       connection.sweep(now)
     },
+  }
+}
+
+function forwardTo(traffic: TrafficPolicy): ForwardDecision {
+  return {
+    kind: 'forward',
+    route: undefined,
+    rule: undefined,
+    service: {
+      kind: 'service',
+      namespace: 'shop',
+      name: 'web',
+      addresses: [],
+      ports: [],
+      endpoints: {},
+      sliced: false,
+    },
+    port: 80,
+    endpoints: [],
+    requestEdits: [],
+    responseEdits: [],
+    rewrites: false,
+    hostname: undefined,
+    path: undefined,
+    prefix: '',
+    requestTimeoutMs: undefined,
+    backendRequestTimeoutMs: traffic.retry?.perTryTimeoutMs,
+    retry: traffic.retry,
+    traffic,
   }
 }
