@@ -70,7 +70,8 @@ export class Flow {
   readonly #open = new Set<UpstreamConnection>()
   #policy: TrafficPolicy | undefined
   #limiter: RateLimiter | undefined
-  #outliers: OutlierDetector<EndpointLoad> | undefined
+  /** Of IPv4 and of IPv6 endpoints: a dual-stack Service has a list of each. */
+  #outliers: readonly [OutlierDetector<EndpointLoad>, OutlierDetector<EndpointLoad>] | undefined
   #near:
     | { readonly version: number; readonly available: readonly Endpoint[]; readonly near: readonly Endpoint[] }
     | undefined
@@ -96,14 +97,16 @@ export class Flow {
     const limits = policy?.outliers
     if (limits === undefined) this.#outliers = undefined
     else if (this.#outliers === undefined) {
-      this.#outliers = new OutlierDetector(limits, this.#loadOf, (_load, reason) => this.metrics.ejected(reason))
-    } else this.#outliers.limits = limits
+      const make = () => new OutlierDetector(limits, this.#loadOf, (_load, reason) => this.metrics.ejected(reason))
+      this.#outliers = [make(), make()]
+    } else for (const detector of this.#outliers) detector.limits = limits
   }
 
   /** Undefined when no endpoint is usable. Ejected ones, and those that failed this request, only when there is no other. */
   pick(endpoints: readonly Endpoint[], request: FlowRequest, now: number): Endpoint | undefined {
     const usable = usableEndpoints(endpoints)
-    const available = this.#outliers === undefined ? usable : this.#outliers.available(usable, now)
+    const detector = this.#outliers?.[usable[0]?.address.includes(':') === true ? 1 : 0]
+    const available = detector === undefined ? usable : detector.available(usable, now)
     const balancing = this.#policy?.balancing ?? BALANCING_DEFAULT
     const { hashOn, locality } = balancing
     const left = without(available, request.avoided, this.#loadOf)
@@ -190,7 +193,8 @@ export class Flow {
   }
 
   record(load: EndpointLoad, outcome: TryOutcome, now: number): void {
-    this.#outliers?.record(load, outcome, now)
+    // Each leaves alone what is not in its list.
+    for (const detector of this.#outliers ?? []) detector.record(load, outcome, now)
   }
 
   // ── Connections ───────────────────────────────────────────────────────────────────────────────

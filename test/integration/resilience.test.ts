@@ -168,6 +168,16 @@ t.test('an endpoint that fails again and again gets nothing for a while', async 
   t.pass('it comes back')
 })
 
+t.test('an endpoint of one family stays ejected while the other family is asked, too', async (t) => {
+  await given(policy('outlierDetection: { consecutiveErrors: 3, maxEjectedPercent: 50 }', 'fresh'))
+  const by = async (address: string) => (await shop.ask(client, address, 80)).by
+  one.answer = one.fail(500)
+  for (let i = 0; i < 6; i++) await by(fresh.ipv4)
+  one.reset()
+  for (let i = 0; i < 4; i++) t.ok(await by(fresh.ipv6 ?? ''))
+  for (let i = 0; i < 4; i++) t.equal(await by(fresh.ipv4), 'two')
+})
+
 t.test('one pod’s bad requests eject nothing for another pod', async (t) => {
   await given(policy('outlierDetection: { consecutiveErrors: 2, maxEjectedPercent: 50 }'))
   one.answer = (request, response) => (request.url === '/bad' ? one.fail(500) : one.ok)(request, response)

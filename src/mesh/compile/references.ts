@@ -12,6 +12,7 @@ import {
   type Problem,
   type ServiceObject,
   type TargetSpec,
+  type TrafficPolicyObject,
   targetRefsOf,
   type ValidObject,
 } from '#resources'
@@ -20,7 +21,7 @@ import { ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
 import { PodSelection } from './pod-selection.ts'
 import { isFinished } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
-import { groupSlices, targetPortOf } from './services.ts'
+import { groupSlices, protocolOf, targetPortOf } from './services.ts'
 
 interface Known {
   readonly services: ReadonlyMap<string, ServiceObject>
@@ -56,8 +57,11 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
       case 'AuthorizationPolicy':
       case 'PeerAuthentication':
       case 'RequestAuthentication':
+        checkTarget(object, object.spec, known)
+        break
       case 'TrafficPolicy':
         checkTarget(object, object.spec, known)
+        checkSpoken(object, known)
         break
       default:
         break
@@ -180,3 +184,16 @@ function labelText(labels: Readonly<Record<string, string>>): string {
     .map(([name, value]) => `${name}=${value}`)
     .join(',')
 }
+
+/** A TrafficPolicy is about requests. */
+function checkSpoken(policy: TrafficPolicyObject, { services, problems }: Known): void {
+  for (const [index, { name }] of policy.spec.targetRefs.entries()) {
+    const service = services.get(`${policy.metadata.namespace}/${name}`)
+    const ports = service === undefined ? [] : tcpPorts(service)
+    if (ports.length === 0 || ports.some((port) => !OPAQUE.has(protocolOf(port)))) continue
+    const message = `all ports of Service ${name} are declared tcp or tls: nothing of it applies to their connections`
+    problems.warn(policy, `spec.targetRefs[${index}]`, message)
+  }
+}
+
+const OPAQUE: ReadonlySet<string> = new Set(['tcp', 'tls'])

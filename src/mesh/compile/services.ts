@@ -200,7 +200,7 @@ const APP_PROTOCOLS: Readonly<Record<string, AppProtocol>> = {
   redis: 'tcp',
 }
 
-function protocolOf({ name, appProtocol }: PortSpec): AppProtocol {
+export function protocolOf({ name, appProtocol }: PortSpec): AppProtocol {
   const declared = appProtocol?.toLowerCase()
   if (declared !== undefined && Object.hasOwn(APP_PROTOCOLS, declared)) return APP_PROTOCOLS[declared] ?? 'unknown'
   if (declared !== undefined) return 'unknown'

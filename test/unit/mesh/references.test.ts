@@ -147,3 +147,19 @@ t.test('A node name that no pod has is a warning while pods of other nodes exist
   t.strictSame(told('', 'node-9'), [])
   t.end()
 })
+
+t.test('A TrafficPolicy for what is no HTTP is told', async (t) => {
+  const policy = manifest(OURS, 'TrafficPolicy', 'p', 'spec: { targetRefs: [{ kind: Service, name: db }] }')
+  const db = (protocol: string) =>
+    service(
+      'db',
+      `{ type: ExternalName, externalName: a.b, ports: [{ name: ${protocol}-a, port: 1 }, { name: tcp, port: 2 }] }`,
+    )
+  t.strictSame(told(WEB + db('tls') + policy), [
+    'warning: TrafficPolicy shop/p: spec.targetRefs[0]: all ports of Service db are declared tcp or tls: nothing of it applies to their connections',
+  ])
+  t.strictSame(told(WEB + db('http') + policy), [])
+  t.strictSame(told(WEB + policy), [
+    'warning: TrafficPolicy shop/p: spec.targetRefs[0]: Service shop/db does not exist: it applies to nothing there',
+  ])
+})
