@@ -63,7 +63,8 @@ export function createBackend(parts: BackendParts): AdminBackend {
 
 async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
   const { config, mesh, pool, enroller, counters, identities } = parts
-  const proxies = (await pool.status()).map(({ id, state, pid, restarts, worldVersion, lastStatus }): ProxyState => {
+  const answers = await pool.status()
+  const proxies = answers.map(({ id, state, pid, restarts, worldVersion, lastStatus }): ProxyState => {
     const pods = lastStatus?.pods ?? []
     return {
       id,
@@ -92,6 +93,11 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
     repairs: counters.total('weir_enrolment_repairs_total'),
     problems: problems(parts).length,
     proxies,
+    ejections: answers.flatMap(({ id, lastStatus }) =>
+      (lastStatus?.pods ?? []).flatMap(({ workload, ejected }) =>
+        ejected.map((one) => ({ ...one, proxy: id, pod: workload })),
+      ),
+    ),
     issuer: identities.issuer,
     identities: identities.list(),
     certificateFailures: identities.failures,

@@ -2,7 +2,7 @@
  * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
-import type { CheckLine, MetricsAnswer, PeerMode } from '#contract'
+import type { CheckLine, EjectedEndpoint, MetricsAnswer, PeerMode } from '#contract'
 import type { Snapshot } from '#mesh'
 
 export interface AdminBackend {
@@ -24,6 +24,13 @@ export interface AdminBackend {
   config(): Readonly<Record<string, unknown>>
 }
 
+/** An endpoint that a pod's requests are kept from by one of its proxies. */
+export interface Ejection extends EjectedEndpoint {
+  readonly proxy: number
+  /** `namespace/name` of the calling pod. */
+  readonly pod: string
+}
+
 export interface AgentStatus {
   readonly node: string
   readonly version: string
@@ -42,6 +49,7 @@ export interface AgentStatus {
   readonly repairs: number
   readonly problems: number
   readonly proxies: readonly ProxyState[]
+  readonly ejections: readonly Ejection[]
   /** Who signs the identities, in words. */
   readonly issuer: string
   readonly identities: readonly IdentityState[]

@@ -8,7 +8,7 @@ import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
 import { decideRoute, explainRoute, forwardedFacts, usableEndpoints } from '#routing'
-import type { IdentityState } from './backend.ts'
+import type { Ejection, IdentityState } from './backend.ts'
 import { explainNodes } from './explain-nodes.ts'
 import type { Caller, EndpointExplanation } from './explain-policy.ts'
 import { explainEndpoint } from './explain-policy.ts'
@@ -46,6 +46,8 @@ export interface KnownHere {
   readonly identities?: readonly IdentityState[]
   /** Whether the pod of that uid asks its own DNS server (`weir.dev/dns: disabled`). */
   readonly asksOwnDns?: (uid: string) => boolean
+  /** By the proxies of this node. */
+  readonly ejections?: readonly Ejection[]
 }
 
 /** The explanation, or one line saying that the client is not known. */
@@ -53,7 +55,7 @@ export function explain(
   snapshot: Snapshot,
   trustDomain: string,
   query: ExplainQuery,
-  { identities = [], asksOwnDns = () => false }: KnownHere = {},
+  { identities = [], asksOwnDns = () => false, ejections = [] }: KnownHere = {},
 ): Explanation | string {
   const client = snapshot.workload(query.from)
   if (client === undefined) return `Pod ${query.from} is not known to the mesh; weir pods lists those of this node`
@@ -77,6 +79,7 @@ export function explain(
       `${upperFirst(target.words)}.`,
       ...clientSteps(client, world.facts),
       ...found.steps,
+      ...ejectionSteps(found.backends, query.from, ejections),
       ...found.backends.flatMap(backendSteps),
       ...new Set(nodes.filter((line) => line !== undefined)),
     ],
@@ -207,6 +210,18 @@ function explainEndpoints(world: World, endpoints: readonly Endpoint[], facts: H
   const usable = new Set(usableEndpoints(endpoints))
   const { snapshot, caller } = world
   return endpoints.map((endpoint) => explainEndpoint(snapshot, caller, endpoint, usable.has(endpoint), facts))
+}
+
+function ejectionSteps(
+  backends: readonly BackendExplanation[],
+  pod: string,
+  ejections: readonly Ejection[],
+): readonly string[] {
+  return ejections
+    .filter((one) => one.pod === pod && backends.some(({ service }) => service === one.service))
+    .map(({ endpoint, service, proxy, leftMs }) => {
+      return `Endpoint ${endpoint} of ${service} failed this pod again and again: proxy ${proxy} sends it nothing for another ${leftMs} ms.`
+    })
 }
 
 function clientSteps(client: Workload, facts: HttpFacts | undefined): string[] {

@@ -11,6 +11,14 @@ export interface StatusAnswer {
   readonly optedInPods: number
   readonly enrolledPods: number
   readonly repairs: number
+  /** Endpoints that pods' requests are kept from for now, because they failed. */
+  readonly ejections: readonly {
+    readonly proxy: number
+    readonly pod: string
+    readonly service: string
+    readonly endpoint: string
+    readonly leftMs: number
+  }[]
   readonly proxies: readonly ProxyAnswer[]
   readonly issuer: string
   readonly identities: readonly IdentityAnswer[]

@@ -36,7 +36,7 @@ function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], 
   ]
   const [first = [], ...rest] = facts
   const identities = renderIdentities(status.identities, nowMs)
-  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${identities}\n${renderProblems(problems)}`
+  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${renderEjections(status)}${identities}\n${renderProblems(problems)}`
 }
 
 function renderProxies(status: StatusAnswer): string {
@@ -54,6 +54,14 @@ function renderProxies(status: StatusAnswer): string {
     String(proxy.restarts),
   ])
   return renderTable(head, rows)
+}
+
+function renderEjections({ ejections }: StatusAnswer): string {
+  if (ejections.length === 0) return ''
+  const rows = ejections.map(({ proxy, pod, service, endpoint, leftMs }) => {
+    return [endpoint, service, pod, String(proxy), `${Math.ceil(leftMs / 1000)} s`]
+  })
+  return `${renderTable(['EJECTED', 'OF SERVICE', 'FOR POD', 'BY PROXY', 'FOR ANOTHER'], rows)}\n`
 }
 
 function renderIdentities(identities: readonly IdentityAnswer[], nowMs: number): string {

@@ -177,5 +177,15 @@ export interface ProxyStatusAnswer {
     readonly connections: number
     readonly requestsInFlight: number
     readonly draining: boolean
+    /** Endpoints that this pod's requests are kept from for now, because they failed. */
+    readonly ejected: readonly EjectedEndpoint[]
   }[]
+}
+
+export interface EjectedEndpoint {
+  /** `namespace/name:port`. */
+  readonly service: string
+  /** `address:port`. */
+  readonly endpoint: string
+  readonly leftMs: number
 }

@@ -296,6 +296,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   }
 
   statusAnswer(): ProxyStatusAnswer {
+    const now = this.now()
     return {
       pid: process.pid,
       worldVersion: this.snapshot.version,
@@ -307,6 +308,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
         connections: pod.connections.size,
         requestsInFlight: pod.requestsInFlight,
         draining: pod.draining,
+        ejected: [...pod.flows.values()].flatMap((flow) => flow.ejections(now)),
       })),
     }
   }

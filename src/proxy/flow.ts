@@ -5,6 +5,7 @@
  */
 import {
   type Balancing,
+  type EjectedEndpoint,
   type Endpoint,
   type LocalityLevel,
   type LocalityPreference,
@@ -195,6 +196,16 @@ export class Flow {
   record(load: EndpointLoad, outcome: TryOutcome, now: number): void {
     // Each leaves alone what is not in its list.
     for (const detector of this.#outliers ?? []) detector.record(load, outcome, now)
+  }
+
+  ejections(now: number): readonly EjectedEndpoint[] {
+    return (this.#outliers ?? []).flatMap((detector) =>
+      detector.ejections(now).map(({ endpoint: { address, port }, leftMs }) => ({
+        service: this.#name,
+        endpoint: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+        leftMs: Math.ceil(leftMs),
+      })),
+    )
   }
 
   // ── Connections ───────────────────────────────────────────────────────────────────────────────

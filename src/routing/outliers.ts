@@ -50,11 +50,6 @@ export class OutlierDetector<K extends object> {
     this.#onEject = onEject
   }
 
-  /** Endpoints ejected now. */
-  get ejected(): number {
-    return this.#ejected
-  }
-
   /** Those of `usable` that are not ejected; all of them when too few would be left. */
   available(usable: readonly Endpoint[], now: number): readonly Endpoint[] {
     if (usable !== this.#list) this.#follow(usable)
@@ -65,6 +60,14 @@ export class OutlierDetector<K extends object> {
       this.#left = left.length * 100 < usable.length * this.limits.panicPercent ? usable : left
     }
     return this.#left
+  }
+
+  /** Who is ejected, and for how long still. */
+  ejections(now: number): readonly { readonly endpoint: Endpoint; readonly leftMs: number }[] {
+    return this.#list.flatMap((endpoint) => {
+      const leftMs = (this.#health.get(this.#keyOf(endpoint))?.ejectedUntil ?? 0) - now
+      return leftMs > 0 ? [{ endpoint, leftMs }] : []
+    })
   }
 
   record(key: K, outcome: TryOutcome, now: number): void {

@@ -160,6 +160,14 @@ t.test('an endpoint that fails again and again gets nothing for a while', async 
     if (failed > 20) throw new Error('nobody is ejected')
   }
   t.equal(failed, 3)
+  const { steps } = await shop.explain(client, `http://${web.ipv4}/`)
+  const sentence = new RegExp(
+    `^Endpoint ${pods[0]?.ipv4}:8080 of shop/web:80 failed this pod again and again: proxy 0 sends it`,
+  )
+  t.ok(
+    steps.some((step) => sentence.test(step)),
+    steps.join('\n'),
+  )
   one.reset()
   for (let i = 0; i < 10; i++) t.equal((await ask()).by, 'two')
   t.equal(one.bodies.length, 0)

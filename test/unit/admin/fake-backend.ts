@@ -165,6 +165,7 @@ export class FakeBackend implements AdminBackend {
       enrolledPods: 1,
       repairs: 0,
       problems: this.problemList.length,
+      ejections: [],
       proxies: [
         {
           id: 0,

@@ -36,7 +36,7 @@ t.test('statuses are judged as Envoy judges them', async (t) => {
 })
 
 t.test('errors in a row eject, a success in between does not', async (t) => {
-  const { fail, left, reasons } = detector()
+  const { found, fail, left, reasons } = detector()
   fail(1, 2)
   fail(1, 1, 200)
   fail(1, 2)
@@ -44,6 +44,7 @@ t.test('errors in a row eject, a success in between does not', async (t) => {
   fail(1, 1)
   t.same(left(0), [0, 2, 3])
   t.same(reasons, ['errors'])
+  t.match(found.ejections(400), [{ endpoint: { address: '10.0.0.2' }, leftMs: 600 }])
 })
 
 t.test('gateway and connect errors have counts of their own', async (t) => {
@@ -121,8 +122,8 @@ t.test('an endpoint that is gone is forgotten, one that stays is not', async (t)
   const shorter = list.slice(0, 3)
   t.same(found.available(shorter, 0), list.slice(1, 3))
   t.same(found.available(list.slice(1), 0), list.slice(1))
-  t.equal(found.ejected, 0)
+  t.same(found.ejections(0), [])
   t.same(found.available(list, 0), list, 'it comes back as a new one')
   found.record(endpoint('10.9.9.9'), 'connect', 0)
-  t.equal(found.ejected, 0)
+  t.same(found.ejections(0), [])
 })
