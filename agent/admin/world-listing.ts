@@ -1,5 +1,5 @@
 /** Routes and policies of a snapshot as lists, for people who ask what is in force. */
-import type { AuthorizationPolicy, HttpRoute, RouteBackend, RouteRule } from '#contract'
+import type { AuthorizationPolicy, HttpRoute, RouteBackend, RouteRule, TrafficPolicy } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { PeerAuthenticationStatus } from './backend.ts'
 
@@ -30,22 +30,60 @@ export interface PeerAuthenticationListing extends PeerAuthenticationStatus {
   readonly kind: 'PeerAuthentication'
 }
 
+export interface TrafficListing {
+  readonly kind: 'TrafficPolicy'
+  readonly namespace: string
+  readonly name: string
+  /** Names of the Services that it targets. */
+  readonly services: readonly string[]
+  /** Those of them for which no older one applies. */
+  readonly applies: readonly string[]
+  /** What it is about, e.g. `retry`. */
+  readonly says: readonly string[]
+  /** Empty when the object is valid; else it does not apply. */
+  readonly invalid: string
+}
+
 export function listRoutes(snapshot: Snapshot): RouteListing[] {
   const routes = Array.from(snapshot.httpRoutes(), (route) => routeListing(route, snapshot))
   return routes.sort(byName)
 }
 
-/** AuthorizationPolicies, then PeerAuthentications. */
+/** AuthorizationPolicies, then PeerAuthentications, then TrafficPolicies. */
 export function listPolicies(
   snapshot: Snapshot,
   peerAuthentications: readonly PeerAuthenticationStatus[],
-): (PolicyListing | PeerAuthenticationListing)[] {
+): (PolicyListing | PeerAuthenticationListing | TrafficListing)[] {
   const policies = [...snapshot.meshPolicies()]
   for (const inNamespace of snapshot.indexes().policiesByNamespace.values()) policies.push(...inNamespace)
   return [
     ...policies.map(policyListing).sort(byName),
     ...peerAuthentications.map((one): PeerAuthenticationListing => ({ kind: 'PeerAuthentication', ...one })),
+    ...listTrafficPolicies(snapshot),
   ]
+}
+
+function listTrafficPolicies(snapshot: Snapshot): TrafficListing[] {
+  const found = new Set([...snapshot.indexes().trafficByService.values()].flat())
+  return Array.from(found, (policy): TrafficListing => {
+    const { namespace, name, services, invalid = '' } = policy
+    const applies = services.filter((service) => snapshot.trafficPolicy(`${namespace}/${service}`) === policy)
+    return { kind: 'TrafficPolicy', namespace, name, services, applies, says: sectionsOf(policy), invalid }
+  }).sort(byName)
+}
+
+function sectionsOf(policy: TrafficPolicy): readonly string[] {
+  const { balancing, retry, retryBudget, breaker, outliers, rateLimits, faults } = policy
+  const sections = {
+    loadBalancing: balancing,
+    retry,
+    retryBudget,
+    circuitBreaker: breaker,
+    outlierDetection: outliers,
+    rateLimits: rateLimits.length === 0 ? undefined : rateLimits,
+    faults,
+  }
+  return Object.entries(sections).flatMap(([name, value]) => (value === undefined ? [] : [name]))
 }
 
 function routeListing(route: HttpRoute, snapshot: Snapshot): RouteListing {

@@ -106,6 +106,16 @@ export interface PolicyAnswer {
   readonly invalid: string
 }
 
+export interface TrafficPolicyAnswer {
+  readonly kind: 'TrafficPolicy'
+  readonly namespace: string
+  readonly name: string
+  readonly services: readonly string[]
+  readonly applies: readonly string[]
+  readonly says: readonly string[]
+  readonly invalid: string
+}
+
 export interface PeerAuthenticationAnswer {
   readonly kind: 'PeerAuthentication'
   readonly namespace: string

@@ -1,5 +1,5 @@
-/** `weir policies`: the policies in force. Exit 1 when one is not valid (it denies what it selects). */
-import type { PeerAuthenticationAnswer, PolicyAnswer } from './answers.ts'
+/** `weir policies`: the policies in force. Exit 1 when one is not valid (it denies what it selects, or does not apply). */
+import type { PeerAuthenticationAnswer, PolicyAnswer, TrafficPolicyAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { renderTable } from './table.ts'
@@ -7,17 +7,22 @@ import type { Verb } from './verb.ts'
 
 export const policiesVerb: Verb = {
   name: 'policies',
-  summary: 'the policies in force (AuthorizationPolicy, PeerAuthentication) and what they select',
+  summary: 'the policies in force (AuthorizationPolicy, PeerAuthentication, TrafficPolicy) and what they select',
   usage: '',
   options: {},
   optionHelp: [],
   async run({ ask, json }) {
-    const answer = await askJson<readonly (PolicyAnswer | PeerAuthenticationAnswer)[]>(ask, '/policies')
+    const answer = await askJson<readonly (PolicyAnswer | PeerAuthenticationAnswer | TrafficPolicyAnswer)[]>(
+      ask,
+      '/policies',
+    )
     if (answer.kind === 'failed') return answer.result
     const policies = answer.value.filter((one) => one.kind === 'AuthorizationPolicy')
     const peers = answer.value.filter((one) => one.kind === 'PeerAuthentication')
-    const output = json ? jsonOutput(answer.value) : `${renderPolicies(policies)}\n${renderPeers(peers)}`
-    return { exitCode: policies.some(({ invalid }) => invalid !== '') ? EXIT_WRONG : EXIT_OK, output }
+    const traffic = answer.value.filter((one) => one.kind === 'TrafficPolicy')
+    const text = `${renderPolicies(policies)}\n${renderPeers(peers)}\n${renderTraffic(traffic)}`
+    const output = json ? jsonOutput(answer.value) : text
+    return { exitCode: [...policies, ...traffic].some(({ invalid }) => invalid !== '') ? EXIT_WRONG : EXIT_OK, output }
   },
 }
 
@@ -45,6 +50,17 @@ function renderPeers(peers: readonly PeerAuthenticationAnswer[]): string {
     podsText(peer.pods),
   ])
   return renderTable(['PEERAUTHENTICATION', 'MODE', 'SELECTS', 'PORTS', 'DECIDES FOR'], rows)
+}
+
+function renderTraffic(policies: readonly TrafficPolicyAnswer[]): string {
+  if (policies.length === 0) return 'No TrafficPolicies: requests are balanced by latency and load\n'
+  const rows = policies.map(({ namespace, name, services, applies, says, invalid }) => [
+    `${namespace}/${name}`,
+    services.map((service) => `Service ${service}${applies.includes(service) ? '' : ' (not applied)'}`).join(', '),
+    says.join(',') || '-',
+    invalid,
+  ])
+  return renderTable(['TRAFFICPOLICY', 'TARGETS', 'SAYS', 'INVALID'], rows)
 }
 
 function podsText(pods: readonly string[]): string {

@@ -9,7 +9,12 @@ import t, { type Test } from 'tap'
 import type { AgentStatus, PodStatus, Problem } from '../../../agent/admin/backend.ts'
 import type { Explanation } from '../../../agent/admin/explain.ts'
 import { startAdmin } from '../../../agent/admin/server.ts'
-import type { PeerAuthenticationListing, PolicyListing, RouteListing } from '../../../agent/admin/world-listing.ts'
+import type {
+  PeerAuthenticationListing,
+  PolicyListing,
+  RouteListing,
+  TrafficListing,
+} from '../../../agent/admin/world-listing.ts'
 import type {
   ExplainAnswer,
   PeerAuthenticationAnswer,
@@ -18,6 +23,7 @@ import type {
   ProblemAnswer,
   RouteAnswer,
   StatusAnswer,
+  TrafficPolicyAnswer,
 } from '../../../src/cli/answers.ts'
 import { runCli } from '../../../src/cli/cli.ts'
 import { FakeBackend } from '../admin/fake-backend.ts'
@@ -82,8 +88,9 @@ t.test('what the agent answers has the shape that the verbs read', async (t) => 
     (of: PolicyListing) => PolicyAnswer,
     (of: Explanation) => ExplainAnswer,
     (of: PeerAuthenticationListing) => PeerAuthenticationAnswer,
-  ] = [(of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of]
-  t.equal(shapes.length, 7)
+    (of: TrafficListing) => TrafficPolicyAnswer,
+  ] = [(of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of, (of) => of]
+  t.equal(shapes.length, 8)
 })
 
 t.test('every verb exits 0 when all is well, and gives JSON when asked', async (t) => {
@@ -156,6 +163,32 @@ t.test('no pod here and pods elsewhere is not taken for pods that did not opt in
   t.notMatch(check.out, 'annotate a Pod')
 })
 
+t.test('policies lists TrafficPolicies with the Services they apply to', async (t) => {
+  const { stateDir, backend } = await agent(t)
+  const policy = { kind: 'traffic-policy', namespace: 'shop', rateLimits: [] } as const
+  const retry = {
+    attempts: 1,
+    codes: [503],
+    connectFailure: false,
+    reset: false,
+    timeout: false,
+    backoffMs: 1,
+    maxBackoffMs: 1,
+  }
+  backend.world.apply({
+    version: 9,
+    reset: false,
+    remove: [],
+    upsert: [
+      { ...policy, name: 'old', createdAt: '2020-01-01T00:00:00Z', services: ['web'], retry },
+      { ...policy, name: 'young', createdAt: '2024-01-01T00:00:00Z', services: ['web', 'db'] },
+    ],
+  })
+  const { out } = await weir('policies', '--state-dir', stateDir)
+  t.match(out, /shop\/old +Service web +retry/)
+  t.match(out, /shop\/young +Service web \(not applied\), Service db +-/)
+})
+
 t.test('policies lists PeerAuthentications with what they decide', async (t) => {
   const { backend, stateDir } = await agent(t)
   t.match((await weir('policies', '--state-dir', stateDir)).out, '\nNo PeerAuthentications: mutual TLS and plain')
@@ -174,7 +207,7 @@ t.test('policies lists PeerAuthentications with what they decide', async (t) => 
   t.match(out, /\nPEERAUTHENTICATION +MODE +SELECTS +PORTS +DECIDES FOR\n/)
   t.match(
     out,
-    /\nshop\/default +STRICT +namespace shop +8080=PERMISSIVE +shop\/a, shop\/b, shop\/c, shop\/d, shop\/e and 2 more\n$/,
+    /\nshop\/default +STRICT +namespace shop +8080=PERMISSIVE +shop\/a, shop\/b, shop\/c, shop\/d, shop\/e and 2 more\n/,
   )
   const json: unknown = JSON.parse((await weir('policies', '--json', '--state-dir', stateDir)).out)
   t.match(json, [{ kind: 'AuthorizationPolicy' }, { kind: 'PeerAuthentication', mode: 'STRICT' }])
