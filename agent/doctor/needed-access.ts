@@ -24,7 +24,6 @@ export function neededAccess(namespace: string): readonly Access[] {
     ...cross('gateway.networking.k8s.io', ['httproutes', 'referencegrants'], FOLLOW),
     ...POLICY_GROUPS.flatMap((group) => cross(group, POLICIES, FOLLOW)),
     ...cross('weir.dev', ['trafficpolicies'], FOLLOW),
-    ...cross('weir.dev', ['trafficpolicies/status'], ['patch']),
     ...cross('gateway.networking.k8s.io', ['httproutes/status'], ['patch']),
     ...POLICY_GROUPS.flatMap((group) =>
       cross(
@@ -33,6 +32,7 @@ export function neededAccess(namespace: string): readonly Access[] {
         ['patch'],
       ),
     ),
+    ...cross('weir.dev', ['trafficpolicies/status'], ['patch']),
     ...cross('', ['events'], ['create', 'patch']),
     ...cross('networking.k8s.io', ['networkpolicies'], ['list']),
   ]

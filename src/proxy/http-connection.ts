@@ -613,13 +613,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   #connectFailed(target: ExchangeTarget, status: number, error: string): void {
-    const now = this.services.now()
-    const tookMs = now - this.#triedAt
+    const tookMs = this.services.now() - this.#triedAt
     target.load.active--
-    observeFailure(target.load, tookMs, now)
-    target.flow?.record(target.load, 'connect', now)
     // Nothing was sent: another endpoint may serve it.
-    this.avoided.push(target.load)
+    this.#tryFailed('connect')
     const next = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
     // Whoever has kept us waiting would do so again.
     const slow = tookMs >= SLOW_CONNECT_MS
@@ -654,6 +651,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (may === 'exhausted' && typeof failure === 'number') this.#flag = 'URX'
     if (may !== 'retry') return false
     this.#retries++
+    this.#triedAt = 0
     // Whatever is still to come of this try comes too late.
     this.#epoch++
     if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
@@ -674,13 +672,13 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     } else this.#redirect(next.status, next.location, next.extra)
   }
 
-  /** A try that was sent has failed: its endpoint is to be avoided, and counts as failing. */
-  #tryFailed(): void {
+  /** A try has failed: its endpoint is to be avoided, and counts as failing. */
+  #tryFailed(outcome: 'gateway' | 'connect'): void {
     const { target } = this
     if (target === undefined) return
     const now = this.services.now()
     observeFailure(target.load, now - this.#triedAt, now)
-    target.flow?.record(target.load, 'gateway', now)
+    target.flow?.record(target.load, outcome, now)
     this.avoided.push(target.load)
   }
 
@@ -1005,7 +1003,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.#send(target)
       return
     }
-    this.#tryFailed()
+    this.#tryFailed('gateway')
     if (this.#requestDone && this.#retryLater('reset', replay)) return
     this.refuse(REFUSAL.upstreamReset, status === 0 ? 'closed before a response' : this.services.errorText(status))
   }
@@ -1016,7 +1014,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       return
     }
     this.#detach(false)
-    this.#tryFailed()
+    this.#tryFailed('gateway')
     if (this.#requestDone && this.#retryLater('reset', this.#replay)) return
     this.refuse(REFUSAL.upstreamMalformed, problem)
   }
@@ -1178,7 +1176,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (this.#state !== BUSY || this.#responseStarted) return
     const sent = this.#upstream !== undefined
     this.#abandonUpstream()
-    if (sent) this.#tryFailed()
+    if (sent) this.#tryFailed('gateway')
+    else if (this.#triedAt !== 0) this.#tryFailed('connect')
     this.#waitNoMore()
     if (ofTry && this.#requestDone && this.#retryLater('timeout', this.#replay)) return
     this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)

@@ -144,6 +144,7 @@ t.test('a connection that comes when its try is over is for another', async (t) 
   exchange.dials.held = true
   exchange.client.receive('POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 1\r\n\r\nx')
   while (exchange.dials.waiting.length < 2) await pause()
+  t.ok(exchange.load.latencyMs >= 5, 'an endpoint that lets connect for so long is no quick one')
   exchange.dials.held = false
   for (const connected of exchange.dials.waiting) connected()
   t.equal(await serve(exchange, 1, ['ok']), 1)

@@ -94,7 +94,7 @@ t.test('permissions are asked for one by one, and the missing ones named', async
   )
   server.fault(isReview, answer(true))
   t.match(await accessLines(api, 'weir-system', SIGNAL), [
-    { result: 'failure', what: /: 3 of \d+ are missing: patch authorizationpolicies\/status.weir.dev, patch peer/ },
+    { result: 'failure', what: /: 4 of \d+ are missing: patch authorizationpolicies\/status.weir.dev, patch peer/ },
   ])
   denied[Symbol.dispose]()
   t.match(await accessLines(api, 'weir-system', SIGNAL), [{ result: 'ok' }])
