@@ -168,7 +168,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   routeName: RouteName | undefined
   #upstream: UpstreamConnection | undefined
   #attempts = 0
-  /** When the present try began; 0 while it waits. */
+  /** When the present try began to connect, or was sent; 0 while it waits. */
   #triedAt = 0
   /** Endpoints that failed the present request. */
   readonly avoided: EndpointLoad[] = []
@@ -597,7 +597,11 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
         return
       }
       if (connection === undefined) this.#connectFailed(target, status, error)
-      else this.#attach(connection)
+      else {
+        // What it took to connect says little of how soon the next request is answered.
+        this.#triedAt = this.services.now()
+        this.#attach(connection)
+      }
     })
   }
 
