@@ -21,6 +21,13 @@ const leaver = await there.addPod(spec('leaver', 'pair'))
 const stayer = await here.addPod(spec('stayer', 'pair'))
 const distant = await beyond.addPod(spec('distant'))
 const ports = [{ name: 'http', port: 80, targetPort: 8080 }]
+// By latency, the one that is asked for a slow answer once would get nothing for a while.
+lab.apply(`
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: pair, namespace: shop }
+spec: { targetRefs: [{ kind: Service, name: pair }], loadBalancing: { algorithm: LeastRequest } }
+`)
 const pair = lab.addService({ name: 'pair', namespace: 'shop', selector: { app: 'pair' }, ports })
 const extraArgs = [
   '--ca-dir',
