@@ -1,6 +1,6 @@
 /** Sockets by file descriptor: what `node:net` has no words for (marks, transparency, family-only listeners). */
 import { closeSync } from 'node:fs'
-import { check, EINPROGRESS, LinuxError, lastErrno, libc } from './libc.ts'
+import { check, EINPROGRESS, EINTR, LinuxError, lastErrno, libc } from './libc.ts'
 import { AF_INET, AF_INET6, encodeSocketAddress, type SocketAddress } from './socket-address.ts'
 
 const SOCK_STREAM = 1
@@ -111,20 +111,21 @@ export function isListening(fd: number): boolean {
 
 /** True while anybody's datagrams can be read from the socket: who holds it has neither shut it down nor connected it. */
 export function isReceiving(fd: number): boolean {
+  return (poll(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP | POLLNVAL)) === 0 && !isConnected(fd)
+}
+
+/** What is so of a descriptor now; a signal, as of a child that ends, is no answer. */
+function poll(fd: number, events: number): number {
   pollRequest[0] = fd
-  pollRequest[1] = POLLRDHUP
-  check('poll', pollCall(pollRequest, 1, 0))
+  pollRequest[1] = events
+  while (pollCall(pollRequest, 1, 0) < 0) if (lastErrno() !== EINTR) check('poll', -1)
   // The upper half of the second word is what poll found.
-  return (((pollRequest[1] ?? 0) >>> 16) & (POLLRDHUP | POLLHUP | POLLNVAL)) === 0 && !isConnected(fd)
+  return (pollRequest[1] ?? 0) >>> 16
 }
 
 /** True once the connection was reset or has failed; its end in order does not count (poll(2), POLLERR and POLLHUP). */
 export function isBroken(fd: number): boolean {
-  pollRequest[0] = fd
-  pollRequest[1] = 0
-  check('poll', pollCall(pollRequest, 1, 0))
-  const found = (pollRequest[1] ?? 0) >>> 16
-  return (found & (POLLERR | POLLNVAL)) !== 0
+  return (poll(fd, 0) & (POLLERR | POLLNVAL)) !== 0
 }
 
 function isConnected(fd: number): boolean {
