@@ -30,7 +30,8 @@ async function serialOf(agent: LabAgent, account: string): Promise<string> {
   const { identities } = JSON.parse(stdout) as { identities: readonly { spiffeId: string; serial: string }[] }
   const found = identities.find(({ spiffeId }) => spiffeId === `spiffe://cluster.local/ns/shop/sa/${account}`)
   if (found === undefined) throw new Error(`No identity ${account} in ${stdout}`)
-  return found.serial
+  // Refusals name it without leading zeros.
+  return found.serial.replace(/^0+/, '')
 }
 
 /** Waits until both nodes go by the list. */
