@@ -45,12 +45,13 @@ export function detect(bytes: Buffer, start: number, end: number): Detection {
     if (PREFACE.startsWith(text)) return text.length === PREFACE.length ? 'http2' : 'more'
   }
   if (KNOWN_METHOD.test(latin1(bytes, first, Math.min(end, first + LONGEST_KNOWN)))) return 'http1'
-  // An unregistered method: HTTP if the line says so.
-  const lineEnd = bytes.subarray(first, Math.min(end, first + MAX_LINE)).indexOf(10)
-  if (lineEnd >= 0) return /\sHTTP\/\d/i.test(latin1(bytes, first, first + lineEnd)) ? 'http1' : 'other'
-  for (let i = at; i < end; i++) {
+  // An unregistered method: HTTP if the line says so, or as much of it as comes before a byte that no line holds.
+  const last = Math.min(end, first + MAX_LINE)
+  for (let i = at; i < last; i++) {
     const byte = bytes[i] as number
-    if (byte < 32 && !isSkipped(byte)) return 'other'
+    if (byte === 10 || (byte < 32 && !isSkipped(byte))) {
+      return /\sHTTP\/\d/i.test(latin1(bytes, first, i)) ? 'http1' : 'other'
+    }
   }
   if (end - first < MAX_LINE) return 'more'
   // So long a line without an end: a request with a long target, if it has the look of one.

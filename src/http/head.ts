@@ -66,6 +66,9 @@ for (let i = 0; i < 256; i++) VALUE[i] = i === 9 || (i >= 32 && i !== 127) ? 1 :
 const TARGET = new Uint8Array(256)
 for (let i = 33; i < 127; i++) TARGET[i] = i === 35 ? 0 : 1
 
+/** Bytes; the longest that is registered has 17. */
+const MAX_METHOD = 64
+
 export const PARSE_MORE = 0
 export const PARSE_DONE = 1
 export const PARSE_BAD = 2
@@ -161,7 +164,8 @@ export class Head {
     let at = start
     // Method.
     while (at < end && TOKEN[bytes[at] as number] === 1) at++
-    if (at === end) return at - start > 64 ? this.#bad('method too long') : this.#more(end - start)
+    if (at - start > MAX_METHOD) return this.#bad('method too long')
+    if (at === end) return this.#more(end - start)
     if (bytes[at] !== 32 || at === start) return this.#bad('malformed request line: no method')
     const methodEnd = at
     at++

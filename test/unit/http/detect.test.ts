@@ -33,3 +33,12 @@ t.test('other protocols are told apart at once', async (t) => {
   }
   t.equal(of('EHLO ma'), 'more', 'a first line is decided at its end')
 })
+
+t.test('a line with a byte that no line holds is judged the same however it is cut', async (t) => {
+  const line = 'FROB /x HTTP/1.1\0\n'
+  t.equal(of(line.slice(0, -2)), 'more')
+  t.equal(of(line.slice(0, -1)), 'http1', 'by what comes before the byte')
+  t.equal(of(line), 'http1')
+  t.equal(of('SET a \0HTTP/1.1\n'), 'other')
+  t.equal(of('SET a \0'), 'other')
+})

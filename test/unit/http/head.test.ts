@@ -30,6 +30,13 @@ t.test('every cut of a head in two parses once complete, and asks for more befor
   t.equal(parse(text).result, PARSE_DONE)
 })
 
+t.test('a method of more than 64 bytes is refused, whether or not its end has come', async (t) => {
+  t.equal(parse(`${'M'.repeat(64)} / HTTP/1.1${REST}`).result, PARSE_DONE)
+  t.equal(parse(`${'M'.repeat(65)} / HTTP/1.1${REST}`).result, PARSE_BAD)
+  t.equal(parse('M'.repeat(65)).result, PARSE_BAD)
+  t.equal(parse('M'.repeat(64)).result, PARSE_MORE)
+})
+
 t.test('what two servers might read differently is refused', async (t) => {
   for (const [name, text] of Object.entries(MALFORMED_HEADS)) {
     const { result, head } = parse(text)

@@ -20,6 +20,11 @@ t.test('a flag that the demo or the benchmark does not have is told with those i
     stderr: /^demo: Unknown option '--node'\nscripts\/demo \[--nodes 2\] \[--keep\]\n/,
   })
   t.match(node('test/bench/main.ts', '--foo'), { status: 64, stdout: '', stderr: /^bench: Unknown option '--foo'\n/ })
+  t.match(node('test/fuzz/main.ts', '--foo'), { status: 64, stdout: '', stderr: /^fuzz: Unknown option '--foo'\n/ })
+  t.match(node('test/fuzz/main.ts', '--target', 'x'), {
+    status: 64,
+    stderr: /^fuzz: unknown target x: known are http1/,
+  })
   t.match(node('test/support/lab-command.ts', 'up', '--foo'), {
     status: 2,
     stdout: '',
@@ -30,6 +35,7 @@ t.test('a flag that the demo or the benchmark does not have is told with those i
 t.test('each tells how it is used', async (t) => {
   t.match(node('scripts/demo.ts', '--help'), { status: 0, stdout: /--keep .*foreground.* Ctrl-C/, stderr: '' })
   t.match(node('test/bench/main.ts', '--help'), { status: 0, stdout: /--case NAME .*two-hop-mtls/, stderr: '' })
+  t.match(node('test/fuzz/main.ts', '--help'), { status: 0, stdout: /--target NAME .*http1-head/, stderr: '' })
   t.match(run('scripts/test', '--help'), { status: 0, stdout: /scripts\/test \[--check\] \[--unit\]/, stderr: '' })
   t.match(node('test/support/lab-command.ts', '--help'), { status: 0, stdout: /^Usage: scripts\/lab/, stderr: '' })
 })

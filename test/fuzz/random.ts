@@ -1,0 +1,22 @@
+/** Chance that can be had again: the same seed gives the same numbers on every machine (Mulberry32). */
+export class Random {
+  #state: number
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0
+  }
+
+  /** A whole number in [0, below). */
+  below(below: number): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
+  }
+
+  pick<T>(from: readonly T[]): T {
+    const picked = from[this.below(from.length)]
+    if (picked === undefined) throw new Error('Nothing to pick from')
+    return picked
+  }
+}
