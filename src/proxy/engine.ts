@@ -22,7 +22,7 @@ import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { Answerer } from './dns/answerer.ts'
 import { TcpQueries, UdpQueries } from './dns/listeners.ts'
 import { Flows } from './flows.ts'
-import type { HttpConnection } from './http-connection.ts'
+import type { HttpExchange } from './http-exchange.ts'
 import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
 import { Recorder } from './recorder.ts'
@@ -102,7 +102,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     return rewriteTarget(decision, facts)
   }
 
-  originalAuthority(exchange: HttpConnection): string {
+  originalAuthority(exchange: HttpExchange): string {
     const { original } = exchange.pipeline as InboundPipeline | OutboundPipeline
     const host = original.address.includes(':') ? `[${original.address}]` : original.address
     return original.port === 80 ? host : `${host}:${original.port}`

@@ -1,19 +1,9 @@
 /**
- * One client connection that speaks HTTP/1.1: requests read one after another, each sent to the target
- * that the pipeline chooses, bodies streamed with back-pressure both ways, answers in order. One state
- * machine, one way in (`onData`) and one way out (`finish` or `refuse`) per request.
+ * One client connection that speaks HTTP/1.1: requests read one after another, each an exchange of its own, bodies
+ * streamed with back-pressure both ways, answers in order. One state machine, one way in (`onData`) and one way out
+ * (`finish` or `refuse`) per request.
  */
-import {
-  faultRefusal,
-  type HeaderEdit,
-  type HttpFacts,
-  REFUSAL,
-  REFUSAL_HEADER,
-  type Refusal,
-  type ResponseFlag,
-  readRefusalFlag,
-  type Verdict,
-} from '#contract'
+import { type HeaderEdit, REFUSAL, REFUSAL_HEADER, type Refusal, type ResponseFlag } from '#contract'
 import {
   BodyReader,
   type BodySink,
@@ -25,60 +15,14 @@ import {
   PARSE_DONE,
   type StreamOwner,
 } from '#http'
-import {
-  type EndpointLoad,
-  type ForwardDecision,
-  observeFailure,
-  observeLatency,
-  outcomeOfStatus,
-  retryDelayMs,
-  type TryFailure,
-} from '#routing'
+import { type Connecting, Exchange, MAX_ATTEMPTS } from './exchange.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
-import type { Flow, Waiter } from './flow.ts'
+import type { HttpPipeline } from './http-exchange.ts'
+import { isMeshHeader } from './mesh-headers.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
 import type { Services } from './services.ts'
-import { newTraceparent, traceIdOf } from './trace-context.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
-
-/** What the pipeline decides for a request. */
-export type HttpChoice =
-  | ExchangeTarget
-  | {
-      readonly kind: 'refuse'
-      readonly refusal: Refusal
-      /** For the log only. */
-      readonly why: string
-      /** Where it would have gone; undefined when that was never decided. */
-      readonly target: ExchangeTarget | undefined
-      readonly route: RouteName | undefined
-      /** The connection leads nowhere any more: it ends with the answer. */
-      readonly close?: true
-    }
-  | {
-      readonly kind: 'redirect'
-      readonly status: number
-      readonly location: string
-      /** Header lines, each with its CRLF. */
-      readonly extra: string
-      readonly route: RouteName
-    }
-
-/** The rule that decided, for the log. */
-export interface RouteName {
-  readonly route: string | undefined
-  readonly rule: string | undefined
-}
-
-/** Chooses targets for one connection's requests. */
-export interface HttpPipeline {
-  choose(exchange: HttpConnection): HttpChoice
-  /** Judges the exchange in progress again by the present policies. Returns the verdict that now denies it. */
-  denialNow(exchange: HttpConnection): Verdict | undefined
-  /** The client is the proxy of another node. */
-  readonly fromTunnel: boolean
-}
 
 /** Waiting for a head, or in the middle of one. */
 const READY = 0
@@ -91,10 +35,6 @@ const LINGER = 3
 
 /** Bodies up to this are sent as text together with their head: one write. */
 const COMBINE_BYTES = 8192
-/** Attempts on fresh connections, the first included, while nothing of the request was processed. */
-const MAX_ATTEMPTS = 3
-/** A connection that took so long to fail is not tried again at the same endpoint. */
-const SLOW_CONNECT_MS = 1_000
 /** A request up to this, body included, is kept to be sent again after the keep-alive race. */
 const MAX_REPLAY_BYTES = 65536
 const LINGER_MS = 2_000
@@ -135,20 +75,11 @@ class ResponseSink implements BodySink {
   }
 }
 
-export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, HeldConnection, Waiter {
-  readonly services: Services
-  readonly pod: Pod
+export class HttpConnection
+  extends Exchange<UpstreamConnection>
+  implements StreamOwner, UpstreamClient, HeldConnection
+{
   readonly stream: ByteStream
-  readonly pipeline: HttpPipeline
-  /** Address of the peer that opened this connection. */
-  readonly clientAddress: string
-
-  // The request's facts, as policy and routing see them.
-  method = ''
-  path = ''
-  query = ''
-  authority = ''
-
   readonly head: Head
   readonly #body: BodyReader
   readonly #requestSink: RequestSink
@@ -161,27 +92,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #draining = false
   #clientEnded = false
 
-  // The exchange.
-  target: ExchangeTarget | undefined
-  verdict: Verdict | undefined
-  /** Set when a rule answered without a target. */
-  routeName: RouteName | undefined
-  #upstream: UpstreamConnection | undefined
-  #attempts = 0
-  /** When the present try began to connect, or was sent; 0 while it waits. */
-  #triedAt = 0
-  /** Endpoints that failed the present request. */
-  readonly avoided: EndpointLoad[] = []
-  /** In [0, 1): decides between weighted backends, the same for all tries of a request. */
-  draw = 0
-  /** What the present request is counted in. */
-  #flow: Flow | undefined
-  #retries = 0
   /** The request's body is still coming, and is kept in `#replay` as it is sent. */
   #keeping = false
   #pieces = 0
-  /** Of an answer that is not the mesh's own. */
-  #flag: ResponseFlag = '-'
   /** Not yet written upstream: head, and body bytes that came with it. */
   #unsent = ''
   #collecting = false
@@ -189,29 +102,11 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #requestDone = true
   /** The request as sent, while it can be sent again as a whole. */
   #replay = ''
-  #responseStarted = false
   #responseFraming: 'none' | 'length' | 'chunked' | 'close' = 'none'
   #responseText = ''
   #combining = false
   #closeAfter = false
   #upgrading = false
-  #counted = false
-  #started = 0
-  #upstreamMs = -1
-  #bytesIn = 0
-  #bytesOut = 0
-  #status = 0
-  #trace = ''
-  /** Made for a client that sent none; the same for all tries. */
-  #traceparent = ''
-  /** Flag of a refusal by the destination's node. */
-  #refusedThere: ResponseFlag | undefined
-  #timer: NodeJS.Timeout | undefined
-  /** Of the present try. */
-  #tryTimer: NodeJS.Timeout | undefined
-  /** Until the next try, or the end of an injected delay. */
-  #waitTimer: NodeJS.Timeout | undefined
-  #epoch = 0
   #lingerLeft = 0
   #interim = 0
   /** Length of the head within `#unsent`; what follows is body. */
@@ -219,11 +114,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #pumping = false
 
   constructor(services: Services, pod: Pod, stream: ByteStream, pipeline: HttpPipeline, clientAddress: string) {
-    this.services = services
-    this.pod = pod
+    super(services, pod, pipeline, clientAddress)
     this.stream = stream
-    this.pipeline = pipeline
-    this.clientAddress = clientAddress
     const { maxHeadBytes, maxHeaders } = services.limits
     this.head = new Head(maxHeadBytes, maxHeaders)
     this.#body = new BodyReader(maxHeadBytes, maxHeaders)
@@ -247,13 +139,13 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
         break
       case BUSY:
         if (this.#requestDone) this.#hold(bytes, 0, length)
-        else if (this.#upstream === undefined) this.#hold(bytes, 0, length)
+        else if (this.upstream === undefined) this.#hold(bytes, 0, length)
         else this.#readBody(bytes, 0, length)
         break
       case TUNNEL:
-        this.#bytesIn += length
+        this.bytesIn += length
         this.#tunnelMoved()
-        if (this.#upstream?.stream.writeSlice(bytes, 0, length) === false) this.stream.pause()
+        if (this.upstream?.stream.writeSlice(bytes, 0, length) === false) this.stream.pause()
         break
       default:
         break
@@ -313,52 +205,22 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   /** A request that was never read whole: nothing of the one before may show in its answer or log line. */
   #beginUnread(started: number): void {
-    this.#started = started
+    this.begin(started)
     this.#state = BUSY
     this.#requestDone = false
-    this.#responseStarted = false
-    this.target = undefined
-    this.verdict = undefined
-    this.routeName = undefined
-    this.method = ''
-    this.path = ''
-    this.authority = ''
-    this.#trace = ''
-    this.#refusedThere = undefined
-    this.#upstreamMs = -1
-    this.#bytesIn = 0
-    this.#bytesOut = 0
     this.#deadline = 0
   }
 
   #beginRequest(bytes: Buffer, bodyStart: number, end: number): void {
     const head = this.head
     const now = this.services.now()
+    this.begin(now)
     this.#state = BUSY
-    this.#epoch++
-    this.#started = now
     this.#headSince = 0
     this.#deadline = 0
-    this.target = undefined
-    this.verdict = undefined
-    this.routeName = undefined
-    this.#attempts = 0
-    this.#triedAt = now
-    if (this.avoided.length > 0) this.avoided.length = 0
-    this.draw = Math.random()
-    this.#retries = 0
     this.#keeping = false
-    this.#flag = '-'
     this.#replay = ''
-    this.#responseStarted = false
     this.#responseText = ''
-    this.#upstreamMs = -1
-    this.#trace = ''
-    this.#traceparent = ''
-    this.#refusedThere = undefined
-    this.#bytesIn = 0
-    this.#bytesOut = 0
-    this.#status = 0
     this.#upgrading = false
     this.#interim = 0
     this.method = head.method
@@ -368,43 +230,16 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     this.#body.begin(head.chunked ? 'chunked' : 'length', Math.max(0, head.contentLength))
     this.#requestDone = this.#body.done
 
-    if (this.pod.requestsInFlight >= this.services.limits.maxRequestsPerPod) {
-      this.#hold(bytes, bodyStart, end)
-      this.refuse(REFUSAL.overload, 'too many requests in flight for this pod')
-      return
-    }
-    this.pod.requestsInFlight++
-    this.#counted = true
-
-    const choice = this.pipeline.choose(this)
+    const choice = this.admit(now)
     if (choice.kind !== 'forward') {
-      this.target = choice.kind === 'refuse' ? choice.target : undefined
-      this.routeName = choice.route
       if (bodyStart < end) this.#hold(bytes, bodyStart, end)
       if (choice.kind === 'refuse' && choice.close === true) this.#closeAfter = true
-      if (choice.kind === 'refuse') this.refuse(choice.refusal, choice.why)
-      else this.#redirect(choice.status, choice.location, choice.extra)
+      this.answerInstead(choice)
       return
-    }
-    this.target = choice
-    let delayMs = 0
-    if (choice.flow !== undefined) {
-      const refusal = choice.flow.enter(this, now)
-      if (refusal === undefined) this.#flow = choice.flow
-      const fault = refusal === undefined ? choice.flow.fault(Math.random(), Math.random()) : undefined
-      delayMs = fault?.delayMs ?? 0
-      const stop = refusal ?? (fault !== undefined && fault.status > 0 ? faultRefusal(fault.status) : undefined)
-      if (stop !== undefined) {
-        if (bodyStart < end) this.#hold(bytes, bodyStart, end)
-        const why = choice.flow.reasonOf(stop)
-        if (delayMs > 0) this.#later(delayMs, () => this.refuse(stop, why))
-        else this.refuse(stop, why)
-        return
-      }
     }
     this.#unsent = this.#renderRequest(choice)
     this.#headLength = this.#unsent.length
-    if (choice.decision !== undefined) this.#startTimers(choice.decision)
+    if (choice.decision !== undefined) this.startTimers(choice.decision)
 
     if (!this.#requestDone) {
       // Body bytes that came with the head travel with it.
@@ -414,19 +249,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.#collecting = false
     } else if (bodyStart < end) this.#hold(bytes, bodyStart, end)
     if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
-    if (delayMs > 0) {
-      this.#flag = 'DI'
-      this.#triedAt = 0
-      this.#later(delayMs, () => this.#send(choice))
-    } else this.#send(choice)
-  }
-
-  /** One such wait at a time; it ends with the exchange. */
-  #later(ms: number, then: () => void): void {
-    this.#waitTimer = setTimeout(() => {
-      this.#waitTimer = undefined
-      then()
-    }, ms)
+    this.sendFirst(choice)
   }
 
   #splitTarget(): void {
@@ -462,11 +285,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const head = this.head
     const decision = target.decision
     let extra = target.identityLines
-    if (head.traceparentIndex < 0) {
-      if (this.#traceparent === '') this.#traceparent = newTraceparent()
-      this.#trace = traceIdOf(this.#traceparent)
-      extra += `traceparent: ${this.#traceparent}\r\n`
-    } else this.#trace = traceIdOf(head.value(head.traceparentIndex))
+    const traceparent = this.joinTrace()
+    if (traceparent !== '') extra += `traceparent: ${traceparent}\r\n`
     let host: string | undefined
     let requestTarget = head.target
     const first = requestTarget.charCodeAt(0)
@@ -508,7 +328,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (body.done) {
       this.#requestDone = true
       this.#deadline = 0
-      this.#bytesIn += body.received
+      this.bytesIn += body.received
       if (stop < end) this.#hold(bytes, stop, end)
     }
     return true
@@ -517,8 +337,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   #readBody(bytes: Buffer, start: number, end: number): void {
     this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
     if (!this.#consumeBody(bytes, start, end)) return
-    if ((this.#upstream?.stream.pendingWrites ?? 0) > 0) this.stream.pause()
-    if (this.#requestDone && this.#responseStarted && this.#upstream?.body.done === true) this.#finish()
+    if ((this.upstream?.stream.pendingWrites ?? 0) > 0) this.stream.pause()
+    if (this.#requestDone && this.responseStarted && this.upstream?.body.done === true) this.#finish()
   }
 
   /** A piece of the request's body. */
@@ -527,7 +347,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     else if (this.#collecting) this.#unsent += latin1(bytes, start, end)
     else {
       if (this.#keeping) this.#keep(latin1(bytes, start, end))
-      this.#upstream?.stream.writeSlice(bytes, start, end)
+      this.upstream?.stream.writeSlice(bytes, start, end)
     }
   }
 
@@ -553,7 +373,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.#writeRequest(latin1(chunk, 0, chunk.length) + end)
     } else {
       if (this.#keeping) this.#keep(latin1(chunk, 0, chunk.length))
-      this.#upstream?.stream.writeSlice(chunk, 0, chunk.length)
+      this.upstream?.stream.writeSlice(chunk, 0, chunk.length)
       if (end !== '') this.#writeRequest(end)
     }
   }
@@ -562,132 +382,59 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (this.#collecting) this.#unsent += text
     else {
       if (this.#keeping) this.#keep(text)
-      this.#upstream?.stream.writeText(text)
+      this.upstream?.stream.writeText(text)
     }
   }
 
   // ── Upstream side ─────────────────────────────────────────────────────────────────────────────
 
-  #send(target: ExchangeTarget): void {
-    const { flow } = target
-    const idle = target.pool.idle()
-    if (idle === undefined && flow !== undefined && !flow.takeConnection()) {
-      this.#triedAt = 0
-      const refusal = flow.wait(this)
-      if (refusal !== undefined) this.refuse(refusal, flow.reasonOf(refusal))
-      else if (!this.#requestDone) this.stream.pause()
-      return
-    }
-    target.load.active++
-    this.#attempts++
-    if (this.#triedAt === 0) this.#triedAt = this.services.now()
-    if (idle !== undefined) {
-      this.#attach(idle)
-      return
-    }
+  protected inProgress(): boolean {
+    return this.#state === BUSY && !this.stream.closed
+  }
+
+  protected givenTraceparent(): string {
+    const { head } = this
+    return head.traceparentIndex < 0 ? '' : head.value(head.traceparentIndex)
+  }
+
+  protected holdBody(): void {
     if (!this.#requestDone) this.stream.pause()
-    const epoch = this.#epoch
-    target.pool.connect((connection, status, error) => {
+  }
+
+  protected ready({ pool }: ExchangeTarget): UpstreamConnection | undefined {
+    return pool.idle()
+  }
+
+  protected connect({ pool, flow }: ExchangeTarget, done: Connecting<UpstreamConnection>): void {
+    pool.connect((connection, status, error) => {
       flow?.connected(connection)
-      if (this.#epoch !== epoch || this.stream.closed || this.target !== target) {
-        // The exchange, or this try, ended meanwhile: the connection is good for another.
-        target.load.active--
-        connection?.release(this.services.now())
-        flow?.wake()
-        return
-      }
-      if (connection === undefined) this.#connectFailed(target, status, error)
-      else {
-        // What it took to connect says little of how soon the next request is answered.
-        this.#triedAt = this.services.now()
-        this.#attach(connection)
-      }
+      done(connection, status, error)
     })
   }
 
-  /** A try may be of another flow than the first: the world changes. */
-  #waitNoMore(): void {
-    this.#flow?.waitNoMore(this)
-    this.target?.flow?.waitNoMore(this)
+  protected giveBack(upstream: UpstreamConnection): void {
+    upstream.release(this.services.now())
   }
 
-  connectionFreed(): void {
-    if (this.#state === BUSY && this.target !== undefined && !this.stream.closed) this.#send(this.target)
-    else this.#flow?.wake()
+  protected letGo(upstream: UpstreamConnection, reusable: boolean): void {
+    if (reusable) upstream.release(this.services.now())
+    else upstream.discard()
   }
 
-  #connectFailed(target: ExchangeTarget, status: number, error: string): void {
-    const tookMs = this.services.now() - this.#triedAt
-    target.load.active--
-    // Nothing was sent: another endpoint may serve it.
-    this.#tryFailed('connect')
-    const next = this.#attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
-    // Whoever has kept us waiting would do so again.
-    const slow = tookMs >= SLOW_CONNECT_MS
-    if (next !== undefined && next.kind === 'forward' && !(slow && next.load === target.load)) {
-      this.#sendAgain(next, this.#unsent)
-      return
-    }
-    if (this.#retryLater('connect-failure', this.#unsent)) return
-    this.refuse(REFUSAL.connectFailed, error === '' ? `connect: ${this.services.errorText(status)}` : error)
+  protected repeatable(): boolean {
+    return this.#requestDone && this.#replay !== ''
   }
 
-  /** Sends what was rendered for the present target to the next one. */
-  #sendAgain(next: ExchangeTarget, rendered: string): void {
-    this.#triedAt = 0
-    // Identity, host and edits are those of the new target.
-    const body = rendered.slice(this.#headLength)
+  protected renderAgain(next: ExchangeTarget): void {
+    const before = this.#unsent === '' ? this.#replay : this.#unsent
     const head = this.#renderRequest(next)
-    this.target = next
-    this.#unsent = head + body
+    this.#unsent = head + before.slice(this.#headLength)
     this.#headLength = head.length
     if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
-    this.#send(next)
   }
 
-  /** The try is over; what it had is let go of already. False when the request may not be tried again. */
-  #retryLater(failure: TryFailure, rendered: string): boolean {
-    const plan = this.target?.decision?.retry
-    const flow = this.#flow
-    if (plan === undefined || flow === undefined || rendered === '') return false
-    const now = this.services.now()
-    const may = flow.takeRetry(plan, failure, this.#retries, now)
-    if (may === 'exhausted' && typeof failure === 'number') this.#flag = 'URX'
-    if (may !== 'retry') return false
-    this.#retries++
-    this.#triedAt = 0
-    // Whatever is still to come of this try comes too late.
-    this.#epoch++
-    if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
-    this.#tryTimer = undefined
-    this.#later(retryDelayMs(plan, this.#retries, Math.random()), () => this.#tryAgain(rendered))
-    return true
-  }
-
-  #tryAgain(rendered: string): void {
-    const next = this.pipeline.choose(this)
-    if (next.kind === 'forward') {
-      const tryMs = next.decision?.backendRequestTimeoutMs
-      if (tryMs !== undefined) this.#startTryTimer(tryMs)
-      this.#sendAgain(next, rendered)
-    } else if (next.kind === 'refuse') {
-      this.target = next.target ?? this.target
-      this.refuse(next.refusal, next.why)
-    } else this.#redirect(next.status, next.location, next.extra)
-  }
-
-  /** A try has failed: its endpoint is to be avoided, and counts as failing. */
-  #tryFailed(outcome: 'gateway' | 'connect'): void {
-    const { target } = this
-    if (target === undefined) return
-    const now = this.services.now()
-    observeFailure(target.load, now - this.#triedAt, now)
-    target.flow?.record(target.load, outcome, now)
-    this.avoided.push(target.load)
-  }
-
-  #attach(upstream: UpstreamConnection): void {
-    this.#upstream = upstream
+  protected attach(upstream: UpstreamConnection): void {
+    this.upstream = upstream
     upstream.begin(this)
     const text = this.#unsent
     this.#unsent = ''
@@ -727,23 +474,14 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       this.upstreamMalformed(upstream, 'switched protocols without being asked')
       return
     }
-    const now = this.services.now()
-    const target = this.target
+    const { target } = this
     if (target !== undefined) {
-      if (status >= 502 && status <= 504) observeFailure(target.load, now - this.#triedAt, now)
-      else observeLatency(target.load, now - this.#triedAt, now)
-      if (target.flow !== undefined) {
-        target.flow.record(target.load, outcomeOfStatus(status), now)
-        if (status >= 400 && this.#retryInstead(target, upstream, end - bodyStart)) return
-      }
+      this.answered(target, status)
+      if (status >= 400 && target.flow !== undefined && this.#retryInstead(target, upstream, end - bodyStart)) return
     }
-    this.#upstreamMs = now - this.#started
-    this.#status = status
-    if (this.target?.tunnelled === true) this.#refusedThere = readRefusalFlag(head.get(REFUSAL_HEADER))
-    this.#responseStarted = true
+    this.takeAnswer(status, target?.tunnelled === true ? head.get(REFUSAL_HEADER) : undefined)
     this.#replay = ''
     this.#keeping = false
-    this.#clearTimer()
     if (status === 101 || (this.head.method === 'CONNECT' && status < 300)) {
       this.#beginTunnel(upstream, bytes, bodyStart, end)
       return
@@ -783,12 +521,12 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   /** The answer is one that is tried again. `bodyBytes` of its body are here already. */
   #retryInstead(target: ExchangeTarget, upstream: UpstreamConnection, bodyBytes: number): boolean {
     // An answer to half a request is the answer.
-    if (!this.#requestDone) return false
+    if (!this.repeatable()) return false
     const { head } = upstream
-    if (!this.#retryLater(head.status, this.#replay)) return false
+    if (!this.retryLater(head.status)) return false
     this.avoided.push(target.load)
     const whole = head.contentLength === bodyBytes && !head.chunked && this.head.method !== 'HEAD'
-    this.#detach(whole && !head.connectionClose && head.minor === 1 && !upstream.stream.readEnded)
+    this.detach(whole && !head.connectionClose && head.minor === 1 && !upstream.stream.readEnded)
     return true
   }
 
@@ -835,7 +573,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   /** A piece of the response's body. */
   responseData(bytes: Buffer, start: number, end: number): void {
-    this.#bytesOut += end - start
+    this.bytesOut += end - start
     if (this.#responseFraming === 'chunked') chunks.add(bytes, start, end)
     else if (this.#combining) this.#responseText += latin1(bytes, start, end)
     else this.stream.writeSlice(bytes, start, end)
@@ -843,7 +581,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   #writeResponse(text: string): void {
     // A client that finds the end with the answer does not close first, and keeps no port in TIME_WAIT.
-    if (this.#closeAfter && this.#upstream?.body.done === true) this.stream.holdForEnd()
+    if (this.#closeAfter && this.upstream?.body.done === true) this.stream.holdForEnd()
     this.stream.writeText(text)
   }
 
@@ -851,8 +589,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     if (!this.#requestDone) {
       // The answer came before the request was complete: neither connection can be used again.
       this.#closeAfter = true
-      this.#record(this.#flag, '')
-      this.#detach(false)
+      this.record(this.flag, '')
+      this.detach(false)
       this.#beginLinger()
       return
     }
@@ -862,34 +600,20 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       !upstream.head.connectionClose &&
       (upstream.head.minor === 1 || upstream.head.connectionKeepAlive) &&
       !upstream.stream.readEnded
-    this.#record(this.#flag, '')
-    this.#detach(reusable)
+    this.record(this.flag, '')
+    this.detach(reusable)
     this.#next()
   }
 
   /** Both directions are complete (the request's last byte came after the response's). */
   #finish(): void {
-    const upstream = this.#upstream
+    const upstream = this.upstream
     if (upstream !== undefined) this.#responseComplete(upstream, false)
-  }
-
-  #detach(reusable: boolean): void {
-    const upstream = this.#upstream
-    if (upstream === undefined) return
-    this.#upstream = undefined
-    if (this.target !== undefined) this.target.load.active--
-    if (reusable) upstream.release(this.services.now())
-    else upstream.discard()
-    this.#flow?.wake()
-  }
-
-  #abandonUpstream(): void {
-    this.#detach(false)
   }
 
   /** The exchange is over: read the next request, or close. */
   #next(): void {
-    this.#endExchange()
+    this.endExchange()
     if (this.stream.closed) return
     if (this.#closeAfter || this.#draining) {
       this.#beginLinger()
@@ -926,10 +650,10 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
         return
       }
       const pending: Buffer = this.#pending
-      const epoch = this.#epoch
+      const epoch = this.epoch
       this.#pending = undefined
       this.#readHead(pending, 0, pending.length)
-      if (this.#epoch === epoch || this.stream.closed) break
+      if (this.epoch === epoch || this.stream.closed) break
     }
     this.#pumping = false
     if (this.stream.closed) return
@@ -939,26 +663,15 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     } else if (this.#state === BUSY && this.#requestDone && this.#pending === undefined) this.stream.resume()
   }
 
-  #endExchange(): void {
-    this.#clearTimer()
-    this.#epoch++
-    if (this.#counted) {
-      this.#counted = false
-      this.pod.requestsInFlight--
-    }
-    const flow = this.#flow
-    if (flow !== undefined) {
-      this.#waitNoMore()
-      this.#flow = undefined
-      flow.leave(this.#retries > 0)
-    }
+  protected override endExchange(): void {
+    super.endExchange()
     this.#replay = ''
     this.#keeping = false
     this.#unsent = ''
   }
 
   #beginLinger(): void {
-    this.#endExchange()
+    this.endExchange()
     this.#state = LINGER
     this.#pending = undefined
     this.#deadline = this.services.now() + LINGER_MS
@@ -970,16 +683,16 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   upstreamClosed(upstream: UpstreamConnection, status: number): void {
-    if (upstream !== this.#upstream) return
+    if (upstream !== this.upstream) return
     if (this.#state === TUNNEL) {
-      this.#record(status === 0 ? '-' : 'UC', '')
-      this.#upstream = undefined
+      this.record(status === 0 ? '-' : 'UC', '')
+      this.upstream = undefined
       if (this.target !== undefined) this.target.load.active--
       if (status === 0) this.stream.end()
       else this.stream.reset()
       return
     }
-    if (this.#responseStarted) {
+    if (this.responseStarted) {
       if (status === 0 && upstream.body.end()) {
         this.#flushResponse()
         if (this.#responseFraming === 'chunked') this.#writeResponse(lastChunk(upstream.body))
@@ -1000,26 +713,25 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
       upstream.reused &&
       !upstream.answered &&
       IDEMPOTENT.has(this.method)
-    this.#detach(false)
-    if (again && this.#attempts < MAX_ATTEMPTS) {
+    this.detach(false)
+    if (again && this.attempts < MAX_ATTEMPTS) {
       this.#unsent = replay
-      this.#triedAt = 0
-      this.#send(target)
+      this.resend(target)
       return
     }
-    this.#tryFailed('gateway')
-    if (this.#requestDone && this.#retryLater('reset', replay)) return
+    this.tryFailed('gateway')
+    if (this.repeatable() && this.retryLater('reset')) return
     this.refuse(REFUSAL.upstreamReset, status === 0 ? 'closed before a response' : this.services.errorText(status))
   }
 
   upstreamMalformed(_upstream: UpstreamConnection, problem: string): void {
-    if (this.#responseStarted) {
+    if (this.responseStarted) {
       this.#cut('UPE', problem)
       return
     }
-    this.#detach(false)
-    this.#tryFailed('gateway')
-    if (this.#requestDone && this.#retryLater('reset', this.#replay)) return
+    this.detach(false)
+    this.tryFailed('gateway')
+    if (this.repeatable() && this.retryLater('reset')) return
     this.refuse(REFUSAL.upstreamMalformed, problem)
   }
 
@@ -1030,7 +742,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   onDrain(): void {
     if (this.#state === BUSY || this.#state === TUNNEL) {
       if (this.#requestDone && this.#state === BUSY) this.#deadline = 0
-      this.#upstream?.stream.resume()
+      this.upstream?.stream.resume()
     } else if (this.#state === READY) this.#takePending()
   }
 
@@ -1058,9 +770,9 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   }
 
   tunnelBytes(bytes: Buffer, end: number): void {
-    this.#bytesOut += end
+    this.bytesOut += end
     this.#tunnelMoved()
-    if (!this.stream.writeSlice(bytes, 0, end)) this.#upstream?.stream.pause()
+    if (!this.stream.writeSlice(bytes, 0, end)) this.upstream?.stream.pause()
   }
 
   #tunnelMoved(): void {
@@ -1076,45 +788,45 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 
   /** Answers in the mesh's name. The one place where a refusal becomes bytes. */
   refuse(refusal: Refusal, why: string): void {
-    this.#clearTimer()
+    this.clearTimers()
     const malformed = refusal.flag === 'DPE' || refusal.flag === 'SI'
     if (malformed || !this.#requestDone) this.#closeAfter = true
-    this.#status = refusal.status
+    this.status = refusal.status
     const headOnly = this.method === 'HEAD'
-    if (!headOnly) this.#bytesOut += refusal.body.length
+    if (!headOnly) this.bytesOut += refusal.body.length
     if (this.#closeAfter) this.stream.holdForEnd()
     this.stream.writeText(renderRefusal(refusal, this.#closeAfter, headOnly, this.pipeline.fromTunnel))
-    this.#record(refusal.flag, why)
+    this.record(refusal.flag, why)
     if (this.#closeAfter) this.#beginLinger()
     else this.#next()
   }
 
   /** The request turned bad while it was served: refused, or cut when its answer is already on the way. */
   #failRequest(refusal: Refusal, why: string): void {
-    if (this.#responseStarted) this.#cut(refusal.flag, why)
+    if (this.responseStarted) this.#cut(refusal.flag, why)
     else {
-      this.#abandonUpstream()
+      this.detach(false)
       this.refuse(refusal, why)
     }
   }
 
   /** Ends an exchange whose answer has begun: the client must not take the part for the whole. */
   #cut(flag: ResponseFlag, why: string): void {
-    this.#record(flag, why)
-    this.#detach(false)
-    this.#endExchange()
+    this.record(flag, why)
+    this.detach(false)
+    this.endExchange()
     this.#state = LINGER
     this.stream.reset()
   }
 
-  #redirect(status: number, location: string, extra: string): void {
-    this.#clearTimer()
-    this.#status = status
+  protected redirect(status: number, location: string, extra: string): void {
+    this.clearTimers()
+    this.status = status
     if (!this.#requestDone) this.#closeAfter = true
     const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', `location: ${location}\r\n${extra}`)
     if (this.#closeAfter) this.stream.holdForEnd()
     this.stream.writeText(text)
-    this.#record('-', '')
+    this.record('-', '')
     if (this.#closeAfter) this.#beginLinger()
     else this.#next()
   }
@@ -1137,7 +849,7 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
         }
         break
       case TUNNEL:
-        this.#upstream?.stream.end()
+        this.upstream?.stream.end()
         break
       default:
         break
@@ -1147,73 +859,15 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
   onClose(_status: number): void {
     this.pod.connections.delete(this)
     if (this.#state === BUSY || this.#state === TUNNEL) {
-      if (this.#upstream !== undefined || !this.#responseStarted) {
-        this.#record(this.#state === TUNNEL ? '-' : 'DC', 'the client closed the connection')
+      if (this.upstream !== undefined || !this.responseStarted) {
+        this.record(this.#state === TUNNEL ? '-' : 'DC', 'the client closed the connection')
       }
-      this.#abandonUpstream()
-      this.#endExchange()
+      this.detach(false)
+      this.endExchange()
     }
-    this.#clearTimer()
+    this.clearTimers()
     this.#state = LINGER
     this.services.connectionClosed(this.pod)
-  }
-
-  #startTimers({ requestTimeoutMs, backendRequestTimeoutMs, retry }: ForwardDecision): void {
-    // The backend's is never the longer one: without a retry it is all there is.
-    if (requestTimeoutMs !== undefined && (backendRequestTimeoutMs === undefined || retry !== undefined)) {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined
-        this.#timeIsOver(requestTimeoutMs, false)
-      }, requestTimeoutMs)
-    }
-    if (backendRequestTimeoutMs !== undefined) this.#startTryTimer(backendRequestTimeoutMs)
-  }
-
-  #startTryTimer(timeoutMs: number): void {
-    this.#tryTimer = setTimeout(() => {
-      this.#tryTimer = undefined
-      this.#timeIsOver(timeoutMs, true)
-    }, timeoutMs)
-  }
-
-  #timeIsOver(timeoutMs: number, ofTry: boolean): void {
-    if (this.#state !== BUSY || this.#responseStarted) return
-    const sent = this.#upstream !== undefined
-    this.#abandonUpstream()
-    if (sent) this.#tryFailed('gateway')
-    else if (this.#triedAt !== 0) this.#tryFailed('connect')
-    this.#waitNoMore()
-    if (ofTry && this.#requestDone && this.#retryLater('timeout', this.#replay)) return
-    this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)
-  }
-
-  #clearTimer(): void {
-    if (this.#timer !== undefined) clearTimeout(this.#timer)
-    if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
-    if (this.#waitTimer !== undefined) clearTimeout(this.#waitTimer)
-    this.#timer = undefined
-    this.#tryTimer = undefined
-    this.#waitTimer = undefined
-  }
-
-  /** Of a request that was never sent on: the trace that the client named. */
-  #givenTrace(): string {
-    const { head } = this
-    return head.traceparentIndex < 0 ? '' : traceIdOf(head.value(head.traceparentIndex))
-  }
-
-  #record(flag: ResponseFlag, why: string): void {
-    const there = flag === '-' ? this.#refusedThere : undefined
-    this.services.recorder.request(this, {
-      status: this.#status,
-      flag: there ?? flag,
-      why: there === undefined ? why : 'refused by the mesh at the destination: see the log of its node',
-      trace: this.#trace || this.#givenTrace(),
-      durationMs: this.services.now() - this.#started,
-      upstreamMs: this.#upstreamMs,
-      bytesIn: this.#bytesIn,
-      bytesOut: this.#bytesOut,
-    })
   }
 
   sweep(now: number): void {
@@ -1225,8 +879,8 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     } else if (this.#state === BUSY && !this.#requestDone && !this.stream.reading && this.stream.pendingWrites === 0) {
       // Not the client is slow but the upstream, which does not take the body.
       this.#deadline = now + this.services.limits.bodyIdleTimeoutMs
-    } else if (this.#state === BUSY && !this.#responseStarted && !this.#requestDone) {
-      this.#abandonUpstream()
+    } else if (this.#state === BUSY && !this.responseStarted && !this.#requestDone) {
+      this.detach(false)
       this.refuse(REFUSAL.clientTimeout, 'the request body did not arrive in time')
     } else if (this.#state === BUSY) {
       this.#cut(
@@ -1245,11 +899,11 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
     const denial = this.pipeline.denialNow(this)
     if (denial === undefined) return
     this.verdict = denial
-    if (this.#responseStarted) {
-      this.#status = this.#status || REFUSAL.denied.status
+    if (this.responseStarted) {
+      this.status = this.status || REFUSAL.denied.status
       this.#cut('RBAC', `cut by a policy change: ${denial.reason}`)
     } else {
-      this.#abandonUpstream()
+      this.detach(false)
       this.refuse(REFUSAL.denied, `denied by a policy change: ${denial.reason}`)
     }
   }
@@ -1275,8 +929,4 @@ export class HttpConnection implements StreamOwner, UpstreamClient, HttpFacts, H
 /** The end of a chunked body, with its trailers. */
 function lastChunk({ trailers }: BodyReader): string {
   return `0\r\n${trailers === undefined ? '' : renderTrailers(trailers)}\r\n`
-}
-
-function isMeshHeader(lowerCaseName: string): boolean {
-  return lowerCaseName === 'x-forwarded-client-cert' || lowerCaseName.startsWith('x-weir-')
 }

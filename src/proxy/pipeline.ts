@@ -10,7 +10,7 @@ import { decideRoute, type ForwardDecision, forwardedFacts, pickBy, pickEndpoint
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { BALANCING_DEFAULT, type Flow, without } from './flow.ts'
-import type { HttpChoice, HttpConnection, HttpPipeline, RouteName } from './http-connection.ts'
+import type { HttpChoice, HttpExchange, HttpPipeline, RouteName } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
 import { editLines } from './render.ts'
 
@@ -50,7 +50,7 @@ function refuse(
 }
 
 /** What policy says of a request (or, without one, of a connection) to a pod of this node. */
-type Judge = (judged: Judged, http: HttpConnection | undefined) => Verdict
+type Judge = (judged: Judged, http: HttpExchange | undefined) => Verdict
 type Judged = Pick<ExchangeTarget, 'policies' | 'workload' | 'connection' | 'decision'>
 
 /** By the policies of the destination: the source's identity is in the target. */
@@ -74,7 +74,7 @@ const plain: Judge = (target, http) => {
   )
 }
 
-function judgeRequest(judge: Judge, target: ExchangeTarget, exchange: HttpConnection): HttpChoice {
+function judgeRequest(judge: Judge, target: ExchangeTarget, exchange: HttpExchange): HttpChoice {
   const verdict = judge(target, exchange)
   if (verdict !== NOTHING_TO_JUDGE) exchange.verdict = verdict
   if (verdict.kind === 'allow') return target
@@ -142,7 +142,7 @@ export class OutboundPipeline implements Pipeline {
     return protocol === 'http' ? 'http' : protocol === 'tcp' || protocol === 'tls' ? 'opaque' : 'detect'
   }
 
-  choose(exchange: HttpConnection): HttpChoice {
+  choose(exchange: HttpExchange): HttpChoice {
     const engine = this.#engine
     const destination = this.#look()
     switch (destination.kind) {
@@ -208,7 +208,7 @@ export class OutboundPipeline implements Pipeline {
     return target
   }
 
-  denialNow(exchange: HttpConnection): Verdict | undefined {
+  denialNow(exchange: HttpExchange): Verdict | undefined {
     return denialNow(this.#engine, byPolicy, exchange.target, exchange)
   }
 
@@ -223,7 +223,7 @@ export class OutboundPipeline implements Pipeline {
       : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.targets.loadOf, this.#engine.now(), Math.random)
   }
 
-  #pick(endpoints: readonly Endpoint[], flow: Flow | undefined, exchange: HttpConnection): Endpoint | undefined {
+  #pick(endpoints: readonly Endpoint[], flow: Flow | undefined, exchange: HttpExchange): Endpoint | undefined {
     const { targets } = this.#engine
     const { avoided } = exchange
     const usable = usableEndpoints(endpoints)
@@ -282,7 +282,7 @@ export class InboundPipeline implements Pipeline {
     return this.#target
   }
 
-  choose(exchange: HttpConnection): HttpChoice {
+  choose(exchange: HttpExchange): HttpChoice {
     const target = this.#current()
     // The world does not know this pod (yet): what policy says of it is not known either.
     if (target === undefined) return refuse(REFUSAL.denied, 'the destination pod is not known yet')
@@ -299,7 +299,7 @@ export class InboundPipeline implements Pipeline {
     return target
   }
 
-  denialNow(exchange: HttpConnection): Verdict | undefined {
+  denialNow(exchange: HttpExchange): Verdict | undefined {
     return denialNow(this.#engine, this.#judge, exchange.target, exchange)
   }
 
@@ -313,7 +313,7 @@ function denialNow(
   engine: Engine,
   judge: Judge,
   target: ExchangeTarget | undefined,
-  http: HttpConnection | undefined,
+  http: HttpExchange | undefined,
 ): Verdict | undefined {
   if (target?.policies === undefined || target.workload === undefined) return undefined
   const { connection, decision } = target

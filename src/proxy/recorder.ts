@@ -2,7 +2,7 @@
 import { REFUSAL_FLAGS, type Verdict } from '#contract'
 import { type AccessLog, AccessRecord } from '#telemetry'
 import type { ExchangeTarget } from './exchange-target.ts'
-import type { HttpConnection } from './http-connection.ts'
+import type { HttpExchange } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
 import type { RequestOutcome, TcpOutcome, TrafficRecorder } from './services.ts'
 import type { Targets } from './targets.ts'
@@ -20,7 +20,7 @@ export class Recorder implements TrafficRecorder {
     this.#log = log
   }
 
-  request(exchange: HttpConnection, outcome: RequestOutcome): void {
+  request(exchange: HttpExchange, outcome: RequestOutcome): void {
     const target = exchange.target ?? this.#targets.nowhere(exchange.pod, exchange.clientAddress)
     target.edge.record(
       outcome.status,

@@ -3,7 +3,7 @@ import type { HttpFacts, ProxyLimits, ResponseFlag, Verdict } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { ForwardDecision } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
-import type { HttpConnection } from './http-connection.ts'
+import type { HttpExchange } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
 
 export interface RequestOutcome {
@@ -27,7 +27,7 @@ export interface TcpOutcome {
 }
 
 export interface TrafficRecorder {
-  request(exchange: HttpConnection, outcome: RequestOutcome): void
+  request(exchange: HttpExchange, outcome: RequestOutcome): void
   connectionOpened(target: ExchangeTarget): void
   connectionClosed(
     clientAddress: string,
@@ -54,7 +54,7 @@ export interface Services {
   errorText(status: number): string
   rewriteTarget(decision: ForwardDecision, facts: HttpFacts): string
   /** Host for a request that names none: where its connection was going. */
-  originalAuthority(exchange: HttpConnection): string
+  originalAuthority(exchange: HttpExchange): string
   readonly recorder: TrafficRecorder
   /** A pod's connection is gone (it may have been the last of a draining pod). */
   connectionClosed(pod: Pod): void

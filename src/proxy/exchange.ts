@@ -1,0 +1,433 @@
+/**
+ * One request and its answer, whatever version of HTTP carries them: admitted, sent to the target that the pipeline
+ * chooses, tried again where that helps, timed, and told of at its end. What the bytes look like is the subclass's: one
+ * for each version that clients speak. `U` is what a try is sent on.
+ */
+import { faultRefusal, REFUSAL, type Refusal, type ResponseFlag, readRefusalFlag, type Verdict } from '#contract'
+import {
+  type EndpointLoad,
+  type ForwardDecision,
+  observeFailure,
+  observeLatency,
+  outcomeOfStatus,
+  retryDelayMs,
+  type TryFailure,
+} from '#routing'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { Flow, Waiter } from './flow.ts'
+import type { HttpChoice, HttpExchange, HttpPipeline, InsteadChoice, RouteName } from './http-exchange.ts'
+import type { Pod } from './pod.ts'
+import type { Services } from './services.ts'
+import { newTraceparent, traceIdOf } from './trace-context.ts'
+
+/** Attempts on fresh connections, the first included, while nothing of the request was processed. */
+export const MAX_ATTEMPTS = 3
+/** A connection that took so long to fail is not tried again at the same endpoint. */
+const SLOW_CONNECT_MS = 1_000
+
+/** Called with what was connected, or undefined and why. */
+export type Connecting<U> = (upstream: U | undefined, status: number, error: string) => void
+
+export abstract class Exchange<U> implements HttpExchange, Waiter {
+  readonly services: Services
+  readonly pod: Pod
+  readonly pipeline: HttpPipeline
+  readonly clientAddress: string
+
+  // The request's facts, as policy and routing see them.
+  method = ''
+  path = ''
+  query = ''
+  authority = ''
+
+  target: ExchangeTarget | undefined
+  verdict: Verdict | undefined
+  routeName: RouteName | undefined
+  readonly avoided: EndpointLoad[] = []
+  draw = 0
+  protected upstream: U | undefined
+  protected attempts = 0
+  protected responseStarted = false
+  protected status = 0
+  /** Of an answer that is not the mesh's own. */
+  protected flag: ResponseFlag = '-'
+  protected started = 0
+  protected bytesIn = 0
+  protected bytesOut = 0
+  /** Grows with every exchange, and with every try: what was begun for an earlier one comes too late. */
+  protected epoch = 0
+  /** When the present try began to connect, or was sent; 0 while it waits. */
+  #triedAt = 0
+  /** What the request is counted in. */
+  #flow: Flow | undefined
+  #retries = 0
+  #counted = false
+  #upstreamMs = -1
+  #trace = ''
+  /** Made for a client that sent none; the same for all tries. */
+  #traceparent = ''
+  /** Flag of a refusal by the destination's node. */
+  #refusedThere: ResponseFlag | undefined
+  /** Of an injected fault. */
+  #delayMs = 0
+  #timer: NodeJS.Timeout | undefined
+  /** Of the present try. */
+  #tryTimer: NodeJS.Timeout | undefined
+  /** Until the next try, or the end of an injected delay. */
+  #waitTimer: NodeJS.Timeout | undefined
+
+  constructor(services: Services, pod: Pod, pipeline: HttpPipeline, clientAddress: string) {
+    this.services = services
+    this.pod = pod
+    this.pipeline = pipeline
+    this.clientAddress = clientAddress
+  }
+
+  // ── What a version of HTTP does itself ────────────────────────────────────────────────────────
+
+  abstract header(lowerCaseName: string): string | undefined
+  /** A request is being served, and its client is there. */
+  protected abstract inProgress(): boolean
+  /** A traceparent of the client's own, if it is well-formed; else empty. */
+  protected abstract givenTraceparent(): string
+  /** Nothing of the request's body is taken from the client until `attach`. */
+  protected abstract holdBody(): void
+  /** A try can be sent at once on what is returned. */
+  protected abstract ready(target: ExchangeTarget): U | undefined
+  /** A new connection for `target`; the flow is told of it. */
+  protected abstract connect(target: ExchangeTarget, done: Connecting<U>): void
+  /** What was connected for a try that is over by now may serve another. */
+  protected abstract giveBack(upstream: U): void
+  /** Sends what was rendered. */
+  protected abstract attach(upstream: U): void
+  protected abstract letGo(upstream: U, reusable: boolean): void
+  /** All of the request is here, and can be sent once more. */
+  protected abstract repeatable(): boolean
+  /** Renders the head for another target, with the body that was rendered before. */
+  protected abstract renderAgain(target: ExchangeTarget): void
+  /** Answers in the mesh's name, records that, and ends the exchange. */
+  abstract refuse(refusal: Refusal, why: string): void
+  protected abstract redirect(status: number, location: string, extra: string): void
+
+  // ── Beginning ─────────────────────────────────────────────────────────────────────────────────
+
+  /** Nothing of a request before this one may show in it. */
+  protected begin(started: number): void {
+    this.epoch++
+    this.started = started
+    this.target = undefined
+    this.verdict = undefined
+    this.routeName = undefined
+    this.method = ''
+    this.path = ''
+    this.query = ''
+    this.authority = ''
+    if (this.avoided.length > 0) this.avoided.length = 0
+    this.attempts = 0
+    this.responseStarted = false
+    this.status = 0
+    this.flag = '-'
+    this.bytesIn = 0
+    this.bytesOut = 0
+    this.#triedAt = started
+    this.#retries = 0
+    this.#upstreamMs = -1
+    this.#trace = ''
+    this.#traceparent = ''
+    this.#refusedThere = undefined
+    this.#delayMs = 0
+  }
+
+  /** Where the request goes, or what answers it instead: by the proxy's limits, the pipeline, and the target's flow. */
+  protected admit(now: number): HttpChoice {
+    const { pod } = this
+    if (pod.requestsInFlight >= this.services.limits.maxRequestsPerPod) {
+      return instead(REFUSAL.overload, 'too many requests in flight for this pod', undefined)
+    }
+    pod.requestsInFlight++
+    this.#counted = true
+    this.draw = Math.random()
+    const choice = this.pipeline.choose(this)
+    if (choice.kind !== 'forward') return choice
+    this.target = choice
+    const { flow } = choice
+    if (flow === undefined) return choice
+    const refusal = flow.enter(this, now)
+    if (refusal !== undefined) return instead(refusal, flow.reasonOf(refusal), choice)
+    this.#flow = flow
+    const fault = flow.fault(Math.random(), Math.random())
+    if (fault === undefined) return choice
+    this.#delayMs = fault.delayMs
+    if (fault.status === 0) return choice
+    const abort = faultRefusal(fault.status)
+    return instead(abort, flow.reasonOf(abort), choice)
+  }
+
+  /** Gives the answer that `admit`, or a later choice, has decided on. */
+  protected answerInstead(choice: InsteadChoice): void {
+    this.routeName = choice.route
+    if (choice.kind === 'redirect') {
+      this.target = undefined
+      this.redirect(choice.status, choice.location, choice.extra)
+      return
+    }
+    this.target = choice.target
+    if (this.#delayMs > 0) this.#later(this.#delayMs, () => this.refuse(choice.refusal, choice.why))
+    else this.refuse(choice.refusal, choice.why)
+  }
+
+  /** Sends what was rendered, after an injected delay if there is to be one. */
+  protected sendFirst(target: ExchangeTarget): void {
+    if (this.#delayMs > 0) {
+      this.flag = 'DI'
+      this.#triedAt = 0
+      this.#later(this.#delayMs, () => this.send(target))
+    } else this.send(target)
+  }
+
+  /** The trace of the request: the client's own, or one begun here (then the second is its traceparent). */
+  protected joinTrace(): string {
+    const given = this.givenTraceparent()
+    if (given !== '') {
+      this.#trace = traceIdOf(given)
+      return ''
+    }
+    if (this.#traceparent === '') this.#traceparent = newTraceparent()
+    this.#trace = traceIdOf(this.#traceparent)
+    return this.#traceparent
+  }
+
+  // ── Tries ─────────────────────────────────────────────────────────────────────────────────────
+
+  protected send(target: ExchangeTarget): void {
+    const { flow } = target
+    const ready = this.ready(target)
+    if (ready === undefined && flow !== undefined && !flow.takeConnection()) {
+      this.#triedAt = 0
+      const refusal = flow.wait(this)
+      if (refusal !== undefined) this.refuse(refusal, flow.reasonOf(refusal))
+      else this.holdBody()
+      return
+    }
+    target.load.active++
+    this.attempts++
+    if (this.#triedAt === 0) this.#triedAt = this.services.now()
+    if (ready !== undefined) {
+      this.attach(ready)
+      return
+    }
+    this.holdBody()
+    const { epoch } = this
+    this.connect(target, (upstream, status, error) => {
+      if (this.epoch !== epoch || !this.inProgress() || this.target !== target) {
+        // The exchange, or this try, ended meanwhile: the connection is good for another.
+        target.load.active--
+        if (upstream !== undefined) this.giveBack(upstream)
+        flow?.wake()
+        return
+      }
+      if (upstream === undefined) this.#connectFailed(target, status, error)
+      else {
+        // What it took to connect says little of how soon the next request is answered.
+        this.#triedAt = this.services.now()
+        this.attach(upstream)
+      }
+    })
+  }
+
+  /** Sends the same once more to the same target: the connection was lost, not the request. */
+  protected resend(target: ExchangeTarget): void {
+    this.#triedAt = 0
+    this.send(target)
+  }
+
+  connectionFreed(): void {
+    if (this.inProgress() && this.target !== undefined) this.send(this.target)
+    else this.#flow?.wake()
+  }
+
+  /** A try may be of another flow than the first: the world changes. */
+  #waitNoMore(): void {
+    this.#flow?.waitNoMore(this)
+    this.target?.flow?.waitNoMore(this)
+  }
+
+  #connectFailed(target: ExchangeTarget, status: number, error: string): void {
+    const tookMs = this.services.now() - this.#triedAt
+    target.load.active--
+    // Nothing was sent: another endpoint may serve it.
+    this.tryFailed('connect')
+    const next = this.attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
+    // Whoever has kept us waiting would do so again.
+    const slow = tookMs >= SLOW_CONNECT_MS
+    if (next !== undefined && next.kind === 'forward' && !(slow && next.load === target.load)) {
+      this.#sendAgain(next)
+      return
+    }
+    if (this.retryLater('connect-failure')) return
+    this.refuse(REFUSAL.connectFailed, error === '' ? `connect: ${this.services.errorText(status)}` : error)
+  }
+
+  /** Sends what was rendered for the present target to the next one. */
+  #sendAgain(next: ExchangeTarget): void {
+    this.#triedAt = 0
+    this.target = next
+    // Identity, host and edits are those of the new target.
+    this.renderAgain(next)
+    this.send(next)
+  }
+
+  /**
+   * The try is over; what it had is let go of already. False when the request may not be tried again. Only for requests
+   * that are `repeatable`, or of which nothing was sent.
+   */
+  protected retryLater(failure: TryFailure): boolean {
+    const plan = this.target?.decision?.retry
+    const flow = this.#flow
+    if (plan === undefined || flow === undefined) return false
+    const may = flow.takeRetry(plan, failure, this.#retries, this.services.now())
+    if (may === 'exhausted' && typeof failure === 'number') this.flag = 'URX'
+    if (may !== 'retry') return false
+    this.#retries++
+    this.#triedAt = 0
+    // Whatever is still to come of this try comes too late.
+    this.epoch++
+    if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
+    this.#tryTimer = undefined
+    this.#later(retryDelayMs(plan, this.#retries, Math.random()), () => this.#tryAgain())
+    return true
+  }
+
+  #tryAgain(): void {
+    const next = this.pipeline.choose(this)
+    if (next.kind === 'forward') {
+      const tryMs = next.decision?.backendRequestTimeoutMs
+      if (tryMs !== undefined) this.#startTryTimer(tryMs)
+      this.#sendAgain(next)
+    } else if (next.kind === 'refuse') {
+      this.target = next.target ?? this.target
+      this.refuse(next.refusal, next.why)
+    } else this.redirect(next.status, next.location, next.extra)
+  }
+
+  /** A try has failed: its endpoint is to be avoided, and counts as failing. */
+  protected tryFailed(outcome: 'gateway' | 'connect'): void {
+    const { target } = this
+    if (target === undefined) return
+    const now = this.services.now()
+    observeFailure(target.load, now - this.#triedAt, now)
+    target.flow?.record(target.load, outcome, now)
+    this.avoided.push(target.load)
+  }
+
+  /** The head of an answer is here: what its endpoint is worth goes by it. */
+  protected answered(target: ExchangeTarget, status: number): void {
+    const now = this.services.now()
+    if (status >= 502 && status <= 504) observeFailure(target.load, now - this.#triedAt, now)
+    else observeLatency(target.load, now - this.#triedAt, now)
+    target.flow?.record(target.load, outcomeOfStatus(status), now)
+  }
+
+  /** This answer is the one that the client gets. `refusal`: its header of that name, from the destination's node. */
+  protected takeAnswer(status: number, refusal: string | undefined): void {
+    this.#upstreamMs = this.services.now() - this.started
+    this.status = status
+    if (this.target?.tunnelled === true) this.#refusedThere = readRefusalFlag(refusal)
+    this.responseStarted = true
+    this.clearTimers()
+  }
+
+  protected detach(reusable: boolean): void {
+    const { upstream } = this
+    if (upstream === undefined) return
+    this.upstream = undefined
+    if (this.target !== undefined) this.target.load.active--
+    this.letGo(upstream, reusable)
+    this.#flow?.wake()
+  }
+
+  // ── Time ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** One such wait at a time; it ends with the exchange. */
+  #later(ms: number, then: () => void): void {
+    this.#waitTimer = setTimeout(() => {
+      this.#waitTimer = undefined
+      then()
+    }, ms)
+  }
+
+  protected startTimers({ requestTimeoutMs, backendRequestTimeoutMs, retry }: ForwardDecision): void {
+    // The backend's is never the longer one: without a retry it is all there is.
+    if (requestTimeoutMs !== undefined && (backendRequestTimeoutMs === undefined || retry !== undefined)) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined
+        this.#timeIsOver(requestTimeoutMs, false)
+      }, requestTimeoutMs)
+    }
+    if (backendRequestTimeoutMs !== undefined) this.#startTryTimer(backendRequestTimeoutMs)
+  }
+
+  #startTryTimer(timeoutMs: number): void {
+    this.#tryTimer = setTimeout(() => {
+      this.#tryTimer = undefined
+      this.#timeIsOver(timeoutMs, true)
+    }, timeoutMs)
+  }
+
+  #timeIsOver(timeoutMs: number, ofTry: boolean): void {
+    if (!this.inProgress() || this.responseStarted) return
+    const sent = this.upstream !== undefined
+    this.detach(false)
+    if (sent) this.tryFailed('gateway')
+    else if (this.#triedAt !== 0) this.tryFailed('connect')
+    this.#waitNoMore()
+    if (ofTry && this.repeatable() && this.retryLater('timeout')) return
+    this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)
+  }
+
+  protected clearTimers(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
+    if (this.#tryTimer !== undefined) clearTimeout(this.#tryTimer)
+    if (this.#waitTimer !== undefined) clearTimeout(this.#waitTimer)
+    this.#timer = undefined
+    this.#tryTimer = undefined
+    this.#waitTimer = undefined
+  }
+
+  // ── End ───────────────────────────────────────────────────────────────────────────────────────
+
+  protected record(flag: ResponseFlag, why: string): void {
+    const there = flag === '-' ? this.#refusedThere : undefined
+    this.services.recorder.request(this, {
+      status: this.status,
+      flag: there ?? flag,
+      why: there === undefined ? why : 'refused by the mesh at the destination: see the log of its node',
+      // Of a request that was never sent on: the trace that the client named.
+      trace: this.#trace || traceIdOf(this.givenTraceparent()),
+      durationMs: this.services.now() - this.started,
+      upstreamMs: this.#upstreamMs,
+      bytesIn: this.bytesIn,
+      bytesOut: this.bytesOut,
+    })
+  }
+
+  /** It counts no more. Once or more often. */
+  protected endExchange(): void {
+    this.clearTimers()
+    this.epoch++
+    if (this.#counted) {
+      this.#counted = false
+      this.pod.requestsInFlight--
+    }
+    const flow = this.#flow
+    if (flow !== undefined) {
+      this.#waitNoMore()
+      this.#flow = undefined
+      flow.leave(this.#retries > 0)
+    }
+  }
+}
+
+function instead(refusal: Refusal, why: string, target: ExchangeTarget | undefined): InsteadChoice {
+  return { kind: 'refuse', refusal, why, target, route: undefined }
+}

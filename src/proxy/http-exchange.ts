@@ -1,0 +1,63 @@
+/** A request on its way through the mesh, as all those see it who decide about it or tell of it, whatever version carries it. */
+import type { HttpFacts, Refusal, Verdict } from '#contract'
+import type { EndpointLoad } from '#routing'
+import type { ExchangeTarget } from './exchange-target.ts'
+import type { Pod } from './pod.ts'
+
+export interface HttpExchange extends HttpFacts {
+  readonly pod: Pod
+  readonly pipeline: HttpPipeline
+  /** Address of the peer that opened the connection. */
+  readonly clientAddress: string
+  readonly method: string
+  readonly path: string
+  readonly authority: string
+  readonly target: ExchangeTarget | undefined
+  verdict: Verdict | undefined
+  /** Set when a rule answered without a target. */
+  readonly routeName: RouteName | undefined
+  /** Endpoints that failed the request. */
+  readonly avoided: readonly EndpointLoad[]
+  /** In [0, 1): decides between weighted backends, the same for all tries of a request. */
+  readonly draw: number
+}
+
+/** What the pipeline decides for a request. */
+export type HttpChoice = ExchangeTarget | InsteadChoice
+
+/** What answers a request that is not sent on. */
+export type InsteadChoice =
+  | {
+      readonly kind: 'refuse'
+      readonly refusal: Refusal
+      /** For the log only. */
+      readonly why: string
+      /** Where it would have gone; undefined when that was never decided. */
+      readonly target: ExchangeTarget | undefined
+      readonly route: RouteName | undefined
+      /** The connection leads nowhere any more: it ends with the answer. */
+      readonly close?: true
+    }
+  | {
+      readonly kind: 'redirect'
+      readonly status: number
+      readonly location: string
+      /** Header lines, each with its CRLF. */
+      readonly extra: string
+      readonly route: RouteName
+    }
+
+/** The rule that decided, for the log. */
+export interface RouteName {
+  readonly route: string | undefined
+  readonly rule: string | undefined
+}
+
+/** Chooses targets for one connection's requests. */
+export interface HttpPipeline {
+  choose(exchange: HttpExchange): HttpChoice
+  /** Judges the exchange in progress again by the present policies. Returns the verdict that now denies it. */
+  denialNow(exchange: HttpExchange): Verdict | undefined
+  /** The client is the proxy of another node. */
+  readonly fromTunnel: boolean
+}
