@@ -1,9 +1,11 @@
 /** Routes and policies of a snapshot as lists, for people who ask what is in force. */
-import type { AuthorizationPolicy, HttpRoute, RouteBackend, RouteRule, TrafficPolicy } from '#contract'
+import type { AuthorizationPolicy, Route, RouteBackend, RouteRule, TrafficPolicy } from '#contract'
+import { ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { PeerAuthenticationStatus } from './backend.ts'
 
 export interface RouteListing {
+  readonly kind: 'HTTPRoute' | 'GRPCRoute'
   readonly namespace: string
   readonly name: string
   /** `namespace/name`, with `:port` or `:section` where the route names one. */
@@ -45,7 +47,7 @@ export interface TrafficListing {
 }
 
 export function listRoutes(snapshot: Snapshot): RouteListing[] {
-  const routes = Array.from(snapshot.httpRoutes(), (route) => routeListing(route, snapshot))
+  const routes = Array.from(snapshot.routes(), (route) => routeListing(route, snapshot))
   return routes.sort(byName)
 }
 
@@ -86,7 +88,7 @@ function sectionsOf(policy: TrafficPolicy): readonly string[] {
   return Object.entries(sections).flatMap(([name, value]) => (value === undefined ? [] : [name]))
 }
 
-function routeListing(route: HttpRoute, snapshot: Snapshot): RouteListing {
+function routeListing(route: Route, snapshot: Snapshot): RouteListing {
   const parents = route.parents.map(({ service, port, sectionName }) => {
     const section = port === undefined ? sectionName : String(port)
     return `${service.namespace}/${service.name}${section === undefined ? '' : `:${section}`}`
@@ -94,7 +96,8 @@ function routeListing(route: HttpRoute, snapshot: Snapshot): RouteListing {
   const rules = route.rules.map((rule) => {
     return { ...rule, backends: rule.backends.map((backend) => markedBackend(backend, snapshot)) }
   })
-  return { namespace: route.namespace, name: route.name, parents, rules, invalid: route.invalid ?? '' }
+  const { kind, namespace, name, invalid = '' } = route
+  return { kind: ROUTE_KIND[kind], namespace, name, parents, rules, invalid }
 }
 
 /** `invalid` also where the reference is well-formed and leads nowhere now. */

@@ -26,6 +26,7 @@ const AGAIN = { baseMs: 1_000, maxMs: 60_000 }
 /** Resource names by kind; a kind without one has no status of ours. */
 const RESOURCES: Readonly<Record<string, string>> = {
   HTTPRoute: 'httproutes',
+  GRPCRoute: 'grpcroutes',
   AuthorizationPolicy: 'authorizationpolicies',
   PeerAuthentication: 'peerauthentications',
   RequestAuthentication: 'requestauthentications',

@@ -72,6 +72,7 @@ export interface PodAnswer {
 }
 
 export interface RouteAnswer {
+  readonly kind: string
   readonly namespace: string
   readonly name: string
   readonly parents: readonly string[]

@@ -1,4 +1,4 @@
-/** `weir routes`: the HTTPRoutes in force. Exit 1 when one is not valid. */
+/** `weir routes`: the HTTPRoutes and GRPCRoutes in force. Exit 1 when one is not valid. */
 import type { RouteAnswer, RouteMatchAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
@@ -7,7 +7,7 @@ import type { Verb } from './verb.ts'
 
 export const routesVerb: Verb = {
   name: 'routes',
-  summary: 'the HTTPRoutes in force: matches and backends',
+  summary: 'the HTTPRoutes and GRPCRoutes in force: matches and backends',
   usage: '',
   options: {},
   optionHelp: [],
@@ -20,15 +20,17 @@ export const routesVerb: Verb = {
 }
 
 function renderRoutes(routes: readonly RouteAnswer[]): string {
-  if (routes.length === 0) return 'No HTTPRoutes\n'
-  return renderTable(['ROUTE', 'PARENT', 'RULE', 'MATCHES', 'BACKENDS'], routes.flatMap(routeRows))
+  if (routes.length === 0) return 'No routes\n'
+  return renderTable(['KIND', 'ROUTE', 'PARENT', 'RULE', 'MATCHES', 'BACKENDS'], routes.flatMap(routeRows))
 }
 
 function routeRows(route: RouteAnswer): string[][] {
   const name = `${route.namespace}/${route.name}`
   const parents = route.parents.join(', ')
-  if (route.invalid !== '') return [[name, parents, '-', `invalid: ${route.invalid}`, 'all requests get 500']]
+  if (route.invalid !== '')
+    return [[route.kind, name, parents, '-', `invalid: ${route.invalid}`, 'all requests get 500']]
   return route.rules.map((rule, index) => [
+    index === 0 ? route.kind : '',
     index === 0 ? name : '',
     index === 0 ? parents : '',
     rule.name ?? String(index),

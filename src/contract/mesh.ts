@@ -9,7 +9,7 @@ import type { RetryPlan, TrafficPolicy } from './traffic.ts'
 export type MeshObject =
   | Workload
   | MeshService
-  | HttpRoute
+  | Route
   | ReferenceGrant
   | AuthorizationPolicy
   | TrafficPolicy
@@ -117,7 +117,7 @@ export interface MeshService extends Named {
   readonly externalName?: string
 }
 
-// ── Routes (Gateway API HTTPRoute with a Service parent) ────────────────────────────────────────
+// ── Routes (Gateway API HTTPRoute and GRPCRoute with a Service parent) ────────────────────────────────────────
 
 export type StringMatch =
   | { readonly type: 'Exact'; readonly value: string }
@@ -126,6 +126,8 @@ export type StringMatch =
 export interface PathMatch {
   readonly type: 'Exact' | 'PathPrefix' | 'RegularExpression'
   readonly value: string
+  /** An expression for a gRPC method of any service: it stands after all that name a service. */
+  readonly anyService?: true
 }
 
 export interface RouteMatch {
@@ -185,8 +187,21 @@ export interface RouteParent {
   readonly sectionName?: string
 }
 
-export interface HttpRoute extends Named {
+/** Of one Service port only routes of one kind apply: GRPCRoutes, where there are any (GEP-1294, "Route types"). */
+export type Route = HttpRoute | GrpcRoute
+
+export interface HttpRoute extends RouteBody {
   readonly kind: 'http-route'
+}
+
+export interface GrpcRoute extends RouteBody {
+  readonly kind: 'grpc-route'
+}
+
+/** As the Gateway API names them. */
+export const ROUTE_KIND = { 'http-route': 'HTTPRoute', 'grpc-route': 'GRPCRoute' } as const
+
+interface RouteBody extends Named {
   /** RFC 3339; the tie-break of the specification. Empty sorts last. */
   readonly createdAt: string
   readonly parents: readonly RouteParent[]

@@ -5,10 +5,10 @@
  */
 import type {
   AuthorizationPolicy,
-  HttpRoute,
   MeshService,
   NamespaceInfo,
   ReferenceGrant,
+  Route,
   ServicePort,
   TrafficPolicy,
   Workload,
@@ -30,8 +30,9 @@ export interface SnapshotIndexes {
   readonly workloadsByUid: ReadonlyMap<string, readonly Workload[]>
   readonly services: ReadonlyMap<string, MeshService>
   readonly servicesByAddress: ReadonlyMap<string, readonly MeshService[]>
-  readonly routes: ReadonlyMap<string, HttpRoute>
-  readonly routesByService: ReadonlyMap<string, readonly HttpRoute[]>
+  /** By `meshKey`: one name may be that of a route of each kind. */
+  readonly routes: ReadonlyMap<string, Route>
+  readonly routesByService: ReadonlyMap<string, readonly Route[]>
   readonly grantsByNamespace: ReadonlyMap<string, readonly ReferenceGrant[]>
   readonly policiesByNamespace: ReadonlyMap<string, readonly AuthorizationPolicy[]>
   /** One entry, under the empty key. */
@@ -43,7 +44,7 @@ type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>
 
 const NOTHING: Memo = new Map()
 const UNKNOWN: Destination = Object.freeze({ kind: 'unknown' })
-const NO_ROUTES: readonly HttpRoute[] = Object.freeze([])
+const NO_ROUTES: readonly Route[] = Object.freeze([])
 const NO_GRANTS: readonly ReferenceGrant[] = Object.freeze([])
 const NO_TRAFFIC: readonly TrafficPolicy[] = Object.freeze([])
 const NO_POLICIES: readonly AuthorizationPolicy[] = Object.freeze([])
@@ -115,17 +116,17 @@ export class Snapshot {
     return workload === undefined ? UNKNOWN : { kind: 'workload', workload, port }
   }
 
-  /** Every HTTPRoute, whatever its parents. */
-  httpRoutes(): Iterable<HttpRoute> {
+  /** Every HTTPRoute and GRPCRoute, whatever its parents. */
+  routes(): Iterable<Route> {
     return this.#indexes.routes.values()
   }
 
   /**
-   * HTTPRoutes of any namespace with this Service (`namespace/name`) as a parent, whatever the port:
+   * HTTPRoutes and GRPCRoutes of any namespace with this Service (`namespace/name`) as a parent, whatever the port:
    * oldest first, then by `namespace/name`, as the Gateway API breaks ties. The same array as long as
    * none of them changes.
    */
-  routesOf(serviceNsName: string): readonly HttpRoute[] {
+  routesOf(serviceNsName: string): readonly Route[] {
     return this.#indexes.routesByService.get(serviceNsName) ?? NO_ROUTES
   }
 

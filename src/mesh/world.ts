@@ -2,7 +2,7 @@
  * Applies changes to the mesh and makes a snapshot of each state. The cost of a change is the
  * objects in it, plus a shallow copy of each index that it touches.
  */
-import type { AuthorizationPolicy, HttpRoute, MeshObject, MeshService, TrafficPolicy, Workload } from '#contract'
+import type { AuthorizationPolicy, MeshObject, MeshService, Route, TrafficPolicy, Workload } from '#contract'
 import { meshKey } from '#contract'
 import { compareAge } from './age.ts'
 import { insertInto, MapDraft, removeFrom } from './map-draft.ts'
@@ -114,7 +114,8 @@ class IndexDraft {
         for (const ip of new Set(object.addresses)) insertInto(this.#servicesByAddress, ip, object, never)
         return
       case 'http-route':
-        this.#routes.set(nsName, object)
+      case 'grpc-route':
+        this.#routes.set(meshKey(object), object)
         for (const parent of parentKeys(object)) insertInto(this.#routesByService, parent, object, isOlderRoute)
         return
       case 'reference-grant':
@@ -147,7 +148,8 @@ class IndexDraft {
         for (const ip of object.addresses) removeFrom(this.#servicesByAddress, ip, object)
         return
       case 'http-route':
-        this.#routes.delete(nsName)
+      case 'grpc-route':
+        this.#routes.delete(meshKey(object))
         for (const parent of parentKeys(object)) removeFrom(this.#routesByService, parent, object)
         return
       case 'reference-grant':
@@ -185,7 +187,7 @@ function heldAddresses(workload: Workload): Iterable<string> {
   return workload.hostNetwork ? [] : new Set(workload.addresses)
 }
 
-function parentKeys(route: HttpRoute): Set<string> {
+function parentKeys(route: Route): Set<string> {
   const keys = new Set<string>()
   for (const parent of route.parents) keys.add(`${parent.service.namespace}/${parent.service.name}`)
   return keys
@@ -201,7 +203,7 @@ function never(_other: MeshService, _newcomer: MeshService): boolean {
   return false
 }
 
-function isOlderRoute(other: HttpRoute, newcomer: HttpRoute): boolean {
+function isOlderRoute(other: Route, newcomer: Route): boolean {
   return compareAge(other, newcomer) < 0
 }
 

@@ -7,6 +7,7 @@ import { checkHostname, checkLabelName, checkSubdomain } from './names.ts'
 import { checkPrefixReplacement, filtersSchema } from './route-filter.ts'
 import { MATCH_ALL, type RouteMatchSpec, routeMatchSchema } from './route-match.ts'
 import {
+  type Issue,
   integer,
   list,
   mapped,
@@ -23,6 +24,7 @@ import {
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'
 /** Of all rules of a route together. */
 const MAX_MATCHES = 128
+export const MAX_RULES = 16
 
 const parentRef = refine(
   object('strict', {
@@ -41,15 +43,20 @@ const parentRef = refine(
 
 export const parentRefsSchema = list(parentRef, { max: 32 })
 
-const backendRef = object('strict', {
-  group: withDefault(string(), ''),
-  kind: withDefault(string(), 'Service'),
-  name: string(checkSubdomain),
-  namespace: optional(string(checkLabelName)),
-  port: optional(port()),
-  weight: withDefault(integer(0, 1_000_000), 1),
-  filters: withDefault(filtersSchema, []),
-})
+/** @param filters those that the kind of route allows */
+export function backendRefSchema(filters: typeof filtersSchema) {
+  return object('strict', {
+    group: withDefault(string(), ''),
+    kind: withDefault(string(), 'Service'),
+    name: string(checkSubdomain),
+    namespace: optional(string(checkLabelName)),
+    port: optional(port()),
+    weight: withDefault(integer(0, 1_000_000), 1),
+    filters: withDefault(filters, []),
+  })
+}
+
+const backendRef = backendRefSchema(filtersSchema)
 
 const timeouts = refine(
   object('strict', { request: optional(string(checkDuration)), backendRequest: optional(string(checkDuration)) }),
@@ -103,10 +110,15 @@ const rule = refine(
 type RouteRuleSpec = Output<typeof rule>
 const MATCH_ALL_RULE: RouteRuleSpec = { matches: [MATCH_ALL], filters: [], backendRefs: [] }
 
-const rules = refine(list(rule, { min: 1, max: 16 }), (value, field, issues) => {
+/** Rule names are unique, and matches of all rules together bounded: of HTTPRoutes and of GRPCRoutes. */
+export function checkRules(
+  rules: readonly { readonly name?: string; readonly matches: readonly unknown[] }[],
+  field: string,
+  issues: Issue[],
+): void {
   const names = new Map<string, number>()
   let matches = 0
-  for (const [index, { name, matches: own }] of value.entries()) {
+  for (const [index, { name, matches: own }] of rules.entries()) {
     matches += own.length
     if (name === undefined) continue
     const first = names.get(name)
@@ -115,7 +127,9 @@ const rules = refine(list(rule, { min: 1, max: 16 }), (value, field, issues) => 
   }
   if (matches > MAX_MATCHES)
     issues.push({ field, message: `have ${matches} matches together, at most ${MAX_MATCHES} are allowed` })
-})
+}
+
+const rules = refine(list(rule, { min: 1, max: MAX_RULES }), checkRules)
 
 export const httpRouteBody = object('strict', {
   spec: object('strict', {

@@ -2,6 +2,7 @@
 export { canonicalAddress, canonicalCidr } from './address.ts'
 export type { AuthorizationRuleSpec, AuthorizationSourceSpec } from './authorization-policy.ts'
 export { parseDurationMs } from './duration.ts'
+export type { GrpcRouteMatchSpec, GrpcRouteRuleSpec } from './grpc-route.ts'
 export type { BackendRefSpec, ParentRefSpec, RouteRuleBody } from './http-route.ts'
 export { isCoreGroup } from './http-route.ts'
 export type { Metadata, OwnerReference } from './metadata.ts'
@@ -10,6 +11,7 @@ export { nearestName } from './nearest-name.ts'
 export type {
   AuthorizationPolicyObject,
   EndpointSliceObject,
+  GrpcRouteObject,
   HttpRouteObject,
   InvalidObject,
   InvalidPolicy,

@@ -15,7 +15,7 @@ type ApiGroups = Readonly<Record<string, ApiGroup<string>>>
 /** Groups of which all kinds are known: another one is a mistake, however it is spelt. */
 const WHOLE_GROUPS: ReadonlySet<string> = new Set(['weir.dev', 'security.istio.io'])
 /** Kinds of the Gateway API that are not the mesh's business, and near enough to one that is. */
-const FOREIGN_KINDS: ReadonlySet<string> = new Set(['TCPRoute', 'TLSRoute', 'UDPRoute', 'GRPCRoute'])
+const FOREIGN_KINDS: ReadonlySet<string> = new Set(['TCPRoute', 'TLSRoute', 'UDPRoute'])
 
 /** Undefined when it is none of ours. */
 export function misspeltKind(groups: ApiGroups, group: string, kind: string): Issue | undefined {

@@ -3,6 +3,7 @@
 import type { PeerAuthenticationBody, RequestAuthenticationBody } from './authentication.ts'
 import type { AuthorizationPolicyBody } from './authorization-policy.ts'
 import type { EndpointSliceBody, NodeBody, PodBody, ServiceBody } from './core.ts'
+import type { GrpcRouteBody } from './grpc-route.ts'
 import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
 import type { ObjectBase } from './metadata.ts'
 import type { TargetSpec } from './policy-target.ts'
@@ -15,6 +16,7 @@ export type ServiceObject = ObjectBase & ServiceBody & { readonly kind: 'Service
 export type ServiceAccountObject = ObjectBase & { readonly kind: 'ServiceAccount' }
 export type EndpointSliceObject = ObjectBase & EndpointSliceBody & { readonly kind: 'EndpointSlice' }
 export type HttpRouteObject = ObjectBase & HttpRouteBody & { readonly kind: 'HTTPRoute' }
+export type GrpcRouteObject = ObjectBase & GrpcRouteBody & { readonly kind: 'GRPCRoute' }
 export type ReferenceGrantObject = ObjectBase & ReferenceGrantBody & { readonly kind: 'ReferenceGrant' }
 export type AuthorizationPolicyObject = ObjectBase & AuthorizationPolicyBody & { readonly kind: 'AuthorizationPolicy' }
 export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { readonly kind: 'PeerAuthentication' }
@@ -31,6 +33,7 @@ export type ValidObject =
   | ServiceAccountObject
   | EndpointSliceObject
   | HttpRouteObject
+  | GrpcRouteObject
   | ReferenceGrantObject
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
@@ -48,7 +51,7 @@ export type InvalidPolicy = ObjectBase & {
 
 /** A route that does not validate: requests to its parents must be refused. */
 export type InvalidRoute = ObjectBase & {
-  readonly kind: 'HTTPRoute'
+  readonly kind: 'HTTPRoute' | 'GRPCRoute'
   /** One line, with the field. */
   readonly invalid: string
   /** Those that can be read. */

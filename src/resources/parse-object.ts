@@ -6,6 +6,7 @@
 import { peerAuthenticationBody, requestAuthenticationBody } from './authentication.ts'
 import { authorizationPolicyBody } from './authorization-policy.ts'
 import { endpointSliceBody, namespaceBody, nodeBody, podBody, serviceAccountBody, serviceBody } from './core.ts'
+import { grpcRouteBody } from './grpc-route.ts'
 import { httpRouteBody, parentRefsSchema, referenceGrantBody } from './http-route.ts'
 import { describeObject, type Metadata, metadataSchema } from './metadata.ts'
 import { type ApiGroup, misspeltKind } from './misspelt-kind.ts'
@@ -42,6 +43,7 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
   ServiceAccount: serviceAccountBody,
   EndpointSlice: endpointSliceBody,
   HTTPRoute: httpRouteBody,
+  GRPCRoute: grpcRouteBody,
   ReferenceGrant: referenceGrantBody,
   AuthorizationPolicy: authorizationPolicyBody,
   PeerAuthentication: peerAuthenticationBody,
@@ -52,7 +54,7 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
 const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
   '': { versions: ['v1'], kinds: ['Namespace', 'Node', 'Pod', 'Service', 'ServiceAccount'] },
   'discovery.k8s.io': { versions: ['v1'], kinds: ['EndpointSlice'] },
-  [GATEWAY_GROUP]: { versions: ['v1', 'v1beta1'], kinds: ['HTTPRoute', 'ReferenceGrant'] },
+  [GATEWAY_GROUP]: { versions: ['v1', 'v1beta1'], kinds: ['HTTPRoute', 'GRPCRoute', 'ReferenceGrant'] },
   [ISTIO_GROUP]: {
     versions: ['v1', 'v1beta1'],
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
@@ -168,7 +170,7 @@ function parseBody(
     const object: InvalidTrafficPolicy = { ...base, kind, invalid, ...(target === undefined ? {} : { target }) }
     return { kind: 'object', object, problems }
   }
-  if (kind === 'HTTPRoute') {
+  if (kind === 'HTTPRoute' || kind === 'GRPCRoute') {
     return { kind: 'object', object: { ...base, kind, invalid, parentRefs: readParents(value) }, problems }
   }
   return { kind: 'rejected', key: `${group}/${kind}:${metadata.namespace}/${metadata.name}`, problems }
@@ -176,7 +178,8 @@ function parseBody(
 
 /** What an object of that kind does while it does not validate; undefined where its last good version stays. */
 function effectOf(kind: Kind): string | undefined {
-  if (kind === 'HTTPRoute') return 'until it is mended all requests of its parents that reach it get 500'
+  if (kind === 'HTTPRoute' || kind === 'GRPCRoute')
+    return 'until it is mended all requests of its parents that reach it get 500'
   if (kind === 'TrafficPolicy') return 'until it is mended it does not apply'
   return kind.endsWith('Policy') || kind.endsWith('Authentication')
     ? 'until it is mended it denies all that it selects'

@@ -159,6 +159,16 @@ export const filtersSchema = refine(list(filter, { max: 16 }), (filters, field, 
   }
 })
 
+/** Filters that change what a gRPC request does not have of its own: it has no path but its method's. */
+const NOT_OF_GRPC: ReadonlySet<string> = new Set(['RequestRedirect', 'URLRewrite'])
+
+export const grpcFiltersSchema = refine(filtersSchema, (filters, field, issues) => {
+  for (const [index, { type }] of filters.entries()) {
+    if (!NOT_OF_GRPC.has(type)) continue
+    issues.push({ field: `${field}[${index}].type`, message: `${type} is no filter of a GRPCRoute: remove it` })
+  }
+})
+
 export type RouteFilterSpec = Output<typeof filter>
 
 /** A prefix can only be replaced where exactly one was matched. */

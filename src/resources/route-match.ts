@@ -58,11 +58,13 @@ function valueMatch(maxValue: number) {
   )
 }
 
+export const headerMatchesSchema = list(valueMatch(4096), { max: 16 })
+
 const MATCH_ALL_PATH: Output<typeof pathMatch> = { type: 'PathPrefix', value: '/' }
 
 export const routeMatchSchema = object('strict', {
   path: withDefault(pathMatch, MATCH_ALL_PATH),
-  headers: withDefault(list(valueMatch(4096), { max: 16 }), []),
+  headers: withDefault(headerMatchesSchema, []),
   queryParams: withDefault(list(valueMatch(1024), { max: 16 }), []),
   method: optional(oneOf('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH')),
 })

@@ -1,5 +1,5 @@
 /** A routing decision in words: runs `decideRoute` itself and reports each of its steps. */
-import { type HttpFacts, REFUSAL } from '#contract'
+import { type HttpFacts, REFUSAL, ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import { usableEndpoints } from './balance.ts'
 import { type Condition, valueFor } from './condition.ts'
@@ -44,9 +44,13 @@ function explainGroup(snapshot: Snapshot, request: RouteRequest, group: RouteGro
   const { service, port } = request
   const lines: string[] = []
   for (const route of snapshot.routesOf(`${service.namespace}/${service.name}`)) {
-    const name = `HTTPRoute ${route.namespace}/${route.name}`
+    const name = `${ROUTE_KIND[route.kind]} ${route.namespace}/${route.name}`
     if (!bindsPort(route, service, port)) lines.push(`${name} binds another port of the Service.`)
     else if (!group.routes.includes(route)) {
+      if (group.routes.some(({ kind, namespace }) => kind === 'grpc-route' && namespace === route.namespace)) {
+        lines.push(`${name} does not apply: a GRPCRoute binds this port, and only routes of one kind can.`)
+        continue
+      }
       lines.push(
         route.namespace === service.namespace
           ? `${name} is a producer route: the consumer routes of the client's own namespace replace it.`
@@ -56,7 +60,7 @@ function explainGroup(snapshot: Snapshot, request: RouteRequest, group: RouteGro
       lines.push(`Hostnames of ${name} do not count: a route with a Service as parent binds by ClusterIP.`)
     }
   }
-  if (group.index === undefined) lines.push('No HTTPRoute applies.')
+  if (group.index === undefined) lines.push('No route applies.')
   else {
     const names = group.routes.map((route) => `${route.namespace}/${route.name}`).join(', ')
     lines.push(
@@ -68,7 +72,7 @@ function explainGroup(snapshot: Snapshot, request: RouteRequest, group: RouteGro
 
 function nameOf(candidate: Candidate): string {
   const rule = candidate.ruleName === undefined ? '' : `, rule ${candidate.ruleName}`
-  return `HTTPRoute ${candidate.route.namespace}/${candidate.route.name}${rule} (${candidate.path})`
+  return `${ROUTE_KIND[candidate.route.kind]} ${candidate.route.namespace}/${candidate.route.name}${rule} (${candidate.path})`
 }
 
 function explainFailure(condition: Condition, facts: HttpFacts): string {

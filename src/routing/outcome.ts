@@ -4,16 +4,17 @@
  */
 import type {
   HeaderEdit,
-  HttpRoute,
   MeshService,
   ReferenceGrant,
   RetryPlan,
+  Route,
   RouteBackend,
   RouteFilter,
   RouteRule,
   ServicePort,
   TrafficPolicy,
 } from '#contract'
+import { ROUTE_KIND } from '#contract'
 import type { FailDecision, ForwardDecision } from './decision.ts'
 import type { RedirectFilter, RedirectPlan } from './redirect.ts'
 
@@ -70,7 +71,7 @@ export function dependsOnPrefix(rule: RouteRule): boolean {
 /** `prefix` is undefined when the path was not matched by PathPrefix. */
 export function compileShares(
   context: OutcomeContext,
-  route: HttpRoute,
+  route: Route,
   rule: RouteRule,
   ruleName: string,
   prefix: string | undefined,
@@ -104,7 +105,7 @@ export function invalidRoute(route: string, rule: string | undefined, why: strin
 
 function compileBackend(
   context: OutcomeContext,
-  route: HttpRoute,
+  route: Route,
   rule: RouteRule,
   ruleName: string,
   backend: RouteBackend,
@@ -115,7 +116,9 @@ function compileBackend(
   const label = `backend Service ${namespace}/${name}`
   if (backend.invalid !== undefined) return fail(backend.invalid)
   if (!mayRefer(context, route, backend)) {
-    return fail(`${label}: no ReferenceGrant in ${namespace} lets HTTPRoutes of ${route.namespace} refer to it`)
+    return fail(
+      `${label}: no ReferenceGrant in ${namespace} lets ${ROUTE_KIND[route.kind]}s of ${route.namespace} refer to it`,
+    )
   }
   const service = context.backends.get(`${namespace}/${name}`)
   if (service === undefined) return fail(`${label} does not exist`)
@@ -140,15 +143,16 @@ function compileBackend(
  * it, so that a namespace decides itself who sends it traffic.) The Service that the client called is
  * no new reference: a consumer route may always send requests on to where they were going.
  */
-function mayRefer(context: OutcomeContext, route: HttpRoute, backend: RouteBackend): boolean {
+function mayRefer(context: OutcomeContext, route: Route, backend: RouteBackend): boolean {
   const { namespace, name } = backend.service
   if (namespace === route.namespace) return true
   if (namespace === context.service.namespace && name === context.service.name) return true
   const grants = context.grants.get(namespace)
+  const kind = ROUTE_KIND[route.kind]
   return (
     grants?.some(
       (grant) =>
-        grant.from.some((from) => from.kind === 'HTTPRoute' && from.namespace === route.namespace) &&
+        grant.from.some((from) => from.kind === kind && from.namespace === route.namespace) &&
         grant.to.some((to) => to.kind === 'Service' && (to.name === undefined || to.name === name)),
     ) ?? false
   )

@@ -7,11 +7,15 @@
  * their own namespace. Routes merge within a group only: where a client's namespace has consumer
  * routes for the port, the producer's do not apply to it at all.
  *
+ * Within a group only routes of one kind apply: "if multiple routes with different types both bind to the same Service
+ * and Port pair, only a single route type should be applied", GRPCRoutes before HTTPRoutes (GEP-1294 "Route types").
+ *
  * Hostnames of a route are not looked at: "GAMMA implementations SHOULD NOT infer any functionality
  * from the hostnames field" (GEP-1294), a mesh route binds by ClusterIP (conformance test
  * MeshFrontendHostname); to select by host, match the header `Host`.
  */
-import type { HttpRoute, MeshService, ReferenceGrant, ServicePort, TrafficPolicy, Workload } from '#contract'
+import type { MeshService, ReferenceGrant, Route, ServicePort, TrafficPolicy, Workload } from '#contract'
+import { ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { FailDecision, ForwardDecision } from './decision.ts'
 import { compileShares, defaultForward, invalidRoute, type OutcomeContext, type Shares } from './outcome.ts'
@@ -28,7 +32,7 @@ export interface RouteRequest {
 /** The routes of one group, ready to decide. */
 export class RouteGroup {
   readonly role: 'producer' | 'consumer'
-  readonly routes: readonly HttpRoute[]
+  readonly routes: readonly Route[]
   /** Undefined when no route is attached. */
   readonly index: RouteIndex | undefined
   /** When no match holds: to the Service itself if no route is attached, else 404. */
@@ -38,7 +42,7 @@ export class RouteGroup {
 
   constructor(
     role: 'producer' | 'consumer',
-    routes: readonly HttpRoute[],
+    routes: readonly Route[],
     index: RouteIndex | undefined,
     context: OutcomeContext,
   ) {
@@ -53,7 +57,7 @@ export class RouteGroup {
             route: undefined,
             rule: undefined,
             refusal: 'noRoute',
-            why: `no rule of the ${role} routes matches (${routes.map((route) => `${route.namespace}/${route.name}`).join(', ')})`,
+            why: `no rule of the ${role} ${ROUTE_KIND[routes[0]?.kind ?? 'http-route']}s matches (${routes.map((route) => `${route.namespace}/${route.name}`).join(', ')})`,
           })
     this.#context = context
     this.#shares = []
@@ -73,7 +77,7 @@ export class RouteGroup {
   }
 }
 
-function failing(route: HttpRoute, ruleName: string | undefined, why: string): Shares {
+function failing(route: Route, ruleName: string | undefined, why: string): Shares {
   const outcome = invalidRoute(`${route.namespace}/${route.name}`, ruleName, why)
   return { list: [{ outcome, weight: 1, backend: '' }], total: 1 }
 }
@@ -83,7 +87,7 @@ interface PortRoutes {
   readonly service: MeshService
   readonly port: ServicePort
   /** As `routesOf` gave it; it stays the same array while no route of the Service changes. */
-  readonly attached: readonly HttpRoute[]
+  readonly attached: readonly Route[]
   readonly producer: RouteGroup
   /** By namespace; undefined when there are none. */
   readonly consumers: ReadonlyMap<string, RouteGroup> | undefined
@@ -151,7 +155,7 @@ function stillHolds(snapshot: Snapshot, made: PortRoutes, service: MeshService):
   return true
 }
 
-function attachedTo(snapshot: Snapshot, service: MeshService): readonly HttpRoute[] {
+function attachedTo(snapshot: Snapshot, service: MeshService): readonly Route[] {
   return snapshot.routesOf(`${service.namespace}/${service.name}`)
 }
 
@@ -162,7 +166,7 @@ function compilePort(
   before: PortRoutes | undefined,
 ): PortRoutes {
   const attached = attachedTo(snapshot, service)
-  const bound = attached.filter((route) => bindsPort(route, service, port))
+  const bound = routesOfPort(attached, service, port)
   const backends = new Map<string, MeshService | undefined>()
   const grants = new Map<string, readonly ReferenceGrant[]>()
   for (const route of bound) {
@@ -180,7 +184,7 @@ function compilePort(
   // Endpoints come and go far more often than routes: their index is then still good.
   const reusable =
     before !== undefined && before.attached === attached && before.port.name === port.name ? before : undefined
-  const byNamespace = new Map<string, HttpRoute[]>()
+  const byNamespace = new Map<string, Route[]>()
   for (const route of bound) {
     const list = byNamespace.get(route.namespace)
     if (list === undefined) byNamespace.set(route.namespace, [route])
@@ -208,8 +212,15 @@ function compilePort(
   }
 }
 
+/** Those that apply: an HTTPRoute does not where a GRPCRoute of its namespace binds the port, too. */
+function routesOfPort(attached: readonly Route[], service: MeshService, port: ServicePort): readonly Route[] {
+  const bound = attached.filter((route) => bindsPort(route, service, port))
+  const grpc = new Set(bound.filter(({ kind }) => kind === 'grpc-route').map(({ namespace }) => namespace))
+  return grpc.size === 0 ? bound : bound.filter(({ kind, namespace }) => kind === 'grpc-route' || !grpc.has(namespace))
+}
+
 /** A parent without port and section binds every port of the Service; with both, both must fit. */
-export function bindsPort(route: HttpRoute, service: MeshService, port: ServicePort): boolean {
+export function bindsPort(route: Route, service: MeshService, port: ServicePort): boolean {
   return route.parents.some(
     (parent) =>
       parent.service.namespace === service.namespace &&

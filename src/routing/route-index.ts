@@ -7,15 +7,18 @@
  * headers; most query parameters; oldest route; `namespace/name`; first rule. Expressions, whose place
  * is left to the implementation, stand between exact paths and prefixes, longer ones first: after the
  * prefixes, any catch-all rule would hide them. Paths are compared as sent, percent-encoding untouched.
+ *
+ * Of GRPCRoutes (GRPCRouteRule.matches): most characters of the service, then of the method, then most headers. As paths
+ * `/Service/Method` that is the same order, but for methods of any service, which stand before what matches everything.
  */
-import type { HttpFacts, HttpRoute, RouteRule } from '#contract'
+import type { HttpFacts, Route, RouteRule } from '#contract'
 import { type Condition, compileConditions, holds } from './condition.ts'
 import { compileRegex, type LinearRegex } from './linear-regex.ts'
 import { dependsOnPrefix } from './outcome.ts'
 import { withoutTrailingSlash } from './rewrite.ts'
 
 export interface Candidate {
-  readonly route: HttpRoute
+  readonly route: Route
   /** Undefined when the whole route is invalid. */
   readonly rule: RouteRule | undefined
   /** Name of the rule, or its index as text. */
@@ -51,15 +54,19 @@ export class RouteIndex {
   readonly size: number
   readonly #exact: Map<string, Candidate[]>
   readonly #regexes: readonly RegexCandidate[]
-  /** By prefix without its trailing slash; `/` is the empty string. */
+  /** gRPC methods of any service. */
+  readonly #anyService: readonly RegexCandidate[]
+  /** By prefix without its trailing slash, but `/`. */
   readonly #prefixes: Map<string, Candidate[]>
   /** Lengths of those keys, longest first. */
   readonly #prefixLengths: readonly number[]
+  /** Of the prefix `/`, which matches every path. */
+  readonly #everyPath: readonly Candidate[]
   /** What cannot be evaluated: takes what is left. */
   readonly #lastResort: readonly Candidate[]
 
   /** `routes` in the order of `Snapshot.routesOf`: that settles the ties, for the sorts are stable. */
-  constructor(routes: readonly HttpRoute[]) {
+  constructor(routes: readonly Route[]) {
     const built = new IndexBuilder()
     for (const route of routes) built.addRoute(route)
     for (const list of built.exact.values()) list.sort(comparePrecedence)
@@ -68,9 +75,10 @@ export class RouteIndex {
     this.#exact = built.exact
     this.#prefixes = built.prefixes
     this.#lastResort = built.lastResort
-    this.#regexes = built.regexes.sort(
-      (a, b) => b.candidate.path.length - a.candidate.path.length || comparePrecedence(a.candidate, b.candidate),
-    )
+    this.#regexes = built.regexes.sort(compareRegexes)
+    this.#anyService = built.anyService.sort(compareRegexes)
+    this.#everyPath = built.prefixes.get('') ?? []
+    built.prefixes.delete('')
     this.#prefixLengths = [...new Set([...built.prefixes.keys()].map((key) => key.length))].sort((a, b) => b - a)
   }
 
@@ -82,22 +90,26 @@ export class RouteIndex {
       const found = firstHolding(exact, facts, trace)
       if (found !== undefined) return found
     }
-    for (const entry of this.#regexes) {
-      if (!entry.regex.matches(path)) continue
-      const failed = firstFailing(entry.candidate, facts)
-      trace?.considered(entry.candidate, failed)
-      if (failed === undefined) return entry.candidate
+    if (this.#regexes.length > 0) {
+      const found = firstMatching(this.#regexes, facts, trace)
+      if (found !== undefined) return found
     }
     const lengths = this.#prefixLengths
     for (let i = 0; i < lengths.length; i += 1) {
       const length = lengths[i] ?? 0
-      // A prefix ends where a path element ends; the empty one matches everything, even `*`.
-      if (length > path.length || (length > 0 && length < path.length && path.charCodeAt(length) !== SLASH)) continue
+      // A prefix ends where a path element ends.
+      if (length > path.length || (length < path.length && path.charCodeAt(length) !== SLASH)) continue
       const list = this.#prefixes.get(length === path.length ? path : path.slice(0, length))
       if (list === undefined) continue
       const found = firstHolding(list, facts, trace)
       if (found !== undefined) return found
     }
+    if (this.#anyService.length > 0) {
+      const found = firstMatching(this.#anyService, facts, trace)
+      if (found !== undefined) return found
+    }
+    const found = firstHolding(this.#everyPath, facts, trace)
+    if (found !== undefined) return found
     return this.#lastResort.length === 0 ? undefined : firstHolding(this.#lastResort, facts, trace)
   }
 }
@@ -105,6 +117,7 @@ export class RouteIndex {
 class IndexBuilder {
   readonly exact: Map<string, Candidate[]>
   readonly regexes: RegexCandidate[]
+  readonly anyService: RegexCandidate[]
   readonly prefixes: Map<string, Candidate[]>
   readonly lastResort: Candidate[]
   size: number
@@ -113,13 +126,14 @@ class IndexBuilder {
   constructor() {
     this.exact = new Map()
     this.regexes = []
+    this.anyService = []
     this.prefixes = new Map()
     this.lastResort = []
     this.size = 0
     this.#slots = 0
   }
 
-  addRoute(route: HttpRoute): void {
+  addRoute(route: Route): void {
     if (route.invalid !== undefined) {
       this.#addUnusable(route, undefined, undefined, route.invalid)
       return
@@ -129,13 +143,13 @@ class IndexBuilder {
     })
   }
 
-  #addRule(route: HttpRoute, rule: RouteRule, ruleName: string): void {
+  #addRule(route: Route, rule: RouteRule, ruleName: string): void {
     const perMatch = dependsOnPrefix(rule)
     const sharedSlot = this.#slots
     this.#slots += 1
     for (const match of rule.matches) {
       const compiled = compileConditions(match)
-      const { type, value } = match.path
+      const { type, value, anyService = false } = match.path
       const regex = type === 'RegularExpression' ? compileRegex(value) : undefined
       const problem = regex?.ok === false ? `path: ${regex.error}` : compiled.error
       if (problem !== undefined) {
@@ -161,7 +175,7 @@ class IndexBuilder {
         slot,
       }
       this.size += 1
-      if (regex?.ok) this.regexes.push({ regex: regex.regex, candidate })
+      if (regex?.ok) (anyService ? this.anyService : this.regexes).push({ regex: regex.regex, candidate })
       else if (type === 'PathPrefix') push(this.prefixes, withoutTrailingSlash(value), candidate)
       else push(this.exact, value, candidate)
     }
@@ -171,7 +185,7 @@ class IndexBuilder {
    * A match that cannot be evaluated stands last, so that what is valid still works, and fails what is
    * left: nobody can know which of those requests it meant, and it must not count as if it were absent.
    */
-  #addUnusable(route: HttpRoute, rule: RouteRule | undefined, ruleName: string | undefined, problem: string): void {
+  #addUnusable(route: Route, rule: RouteRule | undefined, ruleName: string | undefined, problem: string): void {
     this.lastResort.push({
       route,
       rule,
@@ -200,6 +214,25 @@ function push(map: Map<string, Candidate[]>, key: string, candidate: Candidate):
 function comparePrecedence(a: Candidate, b: Candidate): number {
   if (a.hasMethod !== b.hasMethod) return a.hasMethod ? -1 : 1
   return b.headers - a.headers || b.query - a.query
+}
+
+/** Longer ones first. */
+function compareRegexes(a: RegexCandidate, b: RegexCandidate): number {
+  return b.candidate.path.length - a.candidate.path.length || comparePrecedence(a.candidate, b.candidate)
+}
+
+function firstMatching(
+  entries: readonly RegexCandidate[],
+  facts: HttpFacts,
+  trace: MatchTrace | undefined,
+): Candidate | undefined {
+  for (const { regex, candidate } of entries) {
+    if (!regex.matches(facts.path)) continue
+    const failed = firstFailing(candidate, facts)
+    trace?.considered(candidate, failed)
+    if (failed === undefined) return candidate
+  }
+  return undefined
 }
 
 function firstHolding(

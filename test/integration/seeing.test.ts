@@ -159,7 +159,7 @@ t.test('pods, routes, policies and config say the same in words as in JSON', asy
   t.same([route?.name, route?.parents, route?.rules.length, more], ['reviews', ['shop/reviews'], 5, []])
   const routes = rows(await words('routes'))
   t.same(routes.length, 5)
-  t.match(routes[0]?.join(' '), /^shop\/reviews shop\/reviews canary .*x-canary:yes 100% shop\/v2:80$/)
+  t.match(routes[0]?.join(' '), /^HTTPRoute shop\/reviews shop\/reviews canary .*x-canary:yes 100% shop\/v2:80$/)
   t.match(routes[2]?.join(' '), '75% shop/v1:80, 25% shop/v2:80')
 
   const policies = await json<Record<string, unknown>[]>('policies')

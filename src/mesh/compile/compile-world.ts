@@ -6,7 +6,7 @@ import { PodSelection } from './pod-selection.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
 import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
-import { compileGrant, compileInvalidRoute, compileRoute } from './routes.ts'
+import { compileGrant, compileGrpcRoute, compileInvalidRoute, compileRoute } from './routes.ts'
 import { compileServices, groupSlices } from './services.ts'
 import { compileInvalidTrafficPolicy, compileTrafficPolicy } from './traffic.ts'
 import { checkTrafficConflicts } from './traffic-conflicts.ts'
@@ -73,10 +73,11 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
         continue
       }
       put(
-        object.kind === 'HTTPRoute' ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions),
+        'parentRefs' in object ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions),
         object.group,
       )
     } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
+    else if (object.kind === 'GRPCRoute') put(compileGrpcRoute(object, problems))
     else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
     else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
     else if (object.kind === 'TrafficPolicy') put(compileTrafficPolicy(object))

@@ -5,6 +5,7 @@
 import {
   type AuthorizationPolicyObject,
   type BackendRefSpec,
+  type GrpcRouteObject,
   type HttpRouteObject,
   isCoreGroup,
   isInvalid,
@@ -17,6 +18,7 @@ import {
   type TrafficPolicyObject,
   targetRefsOf,
 } from '#resources'
+import { GrpcBindings } from './route-conflicts.ts'
 import { applyingTrafficPolicies } from './traffic-conflicts.ts'
 
 /** As in metav1.Condition, without times. */
@@ -40,7 +42,7 @@ interface Judged {
   readonly generation: number | undefined
 }
 
-/** Of an HTTPRoute: one entry for each Service among its parents (Gateway API, RouteStatus). */
+/** Of a route: one entry for each Service among its parents (Gateway API, RouteStatus). */
 export type RouteStatus = Judged & { readonly of: 'route'; readonly parents: readonly ParentConditions[] }
 export type PolicyStatus = Judged & { readonly of: 'policy'; readonly conditions: readonly Condition[] }
 export type ObjectStatus = RouteStatus | PolicyStatus
@@ -60,13 +62,14 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
     else if (object.kind === 'ReferenceGrant') grants.push(object)
   }
   const overruling = applyingTrafficPolicies(objects)
+  const grpc = new GrpcBindings(objects)
   const found: ObjectStatus[] = []
   for (const object of objects) {
     const { group, kind, metadata } = object
     const { namespace, name, generation } = metadata
     const judged = { group, kind, namespace, name, generation }
     if (isInvalid(object)) {
-      if (object.kind === 'HTTPRoute') {
+      if ('parentRefs' in object) {
         const refused = accepted('UnsupportedValue', `${object.invalid}; its requests get 500`)
         const parents = ours(object.parentRefs).map((parentRef) => ({ parentRef, conditions: [refused] }))
         if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
@@ -75,11 +78,11 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
         const message = `${object.invalid}; until it is mended it ${effect}`
         found.push({ ...judged, of: 'policy', conditions: [condition(POLICY_CONDITION, 'Invalid', message)] })
       }
-    } else if (object.kind === 'HTTPRoute') {
+    } else if (object.kind === 'HTTPRoute' || object.kind === 'GRPCRoute') {
       const refs = backendsResolved(object, services, grants)
       const parents = ours(object.spec.parentRefs).map((parentRef) => ({
         parentRef,
-        conditions: [parentAccepted(parentRef, namespace, services), refs],
+        conditions: [parentAccepted(parentRef, object, services, grpc), refs],
       }))
       if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
     } else if (object.kind === 'TrafficPolicy') {
@@ -102,10 +105,11 @@ function ours(refs: readonly ParentRefSpec[]): readonly ParentRefSpec[] {
 
 function parentAccepted(
   ref: ParentRefSpec,
-  ownNamespace: string,
+  route: HttpRouteObject | GrpcRouteObject,
   services: ReadonlyMap<string, ServiceObject>,
+  grpc: GrpcBindings,
 ): Condition {
-  const name = `${ref.namespace ?? ownNamespace}/${ref.name}`
+  const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
   const service = services.get(name)
   if (service === undefined) return accepted('NoMatchingParent', `Service ${name} does not exist`)
   const ports = tcpPorts(service)
@@ -115,12 +119,15 @@ function parentAccepted(
   if (ref.sectionName !== undefined && !ports.some((port) => port.name === ref.sectionName)) {
     return accepted('NoMatchingParent', `Service ${name} has no TCP port named ${ref.sectionName}`)
   }
-  return accepted('Accepted', '')
+  const conflict = route.kind === 'HTTPRoute' ? grpc.conflictOf(route, ref, service) : undefined
+  if (conflict === undefined) return accepted('Accepted', '')
+  const where = `GRPCRoute ${conflict.route} applies to port ${conflict.ports.join(', ')} of Service ${name}`
+  return accepted(conflict.whole ? 'Conflicted' : 'Accepted', `${where}: only routes of one kind can`)
 }
 
 /** The first reference that leads nowhere stands for all; its requests get 500. */
 function backendsResolved(
-  route: HttpRouteObject,
+  route: HttpRouteObject | GrpcRouteObject,
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
 ): Condition {
@@ -136,7 +143,7 @@ function backendsResolved(
 }
 
 function backendFault(
-  route: HttpRouteObject,
+  route: HttpRouteObject | GrpcRouteObject,
   ref: BackendRefSpec,
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
@@ -147,8 +154,8 @@ function backendFault(
   if (!isCoreGroup(ref.group) || ref.kind !== 'Service') {
     return { reason: 'InvalidKind', message: `${ref.kind} ${name} is no backend: only Services are` }
   }
-  if (namespace !== from && !grants.some((grant) => grantsBackend(grant, from, namespace, ref.name))) {
-    const message = `Service ${name} is in another namespace: a ReferenceGrant there must allow HTTPRoutes of ${from}`
+  if (namespace !== from && !grants.some((grant) => grantsBackend(grant, route, namespace, ref.name))) {
+    const message = `Service ${name} is in another namespace: a ReferenceGrant there must allow ${route.kind}s of ${from}`
     return { reason: 'RefNotPermitted', message }
   }
   const service = services.get(name)
@@ -158,10 +165,18 @@ function backendFault(
   return { reason: 'BackendNotFound', message: `Service ${name} has no TCP port ${ref.port}` }
 }
 
-function grantsBackend(grant: ReferenceGrantObject, from: string, namespace: string, name: string): boolean {
+function grantsBackend(
+  grant: ReferenceGrantObject,
+  route: HttpRouteObject | GrpcRouteObject,
+  namespace: string,
+  name: string,
+): boolean {
+  const { kind, metadata } = route
   return (
     grant.metadata.namespace === namespace &&
-    grant.spec.from.some((one) => one.group === ROUTE_GROUP && one.kind === 'HTTPRoute' && one.namespace === from) &&
+    grant.spec.from.some(
+      (one) => one.group === ROUTE_GROUP && one.kind === kind && one.namespace === metadata.namespace,
+    ) &&
     grant.spec.to.some((one) => isCoreGroup(one.group) && one.kind === 'Service' && (one.name || name) === name)
   )
 }

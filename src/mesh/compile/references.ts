@@ -4,6 +4,7 @@
  */
 import {
   type BackendRefSpec,
+  type GrpcRouteObject,
   type HttpRouteObject,
   isCoreGroup,
   isInvalid,
@@ -21,12 +22,14 @@ import { ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
 import { PodSelection } from './pod-selection.ts'
 import { isFinished } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
+import { GrpcBindings } from './route-conflicts.ts'
 import { groupSlices, protocolOf, targetPortOf } from './services.ts'
 
 interface Known {
   readonly services: ReadonlyMap<string, ServiceObject>
   /** Those that have not finished. */
   readonly pods: PodSelection
+  readonly grpc: GrpcBindings
   readonly problems: ProblemLog
 }
 
@@ -40,6 +43,7 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
   const known: Known = {
     services: new Map(services.map((service) => [`${service.metadata.namespace}/${service.metadata.name}`, service])),
     pods: new PodSelection(living),
+    grpc: new GrpcBindings(objects),
     problems: new ProblemLog(),
   }
   for (const object of valid) {
@@ -52,6 +56,7 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
         if (!slices.has(`${object.metadata.namespace}/${object.metadata.name}`)) checkSelector(object, known)
         break
       case 'HTTPRoute':
+      case 'GRPCRoute':
         checkRoute(object, known)
         break
       case 'AuthorizationPolicy':
@@ -82,7 +87,7 @@ function checkNode(pods: readonly PodObject[], node: string): Problem[] {
 
 const MAX_NODES_NAMED = 5
 
-function checkRoute(route: HttpRouteObject, known: Known): void {
+function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): void {
   for (const [index, parent] of route.spec.parentRefs.entries()) {
     if (!isCoreGroup(parent.group) || parent.kind !== 'Service') continue
     const name = `${parent.namespace ?? route.metadata.namespace}/${parent.name}`
@@ -101,6 +106,11 @@ function checkRoute(route: HttpRouteObject, known: Known): void {
     if (sectionName !== undefined && !ports.some((one) => one.name === sectionName)) {
       const message = `Service ${name} has no port named ${sectionName}, it has ${listPorts(service)}: the route does nothing there`
       known.problems.warn(route, `${field}.sectionName`, message)
+    }
+    const conflict = route.kind === 'HTTPRoute' ? known.grpc.conflictOf(route, parent, service) : undefined
+    if (conflict !== undefined) {
+      const message = `GRPCRoute ${conflict.route} binds port ${conflict.ports.join(', ')} of Service ${name}, too, and only routes of one kind can: this one does nothing there; give them ports of their own`
+      known.problems.warn(route, field, message)
     }
   }
   if (!route.spec.parentRefs.some(({ group, kind }) => isCoreGroup(group) && kind === 'Service')) return
@@ -121,7 +131,7 @@ function checkRoute(route: HttpRouteObject, known: Known): void {
   }
 }
 
-function backendFault(route: HttpRouteObject, ref: BackendRefSpec, known: Known): string | undefined {
+function backendFault(route: HttpRouteObject | GrpcRouteObject, ref: BackendRefSpec, known: Known): string | undefined {
   if (!isCoreGroup(ref.group) || ref.kind !== 'Service' || ref.port === undefined) return undefined
   const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
   const service = known.services.get(name)

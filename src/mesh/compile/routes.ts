@@ -1,9 +1,12 @@
-/** HTTPRoutes with Service parents and ReferenceGrants → what routing evaluates, all defaults filled in. */
+/** HTTPRoutes and GRPCRoutes with Service parents and ReferenceGrants → what routing evaluates, all defaults filled in. */
 import type {
+  GrpcRoute,
   HeaderEdit,
   HttpRoute,
+  PathMatch,
   PathRewrite,
   ReferenceGrant,
+  Route,
   RouteBackend,
   RouteFilter,
   RouteMatch,
@@ -12,6 +15,9 @@ import type {
 } from '#contract'
 import {
   type BackendRefSpec,
+  type GrpcRouteMatchSpec,
+  type GrpcRouteObject,
+  type GrpcRouteRuleSpec,
   type HttpRouteObject,
   type InvalidRoute,
   isCoreGroup,
@@ -43,12 +49,28 @@ export function compileRoute(route: HttpRouteObject, problems: ProblemLog): Http
   }
 }
 
+/** As `compileRoute`. */
+export function compileGrpcRoute(route: GrpcRouteObject, problems: ProblemLog): GrpcRoute | undefined {
+  const { namespace } = route.metadata
+  const parents = compileParents(route.spec.parentRefs, namespace)
+  if (parents.length === 0) return undefined
+  return {
+    kind: 'grpc-route',
+    namespace,
+    name: route.metadata.name,
+    createdAt: route.metadata.creationTimestamp ?? '',
+    parents,
+    hostnames: route.spec.hostnames,
+    rules: route.spec.rules.map((rule, index) => compileGrpcRule(rule, index, route, problems)),
+  }
+}
+
 /** All its requests are refused; what they are, its parents say. */
-export function compileInvalidRoute(route: InvalidRoute): HttpRoute | undefined {
+export function compileInvalidRoute(route: InvalidRoute): Route | undefined {
   const parents = compileParents(route.parentRefs, route.metadata.namespace)
   if (parents.length === 0) return undefined
   return {
-    kind: 'http-route',
+    kind: route.kind === 'HTTPRoute' ? 'http-route' : 'grpc-route',
     namespace: route.metadata.namespace,
     name: route.metadata.name,
     createdAt: route.metadata.creationTimestamp ?? '',
@@ -87,6 +109,42 @@ function compileRule(rule: RouteRuleBody, index: number, route: HttpRouteObject,
   }
 }
 
+function compileGrpcRule(
+  rule: GrpcRouteRuleSpec,
+  index: number,
+  route: GrpcRouteObject,
+  problems: ProblemLog,
+): RouteRule {
+  return {
+    ...(rule.name === undefined ? {} : { name: rule.name }),
+    matches: rule.matches.map(compileGrpcMatch),
+    filters: rule.filters.map(compileFilter),
+    backends: rule.backendRefs.map((ref, at) =>
+      compileBackend(ref, `spec.rules[${index}].backendRefs[${at}]`, route, problems),
+    ),
+  }
+}
+
+function compileGrpcMatch({ method, headers }: GrpcRouteMatchSpec): RouteMatch {
+  return { path: grpcPath(method), headers: compileHeaders(headers), query: [] }
+}
+
+/** The path of a gRPC request is its method's name: `/Service/Method`. */
+function grpcPath(match: GrpcRouteMatchSpec['method']): PathMatch {
+  const { type, service = '', method = '' } = match ?? {}
+  if (service === '' && method === '') return { type: 'PathPrefix', value: '/' }
+  if (service === '') {
+    const name = type === 'Exact' ? method : `(?:${method})`
+    return { type: 'RegularExpression', value: `/[^/]+/${name}`, anyService: true }
+  }
+  if (type === 'RegularExpression') {
+    return { type, value: `/(?:${service})/${method === '' ? '[^/]+' : `(?:${method})`}` }
+  }
+  return method === ''
+    ? { type: 'PathPrefix', value: `/${service}` }
+    : { type: 'Exact', value: `/${service}/${method}` }
+}
+
 /** Zero means no limit of its own, which is what an absent one means here. */
 function timeoutMs(text: string | undefined): number | undefined {
   return (text === undefined ? undefined : parseDurationMs(text)) || undefined
@@ -96,10 +154,14 @@ function compileMatch(match: RouteMatchSpec): RouteMatch {
   return {
     path: match.path,
     ...(match.method === undefined ? {} : { method: match.method }),
-    // Of equivalent names the first counts (Gateway API); header names are equal without regard to case.
-    headers: firstOfEach(match.headers.map((entry) => ({ ...entry, name: entry.name.toLowerCase() }))).map(valueMatch),
+    headers: compileHeaders(match.headers),
     query: firstOfEach(match.queryParams).map(valueMatch),
   }
+}
+
+/** Of equivalent names the first counts (Gateway API); header names are equal without regard to case. */
+function compileHeaders(headers: RouteMatchSpec['headers']): RouteMatch['headers'] {
+  return firstOfEach(headers.map((entry) => ({ ...entry, name: entry.name.toLowerCase() }))).map(valueMatch)
 }
 
 function valueMatch({ name, type, value }: RouteMatchSpec['headers'][number]): RouteMatch['headers'][number] {
@@ -155,7 +217,7 @@ function compilePath(path: NonNullable<RouteFilterSpec['urlRewrite']>['path']): 
 function compileBackend(
   ref: BackendRefSpec,
   field: string,
-  route: HttpRouteObject,
+  route: HttpRouteObject | GrpcRouteObject,
   problems: ProblemLog,
 ): RouteBackend {
   const wrong =

@@ -116,9 +116,9 @@ t.test('tables are aligned and say what a person wants to know', async (t) => {
   const routes = await weir('routes', '--state-dir', stateDir)
   t.equal(
     routes.out,
-    'ROUTE         PARENT        RULE    MATCHES          BACKENDS\n' +
-      'shop/reviews  shop/reviews  canary  /* x-canary:yes  100% shop/reviews-v2:80\n' +
-      '                            split   /*               ' +
+    'KIND       ROUTE         PARENT        RULE    MATCHES          BACKENDS\n' +
+      'HTTPRoute  shop/reviews  shop/reviews  canary  /* x-canary:yes  100% shop/reviews-v2:80\n' +
+      '                                       split   /*               ' +
       '90% shop/reviews-v1:80, 10% shop/reviews-v2:80, 0% shop/missing:80 (500: no such Service)\n',
   )
   const policies = await weir('policies', '--state-dir', stateDir)

@@ -146,3 +146,60 @@ t.test('of TrafficPolicies: whether they apply, and which one does instead', asy
     t.match(statusOf(WEB + text, 'TrafficPolicy'), { of: 'policy', conditions: [{ status, reason, message }] }, reason)
   }
 })
+
+t.test('an HTTPRoute whose ports a GRPCRoute of its namespace binds is told so', (t) => {
+  const two = manifest('v1', 'Service', 'web', 'spec: { ports: [{ name: http, port: 80 }, { name: grpc, port: 81 }] }')
+  const grpc = (parent: string, namespace = 'shop') =>
+    manifest(GATEWAY, 'GRPCRoute', 'g', `spec: { parentRefs: ${service(`namespace: shop, ${parent}`)} }`, namespace)
+  const cases = [
+    [
+      'name: web',
+      'name: web',
+      'Conflicted',
+      'GRPCRoute g applies to port 80, 81 of Service shop/web: only routes of one kind can',
+    ],
+    [
+      'name: web',
+      'name: web, port: 81',
+      'Accepted',
+      'GRPCRoute g applies to port 81 of Service shop/web: only routes of one kind can',
+    ],
+    ['name: web, port: 80', 'name: web, sectionName: grpc', 'Accepted', ''],
+    [
+      'name: web, sectionName: grpc',
+      'name: web, port: 81',
+      'Conflicted',
+      'GRPCRoute g applies to port 81 of Service shop/web: only routes of one kind can',
+    ],
+  ] as const
+  for (const [parent, other, reason, message] of cases) {
+    const status = reason === 'Accepted' ? 'True' : 'False'
+    const found = statusOf(two + route(service(parent)) + grpc(other))
+    t.match(found, { parents: [{ conditions: [{ type: 'Accepted', status, reason, message }, {}] }] }, parent)
+    t.match(statusOf(two + route(service(parent)) + grpc(other), 'GRPCRoute'), {
+      parents: [{ conditions: [{ reason: 'Accepted', message: '' }, { reason: 'ResolvedRefs' }] }],
+    })
+  }
+  const elsewhere = two + route(service('name: web')) + grpc('name: web', 'other')
+  t.match(statusOf(elsewhere), { parents: [{ conditions: [{ reason: 'Accepted', message: '' }, {}] }] })
+  t.end()
+})
+
+t.test('a GRPCRoute is judged as an HTTPRoute is', (t) => {
+  const grpc = (rules: string) =>
+    statusOf(
+      WEB + manifest(GATEWAY, 'GRPCRoute', 'g', `spec: { parentRefs: ${service('name: web')}, rules: ${rules} }`),
+      'GRPCRoute',
+    )
+  const refs = (reason: string) => ({
+    parents: [{ conditions: [{ reason: 'Accepted' }, { type: 'ResolvedRefs', reason }] }],
+  })
+  t.match(grpc('[{ backendRefs: [{ name: web, port: 80 }] }]'), refs('ResolvedRefs'))
+  t.match(grpc('[{ backendRefs: [{ name: wbe, port: 80 }] }]'), refs('BackendNotFound'))
+  t.match(grpc('[{ backendRefs: [{ kind: Bucket, name: web, port: 80 }] }]'), refs('InvalidKind'))
+  const far = grpc('[{ backendRefs: [{ name: web, namespace: other, port: 80 }] }]')
+  t.match(far, refs('RefNotPermitted'))
+  t.match(JSON.stringify(far), /must allow GRPCRoutes of shop/)
+  t.match(grpc('[{ zzz: 1 }]'), { parents: [{ conditions: [{ type: 'Accepted', reason: 'UnsupportedValue' }] }] })
+  t.end()
+})

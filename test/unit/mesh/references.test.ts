@@ -163,3 +163,14 @@ t.test('A TrafficPolicy for what is no HTTP is told', async (t) => {
     'warning: TrafficPolicy shop/p: spec.targetRefs[0]: Service shop/db does not exist: it applies to nothing there',
   ])
 })
+
+t.test('An HTTPRoute beside a GRPCRoute at one port is warned of', (t) => {
+  const grpc = manifest(GATEWAY, 'GRPCRoute', 'g', 'spec: { parentRefs: [{ group: "", kind: Service, name: web }] }')
+  t.strictSame(told(WEB + grpc + route('[{ backendRefs: [{ name: web, port: 80 }] }]')), [
+    'warning: HTTPRoute shop/r: spec.parentRefs[0]: GRPCRoute g binds port 80 of Service shop/web, too, and only routes of one kind can: this one does nothing there; give them ports of their own',
+  ])
+  t.match(told(WEB + grpc.replace('name: web', 'name: wbe')), [
+    /warning: GRPCRoute shop.g: .*Service shop.wbe does not exist/,
+  ])
+  t.end()
+})

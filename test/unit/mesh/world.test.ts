@@ -146,7 +146,7 @@ t.test('routes of a Service come oldest first, then by name, each once', async (
     snapshot.routesOf('shop/other').map((route) => route.name),
     ['twice'],
   )
-  t.equal([...snapshot.httpRoutes()].length, 6)
+  t.equal([...snapshot.routes()].length, 6)
 })
 
 t.test('a route that changes its parent leaves the old one', async (t) => {

@@ -64,11 +64,11 @@ t.test('the failing share, an unusable backend and a redirect are told too', asy
   t.equal(lines.at(-1), 'This request is answered 301 with Location http://new.example/old.')
   t.match(
     explainRoute(snapshot, consumer, facts({ path: '/new' }), 0).at(-1),
-    /^This request fails with 404: no rule of the consumer routes/,
+    /^This request fails with 404: no rule of the consumer HTTPRoutes/,
   )
 })
 
 t.test('a Service without routes is explained', async (t) => {
   const lines = explainRoute(snapshot, calling(snapshot, 'shop/v2'), facts(), 0)
-  t.same(lines.slice(0, 2), ['An unknown client calls Service shop/v2, port 80 (http).', 'No HTTPRoute applies.'])
+  t.same(lines.slice(0, 2), ['An unknown client calls Service shop/v2, port 80 (http).', 'No route applies.'])
 })
