@@ -320,7 +320,7 @@ export class Head {
     } else if (first !== 47) {
       if (this.target === '*') {
         if (this.method !== 'OPTIONS') return this.#bad('asterisk-form target without OPTIONS')
-      } else if (!/^https?:\/\/[A-Za-z0-9._~[\]:-]+(?:[/?]|$)/i.test(this.target)) {
+      } else if (!ABSOLUTE_FORM.test(this.target)) {
         return this.#bad('malformed request target')
       }
     }
@@ -467,6 +467,9 @@ export class Head {
     return found
   }
 }
+
+/** Its authority becomes the Host header, and is one that may stand there; nobody is without a name. */
+const ABSOLUTE_FORM = /^https?:\/\/(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{0,5})?(?:[/?]|$)/i
 
 /** 0 or 1 for HTTP/1.x, -1 malformed, -2 more bytes needed. */
 function parseVersion(bytes: Uint8Array, at: number, end: number): number {

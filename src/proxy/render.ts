@@ -136,8 +136,14 @@ export interface RequestRendering {
   readonly upgrade: boolean
 }
 
+/** An absolute form without a path, which not every server takes, gets the one it means (RFC 3986 section 6.2.3). */
+function withPath(target: string): string {
+  return target.replace(/^(https?:\/\/[^/?]*)(?=\?|$)/i, '$1/')
+}
+
 export function renderRequest(head: Head, rendering: RequestRendering): string {
-  let out = `${head.method} ${rendering.target} HTTP/1.1\r\n`
+  const { target } = rendering
+  let out = `${head.method} ${target.charCodeAt(0) === 47 ? target : withPath(target)} HTTP/1.1\r\n`
   out += copyHeaders(head, head.chunked, rendering.host, rendering.edits)
   if (head.chunked) out += 'transfer-encoding: chunked\r\n'
   if (head.teTrailers) out += 'te: trailers\r\n'

@@ -103,7 +103,7 @@ class Program {
 }
 
 class State {
-  /** Sorted indexes of `set` and `end` instructions, and of `accept`. */
+  /** Indexes of `set` and `end` instructions, and of `accept`. */
   readonly members: readonly number[]
   readonly accepts: boolean
   readonly next: (State | undefined)[]
@@ -122,6 +122,9 @@ export class LinearRegex {
   readonly #asciiClasses: Uint16Array
   readonly #states: Map<string, State>
   readonly #start: State
+  /** What `#closure` visited last, sixteen instructions to a word. */
+  readonly #seenBits: Uint16Array
+  readonly #open: number[] = []
 
   constructor(program: { readonly code: readonly Instruction[] }, start: number) {
     this.#code = program.code
@@ -136,6 +139,7 @@ export class LinearRegex {
     this.#asciiClasses = new Uint16Array(128)
     for (let unit = 0; unit < 128; unit += 1) this.#asciiClasses[unit] = this.#searchClass(unit)
     this.#states = new Map()
+    this.#seenBits = new Uint16Array((program.code.length >> 4) + 1)
     this.#start = this.#stateOf([start], true)
   }
 
@@ -178,8 +182,8 @@ export class LinearRegex {
 
   #stateOf(targets: readonly number[], atStart: boolean): State {
     const members = this.#closure(targets, atStart, false)
-    const key = members.join(',')
-    const known = this.#states.get(key)
+    const key = String.fromCharCode(...this.#seenBits)
+    const known = atStart ? undefined : this.#states.get(key)
     if (known !== undefined) return known
     if (this.#states.size >= MAX_STATES) {
       for (const state of this.#states.values()) state.next.length = 0
@@ -193,24 +197,30 @@ export class LinearRegex {
     return state
   }
 
+  /**
+   * In no order; `#seenBits` says what was visited. With as many members as an expression may have this is done for each
+   * character of a text whose states do not repeat: hence neither sets nor sorting.
+   */
   #closure(targets: readonly number[], atStart: boolean, atEnd: boolean): readonly number[] {
-    const seen = new Set<number>()
+    const seen = this.#seenBits
+    seen.fill(0)
     const kept: number[] = []
-    const open = [...targets]
+    const open = this.#open
+    for (const target of targets) open.push(target)
     for (let at = open.pop(); at !== undefined; at = open.pop()) {
-      if (seen.has(at)) continue
-      seen.add(at)
+      const bit = 1 << (at & 15)
+      const word = seen[at >> 4] ?? 0
+      if ((word & bit) !== 0) continue
+      seen[at >> 4] = word | bit
       const instruction = this.#code[at]
       if (instruction === undefined) continue
-      if (instruction.op === 'split') open.push(...instruction.next)
+      if (instruction.op === 'split') for (const next of instruction.next) open.push(next)
       else if (instruction.op === 'start') {
         if (atStart) open.push(instruction.next)
-      } else if (instruction.op === 'end') {
-        if (atEnd) open.push(instruction.next)
-        else kept.push(at)
-      } else kept.push(at)
+      } else if (instruction.op === 'end' && atEnd) open.push(instruction.next)
+      else kept.push(at)
     }
-    return kept.sort((a, b) => a - b)
+    return kept
   }
 }
 

@@ -130,6 +130,16 @@ t.test('the authority of an absolute target replaces the Host', async (t) => {
   t.match(request.start, /^GET (?:http:\/\/reviews:80)?\/a\?b=c HTTP\/1\.1$/)
 })
 
+t.test('an absolute target without a path gets the one it means: not every server takes it otherwise', async (t) => {
+  for (const [target, forwarded] of [
+    ['http://reviews?b=c', 'http://reviews/?b=c'],
+    ['http://reviews', 'http://reviews/'],
+  ]) {
+    const { request } = await exchange([], { start: `GET ${target} HTTP/1.1` })
+    t.equal(request.start, `GET ${forwarded} HTTP/1.1`)
+  }
+})
+
 t.test('header lines are passed on as they are: names, order, bytes beyond ASCII', async (t) => {
   const lines = ['X-Mixed-CASE: a', 'x-b: \xe9\xff', 'X-A: 1', 'x-b: 2', 'X-Empty:', 'Accept: */*']
   const { request, response } = await exchange(lines, {

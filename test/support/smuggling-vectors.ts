@@ -62,6 +62,8 @@ export const MALFORMED_HEADS: Readonly<Record<string, string>> = {
   'CONNECT to a path': `CONNECT /x HTTP/1.1${REST}`,
   'CONNECT to a URL': `CONNECT http://x/ HTTP/1.1${REST}`,
   'CONNECT in HTTP/1.0': `CONNECT x:80 HTTP/1.0${REST}`,
+  'a malformed authority in an absolute target': `GET http://[::1]:80]:/ HTTP/1.1${REST}`,
+  'an absolute target without a host': `GET http://:80/ HTTP/1.1${REST}`,
   'user information in an absolute target': `GET http://u@web/ HTTP/1.1${REST}`,
 }
 

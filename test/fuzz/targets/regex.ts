@@ -9,11 +9,12 @@ import { type FuzzTarget, rule } from '../target.ts'
 const ATOMS = ['a', 'b', '/', '.', '[ab]', '[^a]', '\\d', '\\w', '\\.', '(?:ab)', '(a|b)', '-', '0']
 const REPEATS = ['', '', '*', '+', '?', '{2}', '{1,3}', '{0,}', '*?', '+?']
 
+/** Small, and with few repetitions in repetitions: JavaScript's own matcher backtracks. */
 function patternOf(choices: Choices, depth: number): string {
   let pattern = ''
   const parts = 1 + choices.below(4)
   for (let i = 0; i < parts; i++) {
-    const atom = depth < 2 && choices.below(4) === 1 ? `(${patternOf(choices, depth + 1)})` : choices.pick(ATOMS)
+    const atom = depth < 1 && choices.below(4) === 1 ? `(${patternOf(choices, depth + 1)})` : choices.pick(ATOMS)
     pattern += atom + choices.pick(REPEATS)
   }
   return choices.below(5) === 1 ? `${pattern}|${choices.pick(ATOMS)}` : pattern
@@ -52,7 +53,7 @@ export const regex: FuzzTarget = {
     const expected = new RegExp(`^(?:${pattern})$`)
     rule(compiled.ok, () => `${pattern} is refused: ${compiled.ok ? '' : compiled.error}`)
     for (let i = 0; i < 6; i++) {
-      const text = choices.list(8, () => choices.pick(['a', 'b', '/', '0', '.', '-', 'ab'])).join('')
+      const text = choices.list(6, () => choices.pick(['a', 'b', '/', '0', '.', '-'])).join('')
       rule(
         compiled.regex.matches(text) === expected.test(text),
         () => `${pattern} with ${JSON.stringify(text)}: JavaScript says ${expected.test(text)}`,
