@@ -98,6 +98,9 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
         ejected.map((one) => ({ ...one, proxy: id, pod: workload })),
       ),
     ),
+    unhealthy: answers.flatMap(({ id, lastStatus }) =>
+      (lastStatus?.unhealthy ?? []).map((one) => ({ ...one, proxy: id })),
+    ),
     issuer: identities.issuer,
     identities: identities.list(),
     certificateFailures: identities.failures,

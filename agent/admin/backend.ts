@@ -2,7 +2,7 @@
  * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
-import type { CheckLine, EjectedEndpoint, MetricsAnswer, PeerMode } from '#contract'
+import type { CheckLine, EjectedEndpoint, MetricsAnswer, PeerMode, UnhealthyEndpoint } from '#contract'
 import type { Snapshot } from '#mesh'
 
 export interface AdminBackend {
@@ -31,6 +31,11 @@ export interface Ejection extends EjectedEndpoint {
   readonly pod: string
 }
 
+/** An endpoint that does not pass the health checks of one of the proxies. */
+export interface Unhealthy extends UnhealthyEndpoint {
+  readonly proxy: number
+}
+
 export interface AgentStatus {
   readonly node: string
   readonly version: string
@@ -50,6 +55,7 @@ export interface AgentStatus {
   readonly problems: number
   readonly proxies: readonly ProxyState[]
   readonly ejections: readonly Ejection[]
+  readonly unhealthy: readonly Unhealthy[]
   /** Who signs the identities, in words. */
   readonly issuer: string
   readonly identities: readonly IdentityState[]

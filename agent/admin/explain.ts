@@ -8,7 +8,7 @@ import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
 import { decideRoute, explainRoute, forwardedFacts, usableEndpoints } from '#routing'
-import type { Ejection, IdentityState } from './backend.ts'
+import type { Ejection, IdentityState, Unhealthy } from './backend.ts'
 import { explainNodes } from './explain-nodes.ts'
 import type { Caller, EndpointExplanation } from './explain-policy.ts'
 import { explainEndpoint } from './explain-policy.ts'
@@ -48,6 +48,7 @@ export interface KnownHere {
   readonly asksOwnDns?: (uid: string) => boolean
   /** By the proxies of this node. */
   readonly ejections?: readonly Ejection[]
+  readonly unhealthy?: readonly Unhealthy[]
 }
 
 /** The explanation, or one line saying that the client is not known. */
@@ -55,7 +56,7 @@ export function explain(
   snapshot: Snapshot,
   trustDomain: string,
   query: ExplainQuery,
-  { identities = [], asksOwnDns = () => false, ejections = [] }: KnownHere = {},
+  { identities = [], asksOwnDns = () => false, ejections = [], unhealthy = [] }: KnownHere = {},
 ): Explanation | string {
   const client = snapshot.workload(query.from)
   if (client === undefined) return `Pod ${query.from} is not known to the mesh; weir pods lists those of this node`
@@ -80,6 +81,7 @@ export function explain(
       ...clientSteps(client, world.facts),
       ...found.steps,
       ...ejectionSteps(found.backends, query.from, ejections),
+      ...unhealthySteps(found.backends, client, unhealthy),
       ...found.backends.flatMap(backendSteps),
       ...new Set(nodes.filter((line) => line !== undefined)),
     ],
@@ -221,6 +223,20 @@ function ejectionSteps(
     .filter((one) => one.pod === pod && backends.some(({ service }) => service === one.service))
     .map(({ endpoint, service, proxy, leftMs }) => {
       return `Endpoint ${endpoint} of ${service} failed this pod again and again: proxy ${proxy} sends it nothing for another ${leftMs} ms.`
+    })
+}
+
+function unhealthySteps(
+  backends: readonly BackendExplanation[],
+  { namespace, serviceAccount }: Workload,
+  unhealthy: readonly Unhealthy[],
+): readonly string[] {
+  const source = `${namespace}/${serviceAccount}`
+  return unhealthy
+    .filter((one) => one.source === source && backends.some(({ service }) => service === one.service))
+    .map(({ endpoint, service, proxy, forMs, why }) => {
+      const since = Math.ceil(forMs / 1000)
+      return `Endpoint ${endpoint} of ${service} does not pass its health checks for ${since} s (${why}): proxy ${proxy} sends it nothing while enough others do.`
     })
 }
 

@@ -40,9 +40,9 @@ async function metricsReply(backend: AdminBackend, query: URLSearchParams): Prom
 async function explainReply(backend: AdminBackend, query: URLSearchParams): Promise<Reply> {
   const asked = readExplainQuery(query)
   if (typeof asked === 'string') return errorReply(400, asked)
-  const { trustDomain, identities, ejections } = await backend.status()
+  const { trustDomain, identities, ejections, unhealthy } = await backend.status()
   const asksOwnDns = (uid: string) => backend.asksOwnDns(uid)
-  const found = explain(backend.snapshot, trustDomain, asked, { identities, asksOwnDns, ejections })
+  const found = explain(backend.snapshot, trustDomain, asked, { identities, asksOwnDns, ejections, unhealthy })
   return typeof found === 'string' ? errorReply(404, found) : jsonReply(found)
 }
 

@@ -272,6 +272,12 @@ export class ProxyPool {
       case 'sockets-wanted':
         this.#giveSockets(slot, message)
         return
+      case 'endpoint-health': {
+        const { why, ...endpoint } = message.endpoint
+        if (message.healthy) this.#options.log.info({ proxy: slot.id, ...endpoint }, 'endpoint healthy')
+        else this.#options.log.warn({ proxy: slot.id, ...endpoint, why }, 'endpoint unhealthy')
+        return
+      }
       default:
         // pod-listening and drained need no action; an answer is settled where it was asked for.
         return

@@ -19,6 +19,15 @@ export interface StatusAnswer {
     readonly endpoint: string
     readonly leftMs: number
   }[]
+  /** Endpoints that do not pass their health checks. */
+  readonly unhealthy: readonly {
+    readonly proxy: number
+    readonly source: string
+    readonly service: string
+    readonly endpoint: string
+    readonly why: string
+    readonly forMs: number
+  }[]
   readonly proxies: readonly ProxyAnswer[]
   readonly issuer: string
   readonly identities: readonly IdentityAnswer[]

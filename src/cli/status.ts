@@ -36,7 +36,7 @@ function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], 
   ]
   const [first = [], ...rest] = facts
   const identities = renderIdentities(status.identities, nowMs)
-  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${renderEjections(status)}${identities}\n${renderProblems(problems)}`
+  return `${renderTable(first, rest)}\n${renderProxies(status)}\n${renderEjections(status)}${renderUnhealthy(status)}${identities}\n${renderProblems(problems)}`
 }
 
 function renderProxies(status: StatusAnswer): string {
@@ -62,6 +62,14 @@ function renderEjections({ ejections }: StatusAnswer): string {
     return [endpoint, service, pod, String(proxy), `${Math.ceil(leftMs / 1000)} s`]
   })
   return `${renderTable(['EJECTED', 'OF SERVICE', 'FOR POD', 'BY PROXY', 'FOR ANOTHER'], rows)}\n`
+}
+
+function renderUnhealthy({ unhealthy }: StatusAnswer): string {
+  if (unhealthy.length === 0) return ''
+  const rows = unhealthy.map(({ proxy, source, service, endpoint, why, forMs }) => {
+    return [endpoint, service, source, String(proxy), renderAge(forMs), why]
+  })
+  return `${renderTable(['UNHEALTHY', 'OF SERVICE', 'FOR PODS OF', 'BY PROXY', 'SINCE', 'WHY'], rows)}\n`
 }
 
 function renderIdentities(identities: readonly IdentityAnswer[], nowMs: number): string {

@@ -144,6 +144,8 @@ export type ProxyToAgent =
       readonly family: 4 | 6
       readonly count: number
     }
+  /** An endpoint is seen as healthy, or not, from now on: for the log. */
+  | { readonly type: 'endpoint-health'; readonly healthy: boolean; readonly endpoint: CheckedEndpoint }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   | { readonly type: 'drained' }
 
@@ -180,6 +182,23 @@ export interface ProxyStatusAnswer {
     /** Endpoints that this pod's requests are kept from for now, because they failed. */
     readonly ejected: readonly EjectedEndpoint[]
   }[]
+  /** Endpoints that requests are kept from because they do not pass their health checks. */
+  readonly unhealthy: readonly UnhealthyEndpoint[]
+}
+
+export interface CheckedEndpoint {
+  /** `namespace/name:port`. */
+  readonly service: string
+  /** `address:port`. */
+  readonly endpoint: string
+  /** `namespace/name` of the service account whose pods check it, and send nothing there for now. */
+  readonly source: string
+  /** What the last check found. */
+  readonly why: string
+}
+
+export interface UnhealthyEndpoint extends CheckedEndpoint {
+  readonly forMs: number
 }
 
 export interface EjectedEndpoint {

@@ -14,6 +14,8 @@ export interface TrafficPolicy {
   readonly retryBudget?: RetryBudget
   readonly breaker?: BreakerLimits
   readonly outliers?: OutlierLimits
+  /** Active; an endpoint has to pass all of them. Absent or empty: none. */
+  readonly healthChecks?: readonly HealthCheck[]
   readonly rateLimits: readonly RateLimit[]
   readonly faults?: Faults
   /** The object did not validate: one line, with the field. It does not apply. */
@@ -45,6 +47,26 @@ export interface LocalityPreference {
   readonly levels: readonly LocalityLevel[]
   /** When fewer of a level's endpoints, and of the nearer ones, are available, the next level is used, too. */
   readonly failoverPercent: number
+  /** For callers of the places they name, instead of the levels. */
+  readonly weights?: readonly LocalityWeights[]
+}
+
+/** Where the requests of callers in one place go, as Istio's `distribute`. */
+export interface LocalityWeights {
+  readonly from: LocalityName
+  readonly to: readonly LocalityShare[]
+}
+
+export interface LocalityShare {
+  readonly place: LocalityName
+  /** 1 … 100; together 100. */
+  readonly percent: number
+}
+
+/** A region, or a zone of one; with neither, any place. */
+export interface LocalityName {
+  readonly region?: string
+  readonly zone?: string
 }
 
 /** When and how often a request is tried again. */
@@ -101,6 +123,42 @@ export interface OutlierLimits {
   readonly maxEjectedPercent: number
   /** When fewer of the endpoints are left, all of them are used. */
   readonly panicPercent: number
+}
+
+/** Of endpoints without `OutlierLimits`, too: when fewer are left, all of them are used. */
+export const PANIC_PERCENT_DEFAULT = 50
+
+/** Active: what each endpoint is asked again and again, as long as pods of the node send requests to its Service. */
+export interface HealthCheck {
+  readonly probe: HealthProbe
+  readonly intervalMs: number
+  /** Each wait is longer by up to so much, ms. */
+  readonly jitterMs: number
+  /** From the connect to the last byte that is needed. */
+  readonly timeoutMs: number
+  /** Failures in a row that make an endpoint unhealthy; all are healthy at first. */
+  readonly unhealthyThreshold: number
+  readonly healthyThreshold: number
+}
+
+export type HealthProbe =
+  | {
+      readonly type: 'HTTP'
+      /** With its query. */
+      readonly path: string
+      /** Absent: the Service's name. */
+      readonly host?: string
+      readonly statuses: readonly StatusRange[]
+    }
+  /** grpc.health.v1.Health/Check; an empty service asks for the server as a whole. */
+  | { readonly type: 'GRPC'; readonly service: string; readonly host?: string }
+  /** Texts in latin1, one character for each byte. */
+  | { readonly type: 'TCP'; readonly send?: string; readonly expect?: string }
+
+/** Both ends included. */
+export interface StatusRange {
+  readonly from: number
+  readonly to: number
 }
 
 export interface SuccessRateLimits {

@@ -2,7 +2,7 @@
 import type { SocketKind } from '#contract'
 import type { ByteStream } from '#http'
 import { closeFd } from '#linux'
-import type { TunnelDestination, TunnelPool } from '#tunnel'
+import { CHECK_HEADER, type TunnelDestination, type TunnelPool } from '#tunnel'
 import type { SocketStock } from './sockets.ts'
 import { connectTcp, NOBODY, TcpStream } from './tcp.ts'
 import { newTraceparent } from './trace-context.ts'
@@ -11,7 +11,8 @@ import { newTraceparent } from './trace-context.ts'
 export type Dialled = (status: number, stream: ByteStream | undefined, error: string) => void
 
 export interface Dialer {
-  dial(done: Dialled): void
+  /** @param onlyConnects whoever is in between need only find out whether the application takes a connection */
+  dial(done: Dialled, onlyConnects?: boolean): void
 }
 
 export interface TcpSource {
@@ -99,8 +100,9 @@ export class TunnelDialer implements Dialer {
     this.#headers = headers
   }
 
-  dial(done: Dialled): void {
-    this.#pool.open(this.#destination, [...this.#headers, 'traceparent', newTraceparent()], done)
+  dial(done: Dialled, onlyConnects = false): void {
+    const check = onlyConnects ? [CHECK_HEADER, 'connect'] : []
+    this.#pool.open(this.#destination, [...this.#headers, 'traceparent', newTraceparent(), ...check], done)
   }
 }
 

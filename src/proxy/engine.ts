@@ -4,6 +4,7 @@
  */
 import { getSystemErrorName } from 'node:util'
 import type {
+  CheckedEndpoint,
   HttpFacts,
   IdentityMaterial,
   ListenerSpec,
@@ -22,6 +23,8 @@ import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { Answerer } from './dns/answerer.ts'
 import { TcpQueries, UdpQueries } from './dns/listeners.ts'
 import { Flows } from './flows.ts'
+import { answerConnectCheck } from './health/connect-answer.ts'
+import { HealthChecks } from './health/health-checks.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
@@ -52,9 +55,12 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly metrics = new Metrics()
   readonly targets: Targets
   readonly flows: Flows
+  readonly health: HealthChecks
   readonly recorder: Recorder
   /** Told when the last connection of a removed pod has ended. */
   onDrained: (uid: string) => void = () => {}
+  /** Told when an endpoint is seen as healthy, or not, from now on. */
+  onHealth: (healthy: boolean, endpoint: CheckedEndpoint) => void = () => {}
   readonly #ask: AskSockets
   readonly #world = new World()
   readonly #log: AccessLog
@@ -83,7 +89,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       metrics: this.metrics,
     })
     this.targets = new Targets(this, settings, new EdgeCache(createIstioFamilies(this.metrics)), this.#log)
-    this.flows = new Flows(this, this.targets.loadOf, this.metrics)
+    this.health = new HealthChecks(this, this.metrics, (healthy, endpoint) => this.onHealth(healthy, endpoint))
+    this.flows = new Flows(this, this.targets.loadOf, this.metrics, this.health)
     this.recorder = new Recorder(this.targets, this.#log)
     this.#dns = new Answerer(this, settings.dns)
     this.#lastSweep = performance.now()
@@ -132,6 +139,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       this.#stocks.delete(uid)
       stock.close()
     }
+    this.health.follow()
   }
 
   setIdentity(material: IdentityMaterial): void {
@@ -145,6 +153,10 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   tunnelled(pod: Pod, stream: ByteStream, target: SocketName, clientAddress: string, peer: PeerIdentity): void {
     const pipeline = new InboundPipeline(this, pod, target, clientAddress, peer)
     new Accepted(this, pod, pipeline, stream, clientAddress, this)
+  }
+
+  connectAsked(pod: Pod, stream: ByteStream, target: SocketName, clientAddress: string, peer: PeerIdentity): void {
+    answerConnectCheck(new InboundPipeline(this, pod, target, clientAddress, peer), stream)
   }
 
   tunnelRefused(pod: Pod, clientAddress: string, why: string): void {
@@ -217,6 +229,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
+    this.health.close()
     for (const pod of [...this.#pods.values()]) this.#close(pod)
     const late = new Promise<void>((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref())
     await Promise.race([Promise.all(this.#closing), late])
@@ -288,6 +301,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       pod.sweep(now, idleSince)
     }
     this.targets.sweep()
+    this.health.sweep(now)
     for (const [uid, until] of this.#refused) if (until < now) this.#refused.delete(uid)
   }
 
@@ -310,6 +324,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
         draining: pod.draining,
         ejected: [...pod.flows.values()].flatMap((flow) => flow.ejections(now)),
       })),
+      unhealthy: this.health.unhealthy(),
     }
   }
 }

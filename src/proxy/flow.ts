@@ -4,11 +4,8 @@
  * endpoint, or use up a budget, for somebody else.
  */
 import {
-  type Balancing,
   type EjectedEndpoint,
   type Endpoint,
-  type LocalityLevel,
-  type LocalityPreference,
   REFUSAL,
   RETRY_BUDGET_DEFAULT,
   type Refusal,
@@ -19,16 +16,12 @@ import {
   type EndpointLoad,
   type LoadOf,
   mayRetry,
-  nearest,
-  OutlierDetector,
-  pickBy,
   type RateLimiter,
   RetryWindow,
-  requestKey,
   type TryFailure,
   type TryOutcome,
-  usableEndpoints,
 } from '#routing'
+import { EndpointChoice, type HealthUse, type Places } from './endpoint-choice.ts'
 import type { FlowMetrics } from './flow-metrics.ts'
 import type { UpstreamConnection } from './upstream.ts'
 
@@ -46,15 +39,6 @@ export interface Waiter {
   connectionFreed(): void
 }
 
-/** How far endpoints are from the calling pod. */
-export interface Places {
-  /** Grows with each change of the world. */
-  readonly version: number
-  /** As `sharedLevel`. */
-  levelOf(levels: readonly LocalityLevel[], endpoint: Endpoint): number
-}
-
-export const BALANCING_DEFAULT: Balancing = { algorithm: 'PeakEwma' }
 /** Who waits for a connection when only the number of connections is bounded. */
 const PENDING_DEFAULT = 1024
 
@@ -64,19 +48,12 @@ export class Flow {
   readonly #name: string
   /** `namespace/serviceAccount` of the pod, or its address. */
   readonly #source: string
-  readonly #loadOf: LoadOf
-  readonly #places: Places
+  readonly #choice: EndpointChoice
   readonly #budget = new RetryWindow()
   readonly #waiting = new Set<Waiter>()
   readonly #open = new Set<UpstreamConnection>()
   #policy: TrafficPolicy | undefined
   #limiter: RateLimiter | undefined
-  /** Of IPv4 and of IPv6 endpoints: a dual-stack Service has a list of each. */
-  #outliers: readonly [OutlierDetector<EndpointLoad>, OutlierDetector<EndpointLoad>] | undefined
-  #near:
-    | { readonly version: number; readonly available: readonly Endpoint[]; readonly near: readonly Endpoint[] }
-    | undefined
-  #turn = 0
   /** Requests in progress. */
   active = 0
   retrying = 0
@@ -85,53 +62,20 @@ export class Flow {
   constructor(name: string, source: string, loadOf: LoadOf, places: Places, metrics: FlowMetrics) {
     this.#name = name
     this.#source = source
-    this.#loadOf = loadOf
-    this.#places = places
+    this.#choice = new EndpointChoice(loadOf, places, (reason) => metrics.ejected(reason))
     this.metrics = metrics
   }
 
   /** The limiter is that of the Service, for all pods of this proxy. */
-  apply(policy: TrafficPolicy | undefined, limiter: RateLimiter | undefined): void {
+  apply(policy: TrafficPolicy | undefined, limiter: RateLimiter | undefined, health?: HealthUse): void {
     this.#limiter = limiter
-    if (policy === this.#policy) return
     this.#policy = policy
-    const limits = policy?.outliers
-    if (limits === undefined) this.#outliers = undefined
-    else if (this.#outliers === undefined) {
-      const make = () => new OutlierDetector(limits, this.#loadOf, (_load, reason) => this.metrics.ejected(reason))
-      this.#outliers = [make(), make()]
-    } else for (const detector of this.#outliers) detector.limits = limits
+    this.#choice.apply(policy, health)
   }
 
-  /** Undefined when no endpoint is usable. Ejected ones, and those that failed this request, only when there is no other. */
+  /** Undefined when no endpoint is usable. */
   pick(endpoints: readonly Endpoint[], request: FlowRequest, now: number): Endpoint | undefined {
-    const usable = usableEndpoints(endpoints)
-    const detector = this.#outliers?.[usable[0]?.address.includes(':') === true ? 1 : 0]
-    const available = detector === undefined ? usable : detector.available(usable, now)
-    const balancing = this.#policy?.balancing ?? BALANCING_DEFAULT
-    const { hashOn, locality } = balancing
-    const left = without(available, request.avoided, this.#loadOf)
-    const near = locality === undefined ? left : this.#nearest(locality, endpoints, left)
-    return pickBy(balancing, near, this.#loadOf, {
-      now,
-      random: Math.random,
-      turn: this.#turn++,
-      hashKey: hashOn === undefined ? undefined : requestKey(hashOn, request, request.clientAddress),
-    })
-  }
-
-  /** Worked out anew when the world or what is ejected changes. */
-  #nearest(
-    locality: LocalityPreference,
-    endpoints: readonly Endpoint[],
-    available: readonly Endpoint[],
-  ): readonly Endpoint[] {
-    const { version } = this.#places
-    const known = this.#near
-    if (known !== undefined && known.version === version && known.available === available) return known.near
-    const near = nearest(locality, endpoints, available, (endpoint) => this.#places.levelOf(locality.levels, endpoint))
-    this.#near = { version, available, near }
-    return near
+    return this.#choice.pick(endpoints, request, now)
   }
 
   /** Counts a request in, until `leave`; or says why it may not go on. */
@@ -194,18 +138,11 @@ export class Flow {
   }
 
   record(load: EndpointLoad, outcome: TryOutcome, now: number): void {
-    // Each leaves alone what is not in its list.
-    for (const detector of this.#outliers ?? []) detector.record(load, outcome, now)
+    this.#choice.record(load, outcome, now)
   }
 
   ejections(now: number): readonly EjectedEndpoint[] {
-    return (this.#outliers ?? []).flatMap((detector) =>
-      detector.ejections(now).map(({ endpoint: { address, port }, leftMs }) => ({
-        service: this.#name,
-        endpoint: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
-        leftMs: Math.ceil(leftMs),
-      })),
-    )
+    return this.#choice.ejections(this.#name, now)
   }
 
   // ── Connections ───────────────────────────────────────────────────────────────────────────────
@@ -275,15 +212,4 @@ export class Flow {
     this.metrics.overflowed(limit)
     return REFUSAL.overflow
   }
-}
-
-/** All of them when nothing would be left. */
-export function without(
-  candidates: readonly Endpoint[],
-  avoided: readonly EndpointLoad[],
-  loadOf: LoadOf,
-): readonly Endpoint[] {
-  if (avoided.length === 0) return candidates
-  const left = candidates.filter((endpoint) => !avoided.includes(loadOf(endpoint)))
-  return left.length === 0 ? candidates : left
 }

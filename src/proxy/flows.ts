@@ -1,10 +1,13 @@
 /** Which flow a request is of, and the rate limits of Services, which all flows of this proxy share. */
-import type { RateLimit, TrafficPolicy, Workload } from '#contract'
+import type { Endpoint, MeshService, RateLimit, TrafficPolicy, Workload } from '#contract'
+import { PANIC_PERCENT_DEFAULT } from '#contract'
 import type { Snapshot } from '#mesh'
-import { type ForwardDecision, type LoadOf, RateLimiter, sharedLevel } from '#routing'
+import { type ForwardDecision, type LoadOf, RateLimiter, sharedLevel, usableEndpoints } from '#routing'
 import type { Metrics } from '#telemetry'
-import { Flow, type Places } from './flow.ts'
+import type { Places } from './endpoint-choice.ts'
+import { Flow } from './flow.ts'
 import { FlowFamilies, FlowMetrics } from './flow-metrics.ts'
+import type { HealthChecks } from './health/health-checks.ts'
 import type { Pod } from './pod.ts'
 
 /** Flows that a pod keeps; those without a request in progress are forgotten beyond it. */
@@ -14,13 +17,15 @@ export class Flows {
   readonly #host: { readonly snapshot: Snapshot }
   readonly #loadOf: LoadOf
   readonly #families: FlowFamilies
+  readonly #health: HealthChecks
   /** By `namespace/name` of the Service. */
   readonly #limiters = new Map<string, RateLimiter>()
 
-  constructor(host: { readonly snapshot: Snapshot }, loadOf: LoadOf, metrics: Metrics) {
+  constructor(host: { readonly snapshot: Snapshot }, loadOf: LoadOf, metrics: Metrics, health: HealthChecks) {
     this.#host = host
     this.#loadOf = loadOf
     this.#families = new FlowFamilies(metrics)
+    this.#health = health
   }
 
   /** Undefined when nothing is said of such traffic. */
@@ -34,34 +39,51 @@ export class Flows {
     const name = `${service.namespace}/${service.name}`
     const key = `${name}:${port}`
     let flow = pod.flows.get(key)
+    const client = this.#host.snapshot.workload(pod.workload)
     if (flow === undefined) {
       if (pod.flows.size >= MAX_FLOWS_PER_POD) {
         for (const [old, { active, connections }] of pod.flows) {
           if (active === 0 && connections === 0) pod.flows.delete(old)
         }
       }
-      const client = this.#host.snapshot.workload(pod.workload)
       const metrics = new FlowMetrics(this.#families, endsOf(client, decision))
       flow = new Flow(key, sourceOf(pod, client), this.#loadOf, this.#placesOf(pod), metrics)
       pod.flows.set(key, flow)
     }
-    flow.apply(traffic, this.#limiterOf(name, traffic))
+    const health = this.#health.useOf(pod, sourceOf(pod, client), service, port)
+    flow.apply(traffic, this.#limiterOf(name, traffic), health)
     pod.flowByDecision.set(decision, flow)
     return flow
   }
 
   #placesOf(pod: Pod): Places {
     const host = this.#host
+    const placeOf = ({ workload }: Endpoint) => (workload === undefined ? undefined : host.snapshot.workload(workload))
     return {
       get version() {
         return host.snapshot.version
       },
-      levelOf: (levels, { workload }) => {
-        const { snapshot } = host
-        const other = workload === undefined ? undefined : snapshot.workload(workload)
-        return sharedLevel(levels, snapshot.workload(pod.workload), other)
-      },
+      levelOf: (levels, endpoint) => sharedLevel(levels, host.snapshot.workload(pod.workload), placeOf(endpoint)),
+      caller: () => host.snapshot.workload(pod.workload),
+      placeOf,
     }
+  }
+
+  /** Of a connection of another protocol than HTTP: those of its endpoints that pass their health checks. */
+  healthyOf(
+    pod: Pod,
+    service: MeshService,
+    port: number,
+    endpoints: readonly Endpoint[],
+    now: number,
+  ): readonly Endpoint[] {
+    const { snapshot } = this.#host
+    const policy = snapshot.trafficPolicy(`${service.namespace}/${service.name}`)
+    if (policy?.healthChecks === undefined) return endpoints
+    const use = this.#health.useOf(pod, sourceOf(pod, snapshot.workload(pod.workload)), service, port)
+    const usable = usableEndpoints(endpoints)
+    const panicPercent = policy.outliers?.panicPercent ?? PANIC_PERCENT_DEFAULT
+    return use === undefined ? usable : use.view(now).available(usable, usable, panicPercent)
   }
 
   /** Buckets live as long as the limits stay what they are. */

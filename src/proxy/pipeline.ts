@@ -7,9 +7,10 @@ import { MESH_PORTS, REFUSAL } from '#contract'
 import type { Destination, Snapshot } from '#mesh'
 import { authorize, plainDenial, probeVerdict } from '#policy'
 import { decideRoute, type ForwardDecision, forwardedFacts, pickBy, pickEndpoint, usableEndpoints } from '#routing'
+import { BALANCING_DEFAULT, without } from './endpoint-choice.ts'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
-import { BALANCING_DEFAULT, type Flow, without } from './flow.ts'
+import type { Flow } from './flow.ts'
 import type { HttpChoice, HttpExchange, HttpPipeline, RouteName } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
 import { editLines } from './render.ts'
@@ -218,9 +219,11 @@ export class OutboundPipeline implements Pipeline {
 
   #endpoint(service: MeshService, port: number): Endpoint | undefined {
     const endpoints = service.endpoints[port]
-    return endpoints === undefined
-      ? undefined
-      : pickEndpoint(ofFamily(endpoints, this.#six), this.#engine.targets.loadOf, this.#engine.now(), Math.random)
+    if (endpoints === undefined) return undefined
+    const { flows, targets } = this.#engine
+    const now = this.#engine.now()
+    const healthy = flows.healthyOf(this.#pod, service, port, ofFamily(endpoints, this.#six), now)
+    return pickEndpoint(healthy, targets.loadOf, now, Math.random)
   }
 
   #pick(endpoints: readonly Endpoint[], flow: Flow | undefined, exchange: HttpExchange): Endpoint | undefined {

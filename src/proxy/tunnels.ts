@@ -20,6 +20,8 @@ export interface TunnelHost {
   now(): number
   /** A connection that came through a tunnel, from a verified peer. */
   tunnelled(pod: Pod, stream: ByteStream, target: SocketName, clientAddress: string, peer: PeerIdentity): void
+  /** One that carries nothing: it is only asked whether there would be one. */
+  connectAsked(pod: Pod, stream: ByteStream, target: SocketName, clientAddress: string, peer: PeerIdentity): void
   tunnelRefused(pod: Pod, clientAddress: string, why: string): void
   connectionClosed(pod: Pod): void
 }
@@ -133,8 +135,10 @@ export class Tunnels {
         onVerified: () => arrival.verified(),
         onConnection: (stream, target, identity) => {
           const parts = parseSpiffeId(identity)
-          if (parts === undefined) stream.reset()
-          else this.#host.tunnelled(pod, stream, target, clientAddress, peerIdentity(parts.trustDomain, parts))
+          const peer = parts && peerIdentity(parts.trustDomain, parts)
+          if (peer === undefined) stream.reset()
+          else if (target.onlyConnects) this.#host.connectAsked(pod, stream, target, clientAddress, peer)
+          else this.#host.tunnelled(pod, stream, target, clientAddress, peer)
         },
         onConnectionRefused: (why) => this.#host.tunnelRefused(pod, clientAddress, why),
         onRefused: (why) => this.#host.tunnelRefused(pod, clientAddress, why),

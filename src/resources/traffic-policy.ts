@@ -3,7 +3,9 @@
  * Defaults are filled in where the policy is compiled.
  */
 import { checkDuration, parseDurationMs } from './duration.ts'
+import { healthChecks } from './health-check.ts'
 import { isCoreGroup } from './http-route.ts'
+import { localityWeights } from './locality-weights.ts'
 import { checkHeaderName } from './names.ts'
 import { targetRefSchema } from './policy-target.ts'
 import {
@@ -63,14 +65,11 @@ const hashOn = refine(
   },
 )
 
-const locality = object(
-  'strict',
-  {
-    prefer: withDefault(list(oneOf('Node', 'Zone', 'Region'), { min: 1, max: 3 }), ['Node', 'Zone', 'Region'] as const),
-    failoverPercent: withDefault(percent, 70),
-  },
-  { weights: NOT_YET },
-)
+const locality = object('strict', {
+  prefer: withDefault(list(oneOf('Node', 'Zone', 'Region'), { min: 1, max: 3 }), ['Node', 'Zone', 'Region'] as const),
+  failoverPercent: withDefault(percent, 70),
+  weights: optional(localityWeights),
+})
 
 const loadBalancing = refine(
   object(
@@ -198,10 +197,11 @@ const spec = object(
     retryBudget: optional(retryBudget),
     circuitBreaker: optional(circuitBreaker),
     outlierDetection: optional(outlierDetection),
+    healthChecks: optional(healthChecks),
     rateLimits: withDefault(list(rateLimit, { min: 1, max: 16 }), []),
     faults: optional(faults),
   },
-  { healthChecks: NOT_YET, mirror: NOT_YET, loadShedding: NOT_YET, versioning: NOT_YET, timeouts: NOT_YET },
+  { mirror: NOT_YET, loadShedding: NOT_YET, versioning: NOT_YET, timeouts: NOT_YET },
 )
 
 export const trafficPolicyBody = object('strict', { spec })

@@ -1,5 +1,5 @@
 /** What TrafficPolicies and retries do to requests of a Service, in words. */
-import type { Balancing, HashKey, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
+import type { Balancing, HashKey, HealthCheck, LocalityName, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
 import { RETRY_BUDGET_DEFAULT } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { ForwardDecision } from './decision.ts'
@@ -20,7 +20,7 @@ export function explainTraffic(snapshot: Snapshot, decision: ForwardDecision): r
   return lines
 }
 
-function explainLimits({ rateLimits, breaker, outliers, faults }: TrafficPolicy): string[] {
+function explainLimits({ rateLimits, breaker, outliers, healthChecks = [], faults }: TrafficPolicy): string[] {
   const lines = rateLimits.map(
     (limit) =>
       `${limit.requests} requests in ${limit.intervalMs} ms (${limit.burst} at once) are let through ${keyWords(limit)} by each proxy; others get 429.`,
@@ -49,10 +49,21 @@ function explainLimits({ rateLimits, breaker, outliers, faults }: TrafficPolicy)
       )
     }
   }
+  lines.push(...healthChecks.map(explainCheck))
   const { delay, abort } = faults ?? {}
   if (delay !== undefined) lines.push(`${delay.percent} % of the requests are delayed by ${delay.ms} ms (fault).`)
   if (abort !== undefined) lines.push(`${abort.percent} % of the requests get ${abort.status} (fault).`)
   return lines
+}
+
+function explainCheck({ probe, intervalMs, timeoutMs, unhealthyThreshold, healthyThreshold }: HealthCheck): string {
+  const asked =
+    probe.type === 'HTTP'
+      ? `GET ${probe.path}`
+      : probe.type === 'GRPC'
+        ? `gRPC health${probe.service === '' ? '' : ` of ${probe.service}`}`
+        : 'a TCP connection'
+  return `Each endpoint is asked for ${asked} every ${intervalMs} ms: ${unhealthyThreshold} failures in a row (none may take longer than ${timeoutMs} ms) take it out, ${healthyThreshold} passed put it back.`
 }
 
 function keyWords({ key }: RateLimit): string {
@@ -85,7 +96,15 @@ function explainBalancing({ algorithm, hashOn, slowStartMs, locality }: Balancin
     locality === undefined
       ? ''
       : `, of the same ${locality.levels.join(', else ').toLowerCase()} while ${locality.failoverPercent} % there are available`
-  return `Its endpoint is chosen by ${algorithm}${by}${near}${slow}.`
+  const weights = (locality?.weights ?? []).map(({ from, to }) => {
+    const shares = to.map(({ place, percent }) => `${percent} % to ${placeWords(place)}`)
+    return ` From ${placeWords(from)} go ${shares.join(', ')}.`
+  })
+  return `Its endpoint is chosen by ${algorithm}${by}${near}${slow}.${weights.join('')}`
+}
+
+function placeWords({ region = 'anywhere', zone }: LocalityName): string {
+  return zone === undefined ? region : `${region}/${zone}`
 }
 
 function hashWords(key: HashKey): string {

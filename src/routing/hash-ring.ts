@@ -64,6 +64,11 @@ function firstAtLeast(points: Uint32Array, hash: number): number {
   return low
 }
 
+/** A number in [0, 1), the same for the same key, and none of the ring's. */
+export function hashDraw(key: string): number {
+  return hash32(`${key} place`) / 2 ** 32
+}
+
 /** FNV-1a over the code units, then MurmurHash3's finalizer, for an even spread of keys that are alike. */
 function hash32(text: string): number {
   let hash = 0x811c9dc5

@@ -37,7 +37,12 @@ export interface InboundTunnelOptions {
 export interface TunnelTarget {
   readonly address: string
   readonly port: number
+  /** The peer wants to know only whether the application takes a connection. */
+  readonly onlyConnects: boolean
 }
+
+/** In a CONNECT, with `connect`: the stream carries nothing, and ends in order once the application took a connection. */
+export const CHECK_HEADER = 'x-weir-check'
 
 /** Ports a tunnel does not lead to: they are the mesh's own. */
 export interface ForbiddenPorts {
@@ -166,7 +171,7 @@ export class InboundTunnel {
     if (port > 65535 || this.#forbidden.has(port)) {
       return { kind: 'nowhere', why: 'the port is not one of the application' }
     }
-    return { kind: 'target', address, port }
+    return { kind: 'target', address, port, onlyConnects: field(headers, CHECK_HEADER) === 'connect' }
   }
 
   /** The session is over; its last words are written, then the connection is closed, by force where `sweep` must. */
@@ -212,6 +217,6 @@ function field(headers: readonly string[], name: string): string {
   return ''
 }
 
-function socketText({ address, port }: TunnelTarget): string {
+function socketText({ address, port }: Pick<TunnelTarget, 'address' | 'port'>): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

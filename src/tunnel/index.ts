@@ -1,5 +1,5 @@
 export { Credentials } from './credentials.ts'
-export { InboundTunnel, type InboundTunnelOptions } from './inbound-tunnel.ts'
+export { CHECK_HEADER, InboundTunnel, type InboundTunnelOptions } from './inbound-tunnel.ts'
 export type { Opened } from './opening.ts'
 export { RevokedCertificates } from './revoked-certificates.ts'
 export { type TunnelDestination, TunnelPool } from './tunnel-pool.ts'

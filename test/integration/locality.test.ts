@@ -68,6 +68,19 @@ t.test('the nearest level with enough endpoints is used', async (t) => {
   t.same(Object.keys(await answers()).sort(), ['left', 'right'])
 })
 
+t.test('weights say how much goes where, and what is not named gets nothing', async (t) => {
+  await apply(
+    'loadBalancing: { algorithm: RoundRobin, locality: { weights: [{ from: region-1/a, to: { region-1/a: 50, region-1/b: 50 } }] } }',
+  )
+  const { left: here = 0, right: beside = 0, far: away = 0 } = await answers(60)
+  t.equal(here + beside + away, 60)
+  t.ok(here > 5 && beside > 5 && away > 12 && away < 48, `${here} ${beside} ${away}`)
+  await apply('loadBalancing: { locality: { weights: [{ from: region-1, to: { region-1/b: 100 } }] } }')
+  t.same(await answers(6), { far: 6 })
+  await apply('loadBalancing: { locality: { weights: [{ from: eu-7, to: { region-1/b: 100 } }] } }')
+  t.same(await answers(6), { left: 6 }, 'nothing is said of callers here: the nearest')
+})
+
 t.test('what is ejected nearby is served farther away, and retries cross the tunnel', async (t) => {
   await apply(
     'loadBalancing: { algorithm: RoundRobin, locality: {} }, retry: { codes: [503], attempts: 3, backoff: { base: 1ms } }, outlierDetection: { consecutiveErrors: 2, maxEjectedPercent: 70, panicPercent: 0 }',

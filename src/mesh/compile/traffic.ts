@@ -1,8 +1,11 @@
 /** TrafficPolicies and the retries of routes → what proxies carry out, all defaults filled in. */
-import type { Faults, LocalityLevel, OutlierLimits, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
+import type { Faults, HealthCheck, LocalityLevel, OutlierLimits, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
 import {
+  type HealthCheckSpec,
   type InvalidTrafficPolicy,
   parseDurationMs,
+  parseLocality,
+  parseStatuses,
   type RateLimitSpec,
   type RouteRuleBody,
   type TargetSpec,
@@ -27,6 +30,7 @@ export function compileTrafficPolicy({ metadata, spec }: TrafficPolicyObject): T
     ...(spec.retryBudget === undefined ? {} : { retryBudget: spec.retryBudget }),
     ...(circuitBreaker === undefined ? {} : { breaker: circuitBreaker }),
     ...(outlierDetection === undefined ? {} : { outliers: compileOutliers(outlierDetection) }),
+    ...(spec.healthChecks === undefined ? {} : { healthChecks: spec.healthChecks.map(compileHealthCheck) }),
     rateLimits: spec.rateLimits.map(compileRateLimit),
     ...(faults === undefined ? {} : { faults: compileFaults(faults) }),
   }
@@ -71,6 +75,14 @@ function compileBalancing({ algorithm, hashOn, slowStart, locality }: NonNullabl
           locality: {
             levels: LEVELS.filter((level) => locality.prefer.includes(level)),
             failoverPercent: locality.failoverPercent,
+            ...(locality.weights === undefined
+              ? {}
+              : {
+                  weights: locality.weights.map(({ from, to }) => ({
+                    from: parseLocality(from) ?? {},
+                    to: Object.entries(to).map(([name, percent]) => ({ place: parseLocality(name) ?? {}, percent })),
+                  })),
+                }),
           },
         }),
   }
@@ -106,6 +118,40 @@ function compileOutliers(limits: NonNullable<TrafficPolicySpec['outlierDetection
     baseEjectionMs: msOf(baseEjectionTime) ?? 0,
     maxEjectionMs: msOf(maxEjectionTime) ?? 0,
   }
+}
+
+function compileHealthCheck(check: HealthCheckSpec): HealthCheck {
+  const intervalMs = msOf(check.interval) ?? 0
+  return {
+    probe: compileProbe(check),
+    intervalMs,
+    jitterMs: (intervalMs * check.jitterPercent) / 100,
+    timeoutMs: msOf(check.timeout) ?? 0,
+    unhealthyThreshold: check.unhealthyThreshold,
+    healthyThreshold: check.healthyThreshold,
+  }
+}
+
+function compileProbe({ type, http, grpc, tcp }: HealthCheckSpec): HealthCheck['probe'] {
+  if (type === 'GRPC') return { type, service: grpc?.service ?? '', ...hostOf(grpc?.host) }
+  if (type === 'TCP') {
+    return {
+      type,
+      ...(tcp?.send === undefined ? {} : { send: latin1(tcp.send) }),
+      ...(tcp?.expect === undefined ? {} : { expect: latin1(tcp.expect) }),
+    }
+  }
+  const statuses = (http?.statuses ?? ['200-299']).map(parseStatuses)
+  return { type, path: http?.path ?? '/', ...hostOf(http?.host), statuses }
+}
+
+function hostOf(host: string | undefined) {
+  return host === undefined ? {} : { host }
+}
+
+/** Its UTF-8, one character for each byte. */
+function latin1(text: string): string {
+  return Buffer.from(text).toString('latin1')
 }
 
 function compileRateLimit({ by, requests, interval, burst }: RateLimitSpec): RateLimit {

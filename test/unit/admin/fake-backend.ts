@@ -166,6 +166,7 @@ export class FakeBackend implements AdminBackend {
       repairs: 0,
       problems: this.problemList.length,
       ejections: [],
+      unhealthy: [],
       proxies: [
         {
           id: 0,

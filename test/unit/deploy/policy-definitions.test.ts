@@ -107,8 +107,25 @@ const SAMPLES: Readonly<Record<string, readonly object[]>> = {
       loadBalancing: {
         algorithm: 'RoundRobin',
         slowStart: '30s',
-        locality: { prefer: ['Node', 'Zone', 'Region'], failoverPercent: 70 },
+        locality: {
+          prefer: ['Node', 'Zone', 'Region'],
+          failoverPercent: 70,
+          weights: [{ from: 'eu-1', to: { 'eu-1/a': 80, 'eu-1/b': 20 } }],
+        },
       },
+      healthChecks: [
+        {
+          type: 'HTTP',
+          http: { path: '/healthz', host: 'web.shop', statuses: ['200-299'] },
+          interval: '5s',
+          jitterPercent: 10,
+          timeout: '1s',
+          unhealthyThreshold: 2,
+          healthyThreshold: 2,
+        },
+        { type: 'GRPC', grpc: { service: 'shop.Cart', host: 'web.shop' } },
+        { type: 'TCP', tcp: { send: 'PING\r\n', expect: '+PONG' } },
+      ],
     },
   ],
 }

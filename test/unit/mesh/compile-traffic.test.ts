@@ -24,6 +24,37 @@ t.test('defaults are filled in, times are in milliseconds, header names in lower
   })
 })
 
+t.test('health checks and locality weights become what proxies read', async (t) => {
+  const checks =
+    'healthChecks: [{ type: HTTP, http: { statuses: ["204", "300-399"] } }, { type: GRPC }, { type: TCP, tcp: { send: "Grüß\\r\\n" }, interval: 1s, jitterPercent: 50 }]'
+  const weights = 'loadBalancing: { locality: { weights: [{ from: eu-1/a, to: { eu-1/a: 80, us/*: 20 } }] } }'
+  const rest = { intervalMs: 10_000, jitterMs: 1_000, timeoutMs: 2_000, unhealthyThreshold: 3, healthyThreshold: 1 }
+  const statuses = [
+    { from: 204, to: 204 },
+    { from: 300, to: 399 },
+  ]
+  t.match(compile(policy(`${checks}, ${weights}`)).get('traffic-policy', 'p'), {
+    healthChecks: [
+      { ...rest, probe: { type: 'HTTP', path: '/', statuses } },
+      { ...rest, probe: { type: 'GRPC', service: '' } },
+      { intervalMs: 1_000, jitterMs: 500, probe: { type: 'TCP', send: 'Gr\u00c3\u00bc\u00c3\u009f\r\n' } },
+    ],
+    balancing: {
+      locality: {
+        weights: [
+          {
+            from: { region: 'eu-1', zone: 'a' },
+            to: [
+              { place: { region: 'eu-1', zone: 'a' }, percent: 80 },
+              { place: { region: 'us' }, percent: 20 },
+            ],
+          },
+        ],
+      },
+    },
+  })
+})
+
 t.test('one that does not validate says so and nothing else', async (t) => {
   t.strictSame(compile(policy('retry: {}')).get('traffic-policy', 'p'), {
     kind: 'traffic-policy',

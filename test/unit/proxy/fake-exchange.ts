@@ -195,7 +195,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     'shop/web:80',
     'shop/client',
     () => load,
-    { version: 0, levelOf: () => 0 },
+    { version: 0, levelOf: () => 0, caller: () => undefined, placeOf: () => undefined },
     new FlowMetrics(new FlowFamilies(new Metrics()), ends),
   )
   flow.apply(policy, undefined)

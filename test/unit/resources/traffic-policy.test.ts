@@ -57,10 +57,36 @@ t.test('a mistake is told with its exact field', async (t) => {
       'loadBalancing.hashOn.name: expected a cookie\'s name, got "a b"',
     ],
     [
-      'loadBalancing: { locality: { weights: {} } }',
-      'loadBalancing.locality.weights: is not supported in this version: remove it',
+      'loadBalancing: { locality: { weights: [{ from: eu-1, to: { eu-1/a: 80, eu-1/b: 10 } }] } }',
+      'loadBalancing.locality.weights[0].to: the shares must be 100 together, got 90',
     ],
-    ['healthChecks: []', 'healthChecks: is not supported in this version: remove it'],
+    [
+      'loadBalancing: { locality: { weights: [{ from: eu-1/a/rack, to: { "*": 100 } }] } }',
+      'loadBalancing.locality.weights[0].from: expected a region (eu-1), a zone (eu-1/eu-1a) or *, got "eu-1/a/rack"',
+    ],
+    [
+      'loadBalancing: { locality: { weights: [{ from: eu-1, to: { eu-1/a: 50, eu-1/*: 50 } }] } }',
+      'loadBalancing.locality.weights[0].to[eu-1/*]: eu-1/* overlaps with eu-1/a: each place may be named once',
+    ],
+    [
+      'loadBalancing: { locality: { weights: [{ from: eu-1/a, to: { us: 100 } }, { from: "*", to: { us: 100 } }] } }',
+      'loadBalancing.locality.weights[1].from: * overlaps with eu-1/a: each place may be named once',
+    ],
+    ['healthChecks: []', 'healthChecks: is an empty list: fill it or remove the field'],
+    ['healthChecks: [{}]', 'healthChecks[0].type: is missing'],
+    ['healthChecks: [{ type: HTTP, tcp: {} }]', 'healthChecks[0].tcp: goes with type TCP only, got HTTP'],
+    [
+      'healthChecks: [{ type: HTTP, http: { path: "/a b" } }]',
+      'healthChecks[0].http.path: expected a path such as /healthz, percent-encoded, got "/a b"',
+    ],
+    [
+      'healthChecks: [{ type: HTTP, http: { statuses: ["299-200"] } }]',
+      'healthChecks[0].http.statuses[0]: expected a status such as "204" or a range such as "200-299", got "299-200"',
+    ],
+    [
+      'healthChecks: [{ type: TCP, interval: 10ms }]',
+      'healthChecks[0].interval: expected a time from 100ms to 1h, got 10ms',
+    ],
     ['circuitBreaker: {}', 'circuitBreaker: is empty: fill it or remove the field'],
     ['circuitBreaker: { maxRequest: 1 }', 'circuitBreaker.maxRequest: unknown field; did you mean maxRequests?'],
     [
