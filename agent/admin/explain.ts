@@ -35,7 +35,7 @@ export interface BackendExplanation {
   readonly service: string
   /** Share of the requests, 0 … 100. */
   readonly percent: number
-  readonly outcome: 'forward' | 'redirect' | 'fail'
+  readonly outcome: 'forward' | 'redirect' | 'preflight' | 'fail'
   /** Of an answer that the mesh gives itself: its status, and the reason or location. */
   readonly detail: string
   readonly endpoints: readonly EndpointExplanation[]
@@ -190,6 +190,8 @@ function explainShare(world: World, facts: HttpFacts, decision: RouteDecision, p
       const detail = `${decision.status} with Location ${decision.location}`
       return { service: '', percent, outcome: 'redirect', detail, endpoints: [] }
     }
+    case 'preflight':
+      return { service: '', percent, outcome: 'preflight', detail: String(decision.status), endpoints: [] }
     case 'fail': {
       const detail = `${REFUSAL[decision.refusal].status}: ${decision.why}`
       return { service: '', percent, outcome: 'fail', detail, endpoints: [] }

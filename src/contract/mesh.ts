@@ -159,6 +159,18 @@ export type RouteFilter =
       readonly path?: PathRewrite
       readonly statusCode: number
     }
+  | { readonly type: 'CORS'; readonly cors: CorsPlan }
+
+/** What scripts of other origins may do, as a browser is told. In each list `*` stands alone, for all. */
+export interface CorsPlan {
+  /** `scheme://host[:port]`; the host may begin with `*`. */
+  readonly origins: readonly string[]
+  readonly credentials: boolean
+  readonly methods: readonly string[]
+  readonly headers: readonly string[]
+  readonly expose: readonly string[]
+  readonly maxAgeSeconds: number
+}
 
 export interface RouteBackend {
   /** 0 … 1 000 000. */

@@ -15,6 +15,7 @@ import {
   PARSE_DONE,
   type StreamOwner,
 } from '#http'
+import { responseEditsOf } from '#routing'
 import { type Connecting, Exchange, MAX_ATTEMPTS } from './exchange.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpPipeline } from './http-exchange.ts'
@@ -499,7 +500,7 @@ export class HttpConnection
       framing,
       close: this.#closeAfter,
       keepAlive10: this.head.minor === 0 && !this.#closeAfter,
-      edits: this.target?.decision?.responseEdits ?? NO_EDITS,
+      edits: this.#responseEdits(),
       upgrade: false,
     })
     if (upstream.body.done) {
@@ -516,6 +517,12 @@ export class HttpConnection
     this.#combining = framing !== 'chunked' && end - bodyStart <= COMBINE_BYTES
     if (!this.#combining && framing !== 'chunked') this.#flushResponse()
     this.responseBytes(upstream, bytes, bodyStart, end)
+  }
+
+  #responseEdits(): readonly HeaderEdit[] {
+    const decision = this.target?.decision
+    if (decision === undefined) return NO_EDITS
+    return decision.cors === undefined ? decision.responseEdits : responseEditsOf(decision, this)
   }
 
   /** The answer is one that is tried again. `bodyBytes` of its body are here already. */
@@ -823,7 +830,8 @@ export class HttpConnection
     this.clearTimers()
     this.status = status
     if (!this.#requestDone) this.#closeAfter = true
-    const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', `location: ${location}\r\n${extra}`)
+    const lines = location === '' ? extra : `location: ${location}\r\n${extra}`
+    const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', lines)
     if (this.#closeAfter) this.stream.holdForEnd()
     this.stream.writeText(text)
     this.record('-', '')

@@ -41,6 +41,7 @@ export type InsteadChoice =
   | {
       readonly kind: 'redirect'
       readonly status: number
+      /** Empty for an answer that leads nowhere else. */
       readonly location: string
       /** Header lines, each with its CRLF. */
       readonly extra: string

@@ -163,6 +163,10 @@ export class OutboundPipeline implements Pipeline {
           const extra = editLines([], decision.responseEdits)
           return { kind: 'redirect', status: decision.status, location: decision.location, extra, route: decision }
         }
+        if (decision.kind === 'preflight') {
+          const extra = editLines([], decision.responseEdits)
+          return { kind: 'redirect', status: decision.status, location: '', extra, route: decision }
+        }
         return refuse(REFUSAL[decision.refusal], decision.why, undefined, decision)
       }
       case 'workload':

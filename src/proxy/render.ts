@@ -193,6 +193,7 @@ export function renderTrailers(head: Head): string {
 }
 
 const REASONS: Readonly<Record<number, string>> = {
+  200: 'OK',
   301: 'Moved Permanently',
   302: 'Found',
   303: 'See Other',

@@ -1,4 +1,5 @@
 /** The filters of an HTTPRoute (Gateway API v1): one of a few types, each with the field of its own name. */
+import { corsFilterSchema } from './cors-filter.ts'
 import { checkHeaderName, checkHeaderValue, checkPreciseHostname } from './names.ts'
 import { isPathText } from './route-match.ts'
 import {
@@ -104,18 +105,18 @@ const FIELD_OF_TYPE = {
   ResponseHeaderModifier: 'responseHeaderModifier',
   RequestRedirect: 'requestRedirect',
   URLRewrite: 'urlRewrite',
+  CORS: 'cors',
 } as const
 
 /** Filters of the API that the mesh does not carry out. One may not be skipped, so the route is refused. */
 const UNSUPPORTED = {
   RequestMirror: 'requestMirror',
-  CORS: 'cors',
   ExternalAuth: 'externalAuth',
   ExtensionRef: 'extensionRef',
 }
 const supportedList = `supported are ${Object.keys(FIELD_OF_TYPE).join(', ')}`
 
-const supported = oneOf('RequestHeaderModifier', 'ResponseHeaderModifier', 'RequestRedirect', 'URLRewrite')
+const supported = oneOf('RequestHeaderModifier', 'ResponseHeaderModifier', 'RequestRedirect', 'URLRewrite', 'CORS')
 const filterType: typeof supported = {
   read(value, field, issues) {
     if (typeof value !== 'string' || !Object.hasOwn(UNSUPPORTED, value)) return supported.read(value, field, issues)
@@ -133,6 +134,7 @@ const filter = refine(
       responseHeaderModifier: optional(headerModifier),
       requestRedirect: optional(requestRedirect),
       urlRewrite: optional(urlRewrite),
+      cors: optional(corsFilterSchema),
     },
     Object.fromEntries(Object.values(UNSUPPORTED).map((name) => [name, `is not supported: ${supportedList}`])),
   ),
@@ -157,10 +159,13 @@ export const filtersSchema = refine(list(filter, { max: 16 }), (filters, field, 
   if (seen.has('RequestRedirect') && seen.has('URLRewrite')) {
     issues.push({ field, message: 'RequestRedirect and URLRewrite cannot be combined: keep one of them' })
   }
+  if (seen.has('RequestRedirect') && seen.has('CORS')) {
+    issues.push({ field, message: 'RequestRedirect and CORS cannot be combined: keep one of them' })
+  }
 })
 
 /** Filters that change what a gRPC request does not have of its own: it has no path but its method's. */
-const NOT_OF_GRPC: ReadonlySet<string> = new Set(['RequestRedirect', 'URLRewrite'])
+const NOT_OF_GRPC: ReadonlySet<string> = new Set(['RequestRedirect', 'URLRewrite', 'CORS'])
 
 export const grpcFiltersSchema = refine(filtersSchema, (filters, field, issues) => {
   for (const [index, { type }] of filters.entries()) {

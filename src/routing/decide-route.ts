@@ -1,7 +1,8 @@
-/** Where one HTTP request goes: pure, and without allocation unless it is redirected. */
+/** Where one HTTP request goes: pure, and without allocation unless the mesh itself answers it. */
 import type { HttpFacts } from '#contract'
 import type { Snapshot } from '#mesh'
-import type { RouteDecision } from './decision.ts'
+import { isPreflight, preflightHeaders } from './cors.ts'
+import type { ForwardDecision, PreflightDecision, RouteDecision } from './decision.ts'
 import { pickShare } from './outcome.ts'
 import { renderRedirect } from './redirect.ts'
 import { type RouteRequest, routeGroupOf } from './route-group.ts'
@@ -25,5 +26,15 @@ export function decideRoute(
   if (candidate === undefined) return group.otherwise
   const outcome = pickShare(group.sharesOf(candidate), random)
   if (outcome === undefined) return group.otherwise
-  return outcome.kind === 'redirect-plan' ? renderRedirect(outcome, facts) : outcome
+  if (outcome.kind === 'redirect-plan') return renderRedirect(outcome, facts)
+  if (outcome.kind === 'forward' && outcome.cors !== undefined) return preflightOf(outcome, facts) ?? outcome
+  return outcome
+}
+
+/** Undefined when the request is to be sent on. */
+function preflightOf(decision: ForwardDecision, facts: HttpFacts): PreflightDecision | undefined {
+  const { cors, route = '', rule = '', responseEdits } = decision
+  if (cors === undefined || !isPreflight(facts)) return undefined
+  const answer = { set: preflightHeaders(cors, facts), add: [], remove: [] }
+  return { kind: 'preflight', route, rule, status: 200, responseEdits: [...responseEdits, answer] }
 }

@@ -4,6 +4,7 @@
  * handles and log fragments by its identity.
  */
 import type {
+  CorsPlan,
   Endpoint,
   HeaderEdit,
   HttpFacts,
@@ -30,6 +31,8 @@ export interface ForwardDecision {
   /** To be applied in this order: the rule's, then the backend's. Empty when there are none. */
   readonly requestEdits: readonly HeaderEdit[]
   readonly responseEdits: readonly HeaderEdit[]
+  /** What answers to other origins say beside; ask `responseEditsOf`. */
+  readonly cors: CorsPlan | undefined
   /** True when the request target changes; ask `rewriteTarget` for the new one. */
   readonly rewrites: boolean
   /** New Host header; undefined keeps the client's. */
@@ -45,6 +48,15 @@ export interface ForwardDecision {
   readonly retry: RetryPlan | undefined
   /** The backend's. */
   readonly traffic: TrafficPolicy | undefined
+}
+
+/** The mesh answers a browser that asks what it may do (CORS). */
+export interface PreflightDecision {
+  readonly kind: 'preflight'
+  readonly route: string
+  readonly rule: string
+  readonly status: number
+  readonly responseEdits: readonly HeaderEdit[]
 }
 
 export interface RedirectDecision {
@@ -66,7 +78,7 @@ export interface FailDecision {
   readonly why: string
 }
 
-export type RouteDecision = ForwardDecision | RedirectDecision | FailDecision
+export type RouteDecision = ForwardDecision | RedirectDecision | PreflightDecision | FailDecision
 
 /** The request target (path and query) to send; only to be asked when `decision.rewrites`. */
 export function rewriteTarget(decision: ForwardDecision, facts: HttpFacts): string {

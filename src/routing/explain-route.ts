@@ -1,5 +1,5 @@
 /** A routing decision in words: runs `decideRoute` itself and reports each of its steps. */
-import { type HttpFacts, REFUSAL, ROUTE_KIND } from '#contract'
+import { type HeaderEdit, type HttpFacts, REFUSAL, ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import { usableEndpoints } from './balance.ts'
 import { type Condition, valueFor } from './condition.ts'
@@ -108,6 +108,10 @@ function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: Htt
       return [`This request fails with ${REFUSAL[decision.refusal].status}: ${decision.why}.`]
     case 'redirect':
       return [`This request is answered ${decision.status} with Location ${decision.location}.`]
+    case 'preflight':
+      return [
+        `This request is a CORS preflight: it is answered ${decision.status} with ${corsWords(decision.responseEdits)}.`,
+      ]
     case 'forward': {
       const { service, port } = decision
       const usable = usableEndpoints(decision.endpoints).length
@@ -123,8 +127,16 @@ function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: Htt
         const subject = decision.retry === undefined ? 'The request to the backend' : 'Each try'
         lines.push(`${subject} may take ${decision.backendRequestTimeoutMs} ms.`)
       }
+      if (decision.cors !== undefined)
+        lines.push(`Its answer is marked for origins ${decision.cors.origins.join(', ')} (CORS).`)
       lines.push(...explainTraffic(snapshot, decision))
       return lines
     }
   }
+}
+
+function corsWords(edits: readonly HeaderEdit[]): string {
+  const told = edits.flatMap(({ set }) => set).filter(({ name }) => name.startsWith('access-control-'))
+  const texts = told.map(({ name, value }) => `${name}: ${value}`)
+  return texts.length === 0 ? 'no permission for its origin' : texts.join('; ')
 }

@@ -1,6 +1,7 @@
 /** Request facts and a snapshot of the mesh → where the request goes. Pure: no I/O, no clock, no chance of its own. */
 export type { LoadOf } from './balance.ts'
 export { pickBy, pickEndpoint, usableEndpoints } from './balance.ts'
+export { responseEditsOf } from './cors.ts'
 export { decideRoute } from './decide-route.ts'
 export type { FailDecision, ForwardDecision, RedirectDecision, RouteDecision } from './decision.ts'
 export { rewriteTarget } from './decision.ts'

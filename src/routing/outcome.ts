@@ -3,6 +3,7 @@
  * or a failure. References are resolved here, once per rule, and never on the path of a request.
  */
 import type {
+  CorsPlan,
   HeaderEdit,
   MeshService,
   ReferenceGrant,
@@ -164,6 +165,7 @@ interface Filters {
   hostname: string | undefined
   path: ForwardDecision['path']
   redirect: RedirectFilter | undefined
+  cors: CorsPlan | undefined
   problem: string | undefined
 }
 
@@ -174,6 +176,7 @@ function combineFilters(ofRule: readonly RouteFilter[], ofBackend: readonly Rout
   let hostname: string | undefined
   let path: ForwardDecision['path']
   let redirect: RedirectFilter | undefined
+  let cors: CorsPlan | undefined
   let rewrites = false
   for (const filter of [...ofRule, ...ofBackend]) {
     switch (filter.type) {
@@ -191,6 +194,9 @@ function combineFilters(ofRule: readonly RouteFilter[], ofBackend: readonly Rout
       case 'RequestRedirect':
         redirect = filter
         break
+      case 'CORS':
+        cors = filter.cors
+        break
     }
   }
   return {
@@ -199,6 +205,7 @@ function combineFilters(ofRule: readonly RouteFilter[], ofBackend: readonly Rout
     hostname,
     path,
     redirect,
+    cors,
     problem: redirect !== undefined && rewrites ? 'URLRewrite and RequestRedirect do not go together' : undefined,
   }
 }
@@ -268,6 +275,7 @@ function forward(
     endpoints: service.endpoints[String(port)] ?? NO_ENDPOINTS,
     requestEdits: how.filters.requestEdits,
     responseEdits: how.filters.responseEdits,
+    cors: how.filters.cors,
     rewrites: how.filters.path !== undefined,
     hostname: how.filters.hostname,
     path: how.filters.path,

@@ -454,3 +454,41 @@ t.test('HTTPRouteBackendProtocolWebSocket: an upgrade goes through the route', a
   await shop.apply(route([TO_V1]))
   t.equal(await echoed('hello'), 'hello')
 })
+
+t.test(
+  'HTTPRouteCORS: preflights are answered by the mesh, and answers marked for the origins that may read them',
+  async (t) => {
+    const cors = `allowOrigins: ["https://*.example.org"], allowMethods: [PUT], allowHeaders: [x-token], exposeHeaders: [x-total], allowCredentials: true, maxAge: 30`
+    await shop.apply(route([`filters: [{ type: CORS, cors: { ${cors} } }], ${TO_V1}`]))
+    const before = shop.seen.length
+    const asked = { 'access-control-request-method': 'PUT', 'access-control-request-headers': 'x-token' }
+    const preflight = (origin: string) => send({ method: 'OPTIONS', target: '/cors', headers: { origin, ...asked } })
+    const allowed = await preflight('https://app.example.org')
+    t.equal(allowed.status, 200)
+    t.match(allowed.headers, {
+      'access-control-allow-origin': 'https://app.example.org',
+      'access-control-allow-methods': 'PUT',
+      'access-control-allow-headers': 'x-token',
+      'access-control-allow-credentials': 'true',
+      'access-control-max-age': '30',
+      vary: 'Origin',
+      location: undefined,
+    })
+    const other = await preflight('https://evil.test')
+    t.match(other, { status: 200, headers: { 'access-control-allow-origin': undefined } })
+    t.equal(shop.seen.length, before, 'no server was asked')
+    const real = await send({ method: 'PUT', headers: { origin: 'https://app.example.org' } })
+    t.match(real, {
+      by: 'echo-1',
+      headers: { 'access-control-allow-origin': 'https://app.example.org', 'access-control-expose-headers': 'x-total' },
+    })
+    const plain = await send()
+    t.match(plain, { by: 'echo-1', headers: { 'access-control-allow-origin': undefined, vary: undefined } })
+    const explained = await shop.explain(client, `http://${echo.ipv4}/`, {
+      method: 'OPTIONS',
+      headers: { origin: 'https://app.example.org', ...asked },
+    })
+    t.match(explained.backends, [{ outcome: 'preflight', detail: '200' }])
+    t.match(explained.steps.join(' '), 'CORS preflight: it is answered 200 with access-control-allow-origin')
+  },
+)

@@ -1,5 +1,6 @@
 /** HTTPRoutes and GRPCRoutes with Service parents and ReferenceGrants → what routing evaluates, all defaults filled in. */
 import type {
+  CorsPlan,
   GrpcRoute,
   HeaderEdit,
   HttpRoute,
@@ -199,6 +200,19 @@ function compileFilter(filter: RouteFilterSpec): RouteFilter {
         statusCode,
       }
     }
+    case 'CORS':
+      return { type: filter.type, cors: compileCors(filter.cors) }
+  }
+}
+
+function compileCors(filter: RouteFilterSpec['cors']): CorsPlan {
+  return {
+    origins: filter?.allowOrigins ?? [],
+    credentials: filter?.allowCredentials ?? false,
+    methods: filter?.allowMethods ?? [],
+    headers: filter?.allowHeaders ?? [],
+    expose: filter?.exposeHeaders ?? [],
+    maxAgeSeconds: filter?.maxAge ?? 5,
   }
 }
 

@@ -260,6 +260,7 @@ function forwardTo(traffic: TrafficPolicy): ForwardDecision {
     endpoints: [],
     requestEdits: [],
     responseEdits: [],
+    cors: undefined,
     rewrites: false,
     hostname: undefined,
     path: undefined,

@@ -31,6 +31,25 @@ t.test('A route gets the defaults of the specification', (t) => {
   t.end()
 })
 
+t.test('A CORS filter is checked as the API server would', (t) => {
+  const cors = (text: string) => problemsOf(route(`rules: [{ filters: [{ type: CORS, cors: ${text} }] }]`))
+  const C = `${RULE}.filters[0].cors`
+  t.strictSame(cors('{ allowOrigins: ["*"], allowMethods: ["*"], allowHeaders: ["*"], exposeHeaders: ["*"] }'), [])
+  t.strictSame(cors('{ allowOrigins: ["https://*.a.b:8080", "http://a"], allowCredentials: true, maxAge: 1 }'), [])
+  for (const origin of ['a.b', 'ftp://a', 'https://a/', 'https://a.*', 'https://', 'null'])
+    t.match(cors(`{ allowOrigins: ["${origin}"] }`), [`${C}.allowOrigins[0]: expected * or an origin such as`], origin)
+  t.strictSame(cors('{ allowOrigins: ["*", "http://a"] }'), [
+    `${C}.allowOrigins: * cannot stand beside others: remove one or the other`,
+  ])
+  t.match(cors('{ allowMethods: [get] }'), [`${C}.allowMethods[0]: expected GET`])
+  t.match(cors('{ maxAge: 0 }'), [`${C}.maxAge: expected 1 to`])
+  const both = 'rules: [{ filters: [{ type: CORS, cors: {} }, { type: RequestRedirect, requestRedirect: {} }] }]'
+  t.strictSame(problemsOf(route(both)), [
+    `${RULE}.filters: RequestRedirect and CORS cannot be combined: keep one of them`,
+  ])
+  t.end()
+})
+
 t.test('A mistake is told with its exact field', (t) => {
   const match = (text: string): string => `rules: [{ matches: [${text}] }]`
   const path = (value: string, type = 'PathPrefix'): string =>
@@ -97,7 +116,7 @@ t.test('A mistake is told with its exact field', (t) => {
     ],
     [
       filter('{ type: RequestMirror, requestMirror: {} }'),
-      `${F}.type: RequestMirror is not supported: supported are RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite`,
+      `${F}.type: RequestMirror is not supported: supported are RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, CORS`,
     ],
     [filter('{ type: URLRewrite }'), `${F}.urlRewrite: is required by type URLRewrite`],
     [
