@@ -3,7 +3,7 @@ import type { CheckLine, MetricsAnswer } from '#contract'
 import { ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
-import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState } from './admin/backend.ts'
+import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState, QuarantineState } from './admin/backend.ts'
 import { certificateProblems, loneIssuerProblems } from './admin/certificate-problems.ts'
 import type { AgentConfig } from './config.ts'
 import type { AgentCounters } from './counters.ts'
@@ -101,10 +101,26 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
     unhealthy: answers.flatMap(({ id, lastStatus }) =>
       (lastStatus?.unhealthy ?? []).map((one) => ({ ...one, proxy: id })),
     ),
+    quarantined: quarantined(parts),
     issuer: identities.issuer,
     identities: identities.list(),
     certificateFailures: identities.failures,
   }
+}
+
+function quarantined({ config, mesh, enroller }: BackendParts): readonly QuarantineState[] {
+  const cut = new Set(
+    enroller
+      .list()
+      .filter(({ isCutOff }) => isCutOff)
+      .map(({ uid }) => uid),
+  )
+  return mesh.objects().flatMap((object) => {
+    if (object.kind !== 'workload' || object.quarantine === undefined) return []
+    if (object.node !== config.node || object.terminating) return []
+    const { namespace, name, uid, quarantine } = object
+    return [{ pod: `${namespace}/${name}`, allow: quarantine.allow, inForce: cut.has(uid) }]
+  })
 }
 
 function doctorOptions({ config, version, mesh, enroller, identities, cluster }: BackendParts): DoctorOptions {

@@ -44,6 +44,8 @@ const PROXY_MAIN = join(import.meta.dirname, '../src/proxy/main.ts')
 /** How long connections may go on after SIGTERM, ms; Kubernetes kills after 30 seconds. */
 const STOP_GRACE_MS = 10_000
 const LINGER_MS = 200
+/** How long the kernel's quarantine waits for that of the proxies. */
+const CUT_FIRST_MS = 500
 /** How far the world of an agent that takes over may be behind. */
 const SETTLE_MS = 10_000
 
@@ -75,7 +77,13 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       dns: config.dns,
     }),
   })
-  const enroller = new Enroller({ stateDir: config.stateDir, host: pool, log, counters })
+  const enroller = new Enroller({
+    stateDir: config.stateDir,
+    host: pool,
+    log,
+    counters,
+    beforeQuarantine: () => pool.caughtUp(CUT_FIRST_MS),
+  })
 
   // What was opened is closed again when something later cannot be.
   await using opened = new AsyncDisposableStack()
@@ -275,13 +283,13 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       if (!handedOver) {
         await leaveWorld()
         await starting.catch(() => undefined)
-        await enroller.stopRedirecting(keepRules)
+        await enroller.stopRedirecting(keepRules, uninstalled)
         await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
       }
       // The world is followed meanwhile: what a policy denies now is cut, until the last connection has ended.
       await pool.stop(STOP_GRACE_MS)
       if (handedOver) await leaveWorld()
-      await enroller.close(keepRules)
+      await enroller.close(keepRules, uninstalled)
       identities[Symbol.dispose]()
       await admin[Symbol.asyncDispose]()
       door?.[Symbol.dispose]()

@@ -84,6 +84,7 @@ const NOT_RESIDENT: ReadonlySet<string> = new Set(['@peculiar/x509', '@grpc/grpc
 /** Doors between processes: a file that starts another one in its own process. */
 const DOORS: ReadonlySet<string> = new Set([
   'src/cli/main.ts > agent/main.ts',
+  'src/cli/main.ts > agent/annotate-pod.ts',
   'src/cli/main.ts > agent/ca/main.ts',
   'src/cli/main.ts > agent/doctor/preflight.ts',
   'src/cli/main.ts > agent/uninstall.ts',

@@ -56,11 +56,21 @@ export interface AgentStatus {
   readonly proxies: readonly ProxyState[]
   readonly ejections: readonly Ejection[]
   readonly unhealthy: readonly Unhealthy[]
+  readonly quarantined: readonly QuarantineState[]
   /** Who signs the identities, in words. */
   readonly issuer: string
   readonly identities: readonly IdentityState[]
   /** Failed tries to get a certificate, since the start. */
   readonly certificateFailures: number
+}
+
+/** A pod of this node in quarantine. */
+export interface QuarantineState {
+  /** `namespace/name`. */
+  readonly pod: string
+  readonly allow: readonly string[]
+  /** Its rules are in the kernel; false: see the problems. */
+  readonly inForce: boolean
 }
 
 export interface IdentityState {

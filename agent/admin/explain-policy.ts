@@ -1,7 +1,7 @@
 /** What policy says at each endpoint that a request could reach. */
 import type { ConnectionFacts, Endpoint, HttpFacts, Workload } from '#contract'
 import type { Snapshot } from '#mesh'
-import { authorize, explainPolicy, plainDenial, policySetFor } from '#policy'
+import { authorize, explainPolicy, plainDenial, policySetFor, quarantineDenial } from '#policy'
 
 export interface EndpointExplanation {
   readonly address: string
@@ -33,6 +33,13 @@ export function explainEndpoint(
 ): EndpointExplanation {
   const place = { address: endpoint.address, port: endpoint.port, workload: endpoint.workload ?? '', usable }
   const workload = endpoint.workload === undefined ? undefined : snapshot.workload(endpoint.workload)
+  const cut =
+    quarantineDenial(caller.workload, endpoint.address) ??
+    quarantineDenial(workload ?? snapshot.workloadByAddress(endpoint.address), addressOf(caller, endpoint))
+  if (cut !== undefined) {
+    const { policy = '', reason } = cut
+    return { ...place, verdict: 'deny', policy, reason, steps: [`Denied: ${reason}`] }
+  }
   if (workload === undefined)
     return unjudged(place, 'the endpoint is no pod that the mesh knows: no policy is enforced')
   if (!workload.optedIn) return unjudged(place, 'the pod has not opted in: no policy is enforced there')
@@ -60,13 +67,18 @@ function unjudged(place: Omit<EndpointExplanation, 'verdict' | 'policy' | 'reaso
 /** A caller that has not opted in has no identity: its traffic arrives as plain text. */
 function connectionFacts(caller: Caller, endpoint: Pick<Endpoint, 'address' | 'port'>): ConnectionFacts {
   const { workload, trustDomain } = caller
-  const { namespace, serviceAccount, addresses, optedIn } = workload
-  const family = endpoint.address.includes(':')
-  const sourceIp = addresses.find((address) => address.includes(':') === family) ?? addresses[0] ?? '0.0.0.0'
+  const { namespace, serviceAccount, optedIn } = workload
+  const sourceIp = addressOf(caller, endpoint)
   const place = { sourceIp, destinationIp: endpoint.address, destinationPort: endpoint.port }
   if (!optedIn) return place
   const principal = `${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
   return { ...place, source: { namespace, serviceAccount, principal } }
+}
+
+/** Of the endpoint's family where it has one. */
+function addressOf({ workload: { addresses } }: Caller, { address: peer }: Pick<Endpoint, 'address'>): string {
+  const family = peer.includes(':')
+  return addresses.find((address) => address.includes(':') === family) ?? addresses[0] ?? '0.0.0.0'
 }
 
 /** Names of the Services in the workload's namespace that have it as an endpoint. */

@@ -244,6 +244,11 @@ function unhealthySteps(
 
 function clientSteps(client: Workload, facts: HttpFacts | undefined): string[] {
   const steps: string[] = []
+  if (client.quarantine !== undefined) {
+    const { allow } = client.quarantine
+    const to = allow.length === 0 ? 'nobody' : `${allow.join(', ')} alone`
+    steps.push(`The client is in quarantine: it may speak with ${to}, and its DNS queries are refused.`)
+  }
   if (!client.optedIn) {
     steps.push('The client has not opted in: its traffic is not routed by the mesh and arrives without an identity.')
   }

@@ -22,6 +22,7 @@ import {
   applyRules,
   type Exclusions,
   inspectPod,
+  leaveInQuarantine,
   type RulesBefore,
   type RulesContext,
   removeRedirects,
@@ -122,6 +123,11 @@ export async function repairPodRules(pod: EnrolledPod): Promise<readonly string[
 
 export function stopRedirecting(pod: EnrolledPod): Promise<void> {
   return removeRedirects(pod.context, pod.before)
+}
+
+/** Instead of `stopRedirecting` and `clearTraces`: the agent ends, the quarantine does not. */
+export function leaveCutOff(pod: EnrolledPod): Promise<void> {
+  return leaveInQuarantine(pod.context, pod.before, pod.exclusions)
 }
 
 export function clearTraces(pod: EnrolledPod): Promise<void> {

@@ -13,6 +13,7 @@ import {
   closePod,
   type EnrolledPod,
   installRules,
+  leaveCutOff,
   namespaceAtPath,
   podProblem,
   preparePod,
@@ -44,6 +45,8 @@ export interface EnrollerOptions {
   readonly host: PodHost
   readonly log: AgentLog
   readonly counters: AgentCounters
+  /** Awaited before a pod is put into quarantine: the proxies cut first, so that peers hear of it; within bounded time. */
+  readonly beforeQuarantine?: () => Promise<void>
   /** Longest time that connections of an un-enrolled pod may go on through the proxy, ms. */
   readonly drainLimitMs?: number
 }
@@ -57,6 +60,8 @@ export interface EnrolmentStatus {
   /** ms since the epoch; 0 for never. */
   readonly verifiedAt: number
   readonly repairs: number
+  /** The rules of its quarantine are in. */
+  readonly isCutOff: boolean
 }
 
 interface Entry {
@@ -156,7 +161,14 @@ export class Enroller {
     }
     const now = this.#entries.get(uid)
     return now === undefined
-      ? { uid, state: 'failed', detail: 'It is not to be enrolled any more.', verifiedAt: 0, repairs: 0 }
+      ? {
+          uid,
+          state: 'failed',
+          detail: 'It is not to be enrolled any more.',
+          verifiedAt: 0,
+          repairs: 0,
+          isCutOff: false,
+        }
       : statusOf(uid, now)
   }
 
@@ -184,8 +196,11 @@ export class Enroller {
     )
   }
 
-  /** First half of stopping: no pod is redirected any more (unless rules are to be kept), nothing is repaired. */
-  async stopRedirecting(keepRules: boolean): Promise<void> {
+  /**
+   * First half of stopping: no pod is redirected any more (unless rules are to be kept), nothing is repaired. Pods in
+   * quarantine stay cut off, unless it is for good.
+   */
+  async stopRedirecting(keepRules: boolean, forGood = false): Promise<void> {
     this.#stopped = true
     this.#ticker[Symbol.dispose]()
     for (const entry of this.#entries.values()) {
@@ -194,13 +209,16 @@ export class Enroller {
     }
     await this.#queue.idle()
     if (keepRules) return
-    await this.#eachPod(async (pod) => stopRedirecting(pod))
+    await this.#eachPod(async (pod) => {
+      if (staysCutOff(pod, forGood)) await leaveCutOff(pod)
+      else await stopRedirecting(pod)
+    })
   }
 
   /** Second half, after the proxies have ended: the rest is removed and everything closed. */
-  async close(keepRules: boolean): Promise<void> {
+  async close(keepRules: boolean, forGood = false): Promise<void> {
     await this.#eachPod(async (pod, uid) => {
-      if (!keepRules) {
+      if (!keepRules && !staysCutOff(pod, forGood)) {
         await clearTraces(pod)
         this.#records.remove(uid)
       }
@@ -270,9 +288,12 @@ export class Enroller {
         await this.#rejoin(entry, pod, wish)
         return
       } else if (!sameExclusions(pod.exclusions, wish)) {
+        const was = pod.exclusions.quarantine !== undefined
+        const is = wish.quarantine !== undefined
+        if (is && !was) await this.#options.beforeQuarantine?.()
         await installRules(pod, wish)
         entry.watch.reset(Date.now())
-        this.#enrolled(entry, wish, 'rules changed')
+        this.#enrolled(entry, wish, was === is ? 'rules changed' : is ? 'pod in quarantine' : 'pod released')
         return
       } else {
         entry.state = 'enrolled'
@@ -465,6 +486,11 @@ export class Enroller {
   }
 }
 
+/** With its record, by which the next agent finds it. */
+function staysCutOff({ exclusions }: EnrolledPod, forGood: boolean): boolean {
+  return exclusions.quarantine !== undefined && !forGood
+}
+
 function workloadOf({ namespace, name }: EnrolmentWish): string {
   return `${namespace}/${name}`
 }
@@ -482,8 +508,9 @@ function newEntry(): Entry {
   }
 }
 
-function statusOf(uid: string, { state, detail, watch }: Entry): EnrolmentStatus {
-  return { uid, state, detail, verifiedAt: watch.verifiedAt, repairs: watch.repairs }
+function statusOf(uid: string, { state, detail, watch, pod }: Entry): EnrolmentStatus {
+  const isCutOff = pod?.exclusions.quarantine !== undefined && state === 'enrolled'
+  return { uid, state, detail, verifiedAt: watch.verifiedAt, repairs: watch.repairs, isCutOff }
 }
 
 function isAsWished({ wish, pod, state }: Entry): boolean {

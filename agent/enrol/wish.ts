@@ -16,6 +16,7 @@ export function sameExclusions(a: Exclusions, b: Exclusions): boolean {
     a.excludeOutboundPorts.join() === b.excludeOutboundPorts.join() &&
     a.excludeInboundPorts.join() === b.excludeInboundPorts.join() &&
     a.excludeOutboundCidrs.join() === b.excludeOutboundCidrs.join() &&
-    a.captureDns === b.captureDns
+    a.captureDns === b.captureDns &&
+    JSON.stringify(a.quarantine) === JSON.stringify(b.quarantine)
   )
 }

@@ -133,6 +133,26 @@ export async function removeRedirects(context: RulesContext, before: RulesBefore
 }
 
 /**
+ * The proxies end, and the pod stays cut off without them: nothing is redirected any more, and the kernel lets pass what
+ * quarantine does. `applyRules` undoes it.
+ */
+export async function leaveInQuarantine(
+  context: RulesContext,
+  before: RulesBefore,
+  exclusions: Exclusions,
+): Promise<void> {
+  const { quarantine } = exclusions
+  if (quarantine === undefined) throw new Error('The pod is not in quarantine')
+  await Promise.all(
+    before.families.map(async (family) => {
+      const saved = await save(context, before.backend, family)
+      const desired = desiredTables({ family, ...exclusions, quarantine: { ...quarantine, alone: true } })
+      await restore(context, before.backend, family, renderApply(desired, saved) + renderRemove(['nat'], saved))
+    }),
+  )
+}
+
+/**
  * The kernel remembers redirected DNS queries for a while: one from the same port would still go where nobody listens.
  * Without conntrack(8) the client asks again, from another port.
  */

@@ -16,6 +16,18 @@ export interface RuleSpec {
   readonly excludeOutboundCidrs: readonly string[]
   /** Queries to port 53, UDP and TCP, go to the mesh's DNS listeners. */
   readonly captureDns: boolean
+  /** Nothing else passes, of any protocol. Nothing is excluded then. */
+  readonly quarantine?: QuarantineRules
+}
+
+export interface QuarantineRules {
+  /** As `excludeOutboundCidrs`: peers in both directions. */
+  readonly allow: readonly string[]
+  /** From there the kubelet probes those ports. */
+  readonly probeHosts: readonly string[]
+  readonly probePorts: readonly number[]
+  /** No proxy serves the pod for now: nothing is redirected, probes go straight to the application. */
+  readonly alone?: true
 }
 
 export type TableName = 'nat' | 'filter'
@@ -50,7 +62,11 @@ const comment = (text: string) => `-m comment --comment "weir: ${text}"`
  * go out in the opposite order.
  */
 export function desiredTables(spec: RuleSpec): readonly TableRules[] {
-  return [nat(spec), filter(spec)]
+  const { quarantine } = spec
+  if (quarantine === undefined) return [nat(spec), filter(spec)]
+  const cut = quarantineFilter(spec.family, quarantine)
+  if (quarantine.alone === true) return [cut]
+  return [nat({ ...spec, excludeOutboundPorts: [], excludeInboundPorts: [], excludeOutboundCidrs: [] }), cut]
 }
 
 function nat(spec: RuleSpec): TableRules {
@@ -97,6 +113,43 @@ function filter(spec: RuleSpec): TableRules {
     `-p tcp -m tcp ${SYN} `,
   )
 }
+
+/**
+ * In place of the guard, and for every packet: also those of connections that were there before the mesh, and of sockets
+ * that bear our mark, which a pod with the right to set marks could open itself. What is redirected to our listeners
+ * stays on loopback; there the proxy refuses it, and says why.
+ */
+function quarantineFilter(family: 4 | 6, { allow, probeHosts, probePorts, alone }: QuarantineRules): TableRules {
+  const ours = (text: string) => text.includes(':') === (family === 6)
+  const blocks = allow.filter(ours)
+  const host = (address: string) => `${address}/${family === 4 ? 32 : 128}`
+  const exceptions = (way: 'in' | 'out') => [
+    `${way === 'in' ? '-i' : '-o'} lo ${comment('the pod talking to itself')} -j RETURN`,
+    ...(way === 'out'
+      ? [`-d ${family === 4 ? '127.0.0.0/8' : '::1/128'} ${comment('redirected to our listeners')} -j RETURN`]
+      : []),
+    ...blocks.map((block) => `${way === 'in' ? '-s' : '-d'} ${block} ${comment('allowed in quarantine')} -j RETURN`),
+    ...probeHosts.filter(ours).flatMap((address) =>
+      probePorts.map((port) => {
+        // Redirected: what was there before the mesh did not come through the proxy, which knows a probe by more.
+        const state = alone === true ? '' : '--ctstate DNAT '
+        const from = way === 'in' ? `-s ${host(address)}` : `-d ${host(address)}`
+        return `${from} -p tcp -m conntrack ${state}--ctorigdstport ${port} ${comment('probes')} -j RETURN`
+      }),
+    ),
+    ...(family === 6 ? NEIGHBOURS : []),
+    `${comment('quarantine')} -j DROP`,
+  ]
+  return table('filter', [
+    ['OUTPUT', 'WEIR_GUARD_OUTPUT', exceptions('out')],
+    ['INPUT', 'WEIR_GUARD_INPUT', exceptions('in')],
+  ])
+}
+
+/** Without neighbour discovery (RFC 4861) no IPv6 address of the link is reached; hop limit 255 never left the link. */
+const NEIGHBOURS = [135, 136].map(
+  (type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type} -m hl --hl-eq 255 ${comment('neighbour discovery')} -j RETURN`,
+)
 
 function outboundExceptions(spec: RuleSpec): string[] {
   return [

@@ -2,7 +2,7 @@
  * The proxies of a node: started, told of world and pods, replaced with back-off when they end. A proxy that
  * ends takes only its own connections along; the listeners are the agent's, so new ones wait in the backlog.
  */
-import { backoffMs, errorLine, startInterval } from '#base'
+import { backoffMs, errorLine, startInterval, startTimer } from '#base'
 import type {
   IdentityMaterial,
   MeshObject,
@@ -75,6 +75,8 @@ export class ProxyPool {
   /** Per pod that is leaving: the proxies not heard from yet, and whom to tell. */
   readonly #leaving = new Map<string, { readonly awaited: Set<number>; readonly done: () => void }>()
   readonly #pinger: Disposable
+  /** Who waits until no proxy is behind. */
+  readonly #awaiting = new Set<() => void>()
   #stopping = false
   #toldApplied = 0
   #allDown: (() => void) | undefined
@@ -104,6 +106,16 @@ export class ProxyPool {
   /** Resolves when every proxy has come up for the first time and goes by the present world. */
   get serving(): Promise<void> {
     return this.#serving.promise
+  }
+
+  /** Resolves when every proxy that is up goes by the present world, or `timeoutMs` later. */
+  async caughtUp(timeoutMs: number): Promise<void> {
+    if (!this.#isBehind()) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    using _ = startTimer(timeoutMs, resolve)
+    this.#awaiting.add(resolve)
+    await promise
+    this.#awaiting.delete(resolve)
   }
 
   /** Tells all proxies of a change; `world.objects()` must already include it. */
@@ -287,11 +299,17 @@ export class ProxyPool {
   /** Once per version, when the last proxy that is up has it: from then on all new requests follow it. */
   #tellApplied(): void {
     const { version } = this.#options.world
-    const behind = this.#slots.some((slot) => slot.state === 'up' && slot.worldVersion !== version)
+    const behind = this.#isBehind()
+    if (!behind) for (const tell of this.#awaiting) tell()
     if (!behind && this.#slots.every(({ state }) => state === 'up')) this.#serving.resolve()
     if (behind || version === this.#toldApplied) return
     this.#toldApplied = version
     this.#options.log.info({ version }, 'world applied')
+  }
+
+  #isBehind(): boolean {
+    const { version } = this.#options.world
+    return this.#slots.some((slot) => slot.state === 'up' && slot.worldVersion !== version)
   }
 
   #giveSockets(slot: Slot, message: Extract<ProxyToAgent, { type: 'sockets-wanted' }>): void {

@@ -29,6 +29,12 @@ export interface StatusAnswer {
     readonly forMs: number
   }[]
   readonly proxies: readonly ProxyAnswer[]
+  /** Pods of this node. */
+  readonly quarantined: readonly {
+    readonly pod: string
+    readonly allow: readonly string[]
+    readonly inForce: boolean
+  }[]
   readonly issuer: string
   readonly identities: readonly IdentityAnswer[]
 }

@@ -6,11 +6,16 @@ import { nearest } from './nearest.ts'
 export type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
 export type Arguments =
-  | { readonly kind: 'values'; readonly values: Values }
+  | { readonly kind: 'values'; readonly values: Values; readonly word: string | undefined }
   | { readonly kind: 'usage'; readonly line: string }
 
-/** Takes flags only: a word that belongs to no flag is an error. */
-export function readArguments(verb: string, argv: readonly string[], options: ParseArgsOptionsConfig): Arguments {
+/** Takes flags, and one word that belongs to none where the verb has a use for it. */
+export function readArguments(
+  verb: string,
+  argv: readonly string[],
+  options: ParseArgsOptionsConfig,
+  takesWord = false,
+): Arguments {
   const { values, tokens } = parseArgs({
     args: [...argv],
     options,
@@ -18,7 +23,12 @@ export function readArguments(verb: string, argv: readonly string[], options: Pa
     allowPositionals: true,
     tokens: true,
   })
+  let word: string | undefined
   for (const token of tokens) {
+    if (token.kind === 'positional' && takesWord && word === undefined) {
+      word = token.value
+      continue
+    }
     if (token.kind === 'positional') return usage(verb, `takes no argument ${JSON.stringify(token.value)}`)
     if (token.kind !== 'option') continue
     const option = options[token.name]
@@ -31,7 +41,7 @@ export function readArguments(verb: string, argv: readonly string[], options: Pa
       return usage(verb, `flag --${token.name} takes no value`)
     if (option.type === 'string' && lacksValue(token)) return usage(verb, `flag --${token.name} needs a value`)
   }
-  return { kind: 'values', values }
+  return { kind: 'values', values, word }
 }
 
 /** The value of a flag that takes one; undefined when it is not given. */

@@ -11,10 +11,11 @@ import { metricsVerb } from './metrics.ts'
 import { nearest } from './nearest.ts'
 import { podsVerb } from './pods.ts'
 import { policiesVerb } from './policies.ts'
+import { quarantineVerb, releaseVerb } from './quarantine.ts'
 import { routesVerb } from './routes.ts'
 import { statusVerb } from './status.ts'
 import { renderUsage, renderVerbUsage } from './usage.ts'
-import type { PreflightCall, Verb } from './verb.ts'
+import type { AnnotatePodCall, PreflightCall, Verb } from './verb.ts'
 
 export interface CliIo {
   out(text: string): void
@@ -27,6 +28,8 @@ export interface CliIo {
   runUninstall(argv: readonly string[]): Promise<number>
   /** Looks at this machine and a cluster without asking an agent. */
   runPreflight(call: PreflightCall): Promise<readonly CheckLine[]>
+  /** Undefined when it is done, else one line that says why not. */
+  annotatePod(call: AnnotatePodCall): Promise<string | undefined>
   nowMs(): number
 }
 
@@ -39,6 +42,8 @@ const VERBS: readonly Verb[] = [
   metricsVerb,
   configVerb,
   checkVerb,
+  quarantineVerb,
+  releaseVerb,
 ]
 
 const CA_VERBS: readonly string[] = ['revoke']
@@ -84,9 +89,9 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
   const verb = VERBS.find(({ name }) => name === word)
   if (verb === undefined) return unknownVerb(word, io)
   const options = { ...verb.options, ...SHARED_OPTIONS }
-  const read = readArguments(verb.name, argv, options)
+  const read = readArguments(verb.name, argv, options, verb.takesWord)
   if (read.kind === 'usage') return usageError(read.line, io)
-  const { values } = read
+  const { values, word: given } = read
   if (values['help'] === true) {
     io.out(renderVerbUsage(verb))
     return EXIT_OK
@@ -94,9 +99,11 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
   const stateDir = textValue(values, 'state-dir') ?? STATE_DIR_DEFAULT
   const result = await verb.run({
     values,
+    word: given,
     json: values['json'] === true,
     ask: createAsk(stateDir),
     preflight: (call) => io.runPreflight({ ...call, stateDir, version: readVersion() }),
+    annotatePod: (call) => io.annotatePod(call),
     nowMs: io.nowMs(),
   })
   if (result.output !== '') io.out(result.output)

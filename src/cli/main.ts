@@ -26,6 +26,10 @@ try {
       const { runPreflight } = await import('../../agent/doctor/preflight.ts')
       return runPreflight(call)
     },
+    annotatePod: async (call) => {
+      const { annotatePod } = await import('../../agent/annotate-pod.ts')
+      return annotatePod(call)
+    },
     nowMs: () => Date.now(),
   })
   if (exitCode !== undefined) process.exitCode = exitCode

@@ -32,6 +32,10 @@ function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], 
     ['Ready', status.ready ? 'yes' : 'no'],
     ['Pods', `${status.enrolledPods} of ${status.optedInPods} opted in are enrolled`],
     ['Repairs', String(status.repairs)],
+    ...status.quarantined.map(({ pod, allow, inForce }) => [
+      'Quarantine',
+      `${pod}, ${inForce ? 'in force' : 'NOT in force'}, allowed: ${allow.length === 0 ? 'nobody' : allow.join(', ')}`,
+    ]),
     ['Issuer', status.issuer],
   ]
   const [first = [], ...rest] = facts

@@ -22,7 +22,7 @@ export function renderVerbUsage(verb: Verb): string {
   const examples = (verb.examples ?? []).map((line) => `  weir ${line}\n`).join('')
   const exits = verb.exitHelp ?? '0 all well, 1 something is wrong'
   return (
-    `Usage: weir ${verb.name}${usage} [--json] [--state-dir DIR]\n\nShows ${verb.summary}.\n\nFlags:\n${own}` +
+    `Usage: weir ${verb.name}${usage} [--json] [--state-dir DIR]\n\n${verb.does ?? `Shows ${verb.summary}.`}\n\nFlags:\n${own}` +
     `  --json                 print JSON\n` +
     `  --state-dir DIR        the agent's state directory (${STATE_DIR_DEFAULT})\n` +
     (examples === '' ? '' : `\nFor example:\n${examples}`) +

@@ -8,8 +8,12 @@ export interface Verb {
   readonly name: string
   /** One line, for the list of verbs. */
   readonly summary: string
+  /** A sentence, where the verb does more than show what the summary says. */
+  readonly does?: string
   /** What follows `weir NAME` in the usage line; empty for nothing. */
   readonly usage: string
+  /** Takes one word beside its flags. */
+  readonly takesWord?: true
   /** Its own flags; `--json`, `--state-dir` and `--help` are every verb's. */
   readonly options: ParseArgsOptionsConfig
   /** One line per own flag. */
@@ -23,12 +27,25 @@ export interface Verb {
 
 export interface VerbCall {
   readonly values: Values
+  /** Of a verb that takes one, where it is given. */
+  readonly word: string | undefined
   readonly json: boolean
   readonly ask: Ask
   /** Looks at this machine and a cluster without asking an agent. */
   preflight(call: Omit<PreflightCall, 'stateDir' | 'version'>): Promise<readonly CheckLine[]>
+  /** Sets annotations of a pod through the API server; undefined when it is done, else one line that says why not. */
+  annotatePod(call: AnnotatePodCall): Promise<string | undefined>
   /** Milliseconds since the epoch. */
   readonly nowMs: number
+}
+
+export interface AnnotatePodCall {
+  readonly namespace: string
+  readonly name: string
+  /** `null` removes one. */
+  readonly annotations: Readonly<Record<string, string | null>>
+  /** Undefined: as the pod that the command runs in. */
+  readonly kubeconfig: string | undefined
 }
 
 /** Undefined paths: the usual ones; without a kubeconfig no cluster is looked at. */

@@ -63,6 +63,15 @@ export interface Workload extends Named {
   readonly hostAddresses: readonly string[]
   /** What the kubelet probes, from its containers' probes; exec probes need nothing. */
   readonly probes: readonly Probe[]
+  readonly quarantine?: Quarantine
+}
+
+/** It is cut off from everything: what it sends and what is sent to it. The kubelet's probes pass. */
+export interface Quarantine {
+  /** Blocks that are let through all the same, network address and prefix length. */
+  readonly allow: readonly string[]
+  /** The annotation could not be read, which means quarantine without an exception. */
+  readonly doubtful?: true
 }
 
 /** PeerAuthentication: STRICT takes mutual TLS only, DISABLE is called in plain text, PERMISSIVE takes both. */

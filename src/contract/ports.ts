@@ -42,4 +42,7 @@ export const ANNOTATION = {
   /** `disabled`: the pod's DNS queries go where it sends them. */
   dns: 'weir.dev/dns',
   clientAddress: 'weir.dev/client-address',
+  /** `true`: cut off from all but the addresses that `quarantineAllow` lists. */
+  quarantine: 'weir.dev/quarantine',
+  quarantineAllow: 'weir.dev/quarantine-allow',
 } as const

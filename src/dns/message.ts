@@ -7,7 +7,7 @@ import codec, { type Answer, type Packet, type Question } from 'dns-packet'
 import type { MeshRecord } from './mesh-names.ts'
 
 /** Numbers of RFC 1035 section 4.1.1. */
-export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4 } as const
+export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const
 export type Rcode = keyof typeof RCODE
 
 export interface Query {

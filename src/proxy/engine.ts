@@ -130,6 +130,9 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.snapshot = this.#world.apply(change)
     for (const pod of this.#pods.values()) {
       for (const connection of [...pod.connections]) connection.rejudge()
+      const isCutOff = this.snapshot.workload(pod.workload)?.quarantine !== undefined
+      if (isCutOff && !pod.isCutOff) pod.cutOff()
+      pod.isCutOff = isCutOff
     }
     // Pools through the namespace of a pod that is gone, or towards it, must not outlive it.
     const known = (uid: string): boolean => this.#pods.has(uid) || this.snapshot.workloadByUid(uid) !== undefined

@@ -2,7 +2,7 @@
  * Everything about "this pod's traffic to that endpoint" that does not depend on the single request,
  * worked out once per snapshot: pool, policy, identity header, metric handles, fixed log fields.
  */
-import type { ConnectionFacts, Workload } from '#contract'
+import type { ConnectionFacts, Verdict, Workload } from '#contract'
 import type { PolicySet } from '#policy'
 import type { EndpointLoad, ForwardDecision } from '#routing'
 import type { AccessEdge, Reporters, RequestEdge, TcpEdge } from '#telemetry'
@@ -20,6 +20,8 @@ export interface ExchangeTarget {
   /** Policies judged here, because the destination is an opted-in pod of this node; undefined: not here. */
   readonly policies: PolicySet | undefined
   readonly connection: ConnectionFacts
+  /** Either end is in quarantine and the other one is not let through; before all other judgement. */
+  readonly quarantine: Verdict | undefined
   /** Header lines (with CRLF) that tell the application the verified peer; empty when not ours to say. */
   readonly identityLines: string
   /** Another node's proxy answers. */

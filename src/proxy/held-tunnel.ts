@@ -6,11 +6,14 @@ import type { HeldConnection } from './pod.ts'
 export class HeldTunnel implements HeldConnection {
   readonly #tunnel: InboundTunnel
   readonly #idleTimeoutMs: number
+  readonly #mayStay: () => boolean
   #idleSince = 0
 
-  constructor(options: InboundTunnelOptions, idleTimeoutMs: number) {
+  /** @param mayStay asked after each change of the world */
+  constructor(options: InboundTunnelOptions, idleTimeoutMs: number, mayStay: () => boolean) {
     this.#tunnel = new InboundTunnel(options, MESH_PORTS)
     this.#idleTimeoutMs = idleTimeoutMs
+    this.#mayStay = mayStay
   }
 
   /** The pod's certificate was renewed: callers shall come again, under the new one. */
@@ -28,8 +31,11 @@ export class HeldTunnel implements HeldConnection {
     else if (now - this.#idleSince > this.#idleTimeoutMs) this.#tunnel.retire()
   }
 
-  /** The tunnel itself is allowed or not by its certificates; policy judges what runs through it. */
-  rejudge(): void {}
+  /** The tunnel itself is allowed or not by its certificates and quarantine; policy judges what runs through it. */
+  rejudge(): void {
+    // What runs through it is judged first, so that the log says why it ended.
+    if (!this.#mayStay()) setImmediate(() => this.#tunnel.close())
+  }
 
   drain(): void {
     this.#tunnel.retire()

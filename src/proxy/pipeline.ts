@@ -5,7 +5,7 @@
 import type { Endpoint, MeshService, PeerIdentity, Refusal, ResponseFlag, Verdict, Workload } from '#contract'
 import { MESH_PORTS, REFUSAL } from '#contract'
 import type { Destination, Snapshot } from '#mesh'
-import { authorize, plainDenial, probeVerdict } from '#policy'
+import { authorize, plainDenial, probeVerdict, quarantineDenial } from '#policy'
 import { decideRoute, type ForwardDecision, forwardedFacts, pickBy, pickEndpoint, usableEndpoints } from '#routing'
 import { BALANCING_DEFAULT, without } from './endpoint-choice.ts'
 import type { Engine } from './engine.ts'
@@ -52,24 +52,26 @@ function refuse(
 
 /** What policy says of a request (or, without one, of a connection) to a pod of this node. */
 type Judge = (judged: Judged, http: HttpExchange | undefined) => Verdict
-type Judged = Pick<ExchangeTarget, 'policies' | 'workload' | 'connection' | 'decision'>
+type Judged = Pick<ExchangeTarget, 'policies' | 'workload' | 'connection' | 'decision' | 'quarantine'>
 
-/** By the policies of the destination: the source's identity is in the target. */
+/** By quarantine, then by the policies of the destination: the source's identity is in the target. */
 const byPolicy: Judge = (target, http) => {
-  const { policies } = target
+  const { policies, quarantine } = target
+  if (quarantine !== undefined) return quarantine
   if (policies === undefined || policies.empty) return NOTHING_TO_JUDGE
   return authorize(policies, target.connection, http && forwardedFacts(target.decision, http))
 }
 
 const NOTHING_TO_JUDGE: Verdict = Object.freeze({ kind: 'allow', reason: 'No policy applies here' })
 
-/** Without an identity: the kubelet's probes pass, then PeerAuthentication has a word, then policy. */
+/** Without an identity: the kubelet's probes pass, then quarantine and PeerAuthentication have a word, then policy. */
 const plain: Judge = (target, http) => {
   const { workload, connection } = target
   if (workload === undefined) return byPolicy(target, http)
   const { sourceIp, destinationPort } = connection
   return (
     probeVerdict(workload, sourceIp, destinationPort, http) ??
+    target.quarantine ??
     plainDenial(workload, destinationPort) ??
     byPolicy(target, http)
   )
@@ -183,7 +185,7 @@ export class OutboundPipeline implements Pipeline {
           `Service ${destination.service.namespace}/${destination.service.name} has no port ${this.original.port}`,
         )
       default:
-        return this.#target(undefined, this.original, undefined)
+        return judgeRequest(byPolicy, this.#target(undefined, this.original, undefined), exchange)
     }
   }
 
@@ -214,11 +216,20 @@ export class OutboundPipeline implements Pipeline {
   }
 
   denialNow(exchange: HttpExchange): Verdict | undefined {
-    return denialNow(this.#engine, byPolicy, exchange.target, exchange)
+    return this.#denialNow(exchange.target, exchange)
   }
 
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
-    return denialNow(this.#engine, byPolicy, target, undefined)
+    return this.#denialNow(target, undefined)
+  }
+
+  #denialNow(target: ExchangeTarget | undefined, http: HttpExchange | undefined): Verdict | undefined {
+    if (target === undefined) return undefined
+    const { snapshot, targets } = this.#engine
+    const { sourceIp, destinationIp } = target.connection
+    const client = snapshot.workload(this.#pod.workload)
+    const quarantine = targets.outboundQuarantine(client, sourceIp, workloadNow(snapshot, target), destinationIp)
+    return quarantine ?? denialNow(this.#engine, byPolicy, target, http)
   }
 
   #endpoint(service: MeshService, port: number): Endpoint | undefined {
@@ -315,6 +326,10 @@ export class InboundPipeline implements Pipeline {
   }
 }
 
+function workloadNow(snapshot: Snapshot, { workload }: ExchangeTarget): Workload | undefined {
+  return workload && snapshot.workload(`${workload.namespace}/${workload.name}`)
+}
+
 /** Judges what is in progress by the present snapshot. */
 function denialNow(
   engine: Engine,
@@ -324,8 +339,10 @@ function denialNow(
 ): Verdict | undefined {
   if (target?.policies === undefined || target.workload === undefined) return undefined
   const { connection, decision } = target
-  const workload = engine.snapshot.workload(`${target.workload.namespace}/${target.workload.name}`) ?? target.workload
-  const verdict = judge({ policies: engine.targets.policiesOf(workload), workload, connection, decision }, http)
+  const workload = workloadNow(engine.snapshot, target) ?? target.workload
+  const policies = engine.targets.policiesOf(workload)
+  const quarantine = quarantineDenial(workload, connection.sourceIp)
+  const verdict = judge({ policies, workload, connection, decision, quarantine }, http)
   return verdict.kind === 'deny' ? verdict : undefined
 }
 

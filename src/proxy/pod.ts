@@ -35,6 +35,8 @@ export class Pod {
   requestsInFlight = 0
   dialling = 0
   draining = false
+  /** `cutOff` was called, and it is still in quarantine. */
+  isCutOff = false
   /** Targets by decision and endpoint (or by address, without a decision); valid for `targetsVersion`. */
   readonly targets = new Map<ForwardDecision | string, Map<object | string, ExchangeTarget>>()
   targetsVersion = -1
@@ -99,6 +101,14 @@ export class Pod {
   cutRevoked(): void {
     this.tunnels.cutRevoked()
     for (const connection of [...this.connections]) if (connection instanceof HeldTunnel) connection.cutIfRevoked()
+  }
+
+  /** In quarantine from now on: nothing pooled stays open, whoever is at its other end. */
+  cutOff(): void {
+    for (const pools of this.#pools.values()) for (const pool of pools.values()) pool.close()
+    this.#pools.clear()
+    this.targets.clear()
+    this.tunnels.renew()
   }
 
   sweep(now: number, idleSince: number): void {

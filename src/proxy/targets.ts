@@ -2,10 +2,10 @@
  * Works out, once per snapshot, what "this pod's traffic to that endpoint" means: through whose namespace and pool it
  * goes, whose policies judge it here, what the application and the log are told of the peer.
  */
-import type { Endpoint, MeshService, PeerIdentity, PeerMode, ProxyLimits, Workload } from '#contract'
+import type { Endpoint, MeshService, PeerIdentity, PeerMode, ProxyLimits, Verdict, Workload } from '#contract'
 import { peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
-import { type PolicySet, policySetFor } from '#policy'
+import { type PolicySet, policySetFor, quarantineDenial } from '#policy'
 import { type EndpointLoad, type ForwardDecision, type LoadOf, newEndpointLoad } from '#routing'
 import {
   type AccessEdge,
@@ -160,6 +160,7 @@ export class Targets {
         destinationIp: endpoint.address,
         destinationPort: endpoint.port,
       },
+      quarantine: this.outboundQuarantine(client, bound ?? clientAddress, workload, endpoint.address),
       identityLines: local && client !== undefined ? this.#identityLines(workload, client) : '',
       client,
       tunnelled,
@@ -167,6 +168,20 @@ export class Targets {
       reporters: local ? REPORT_BOTH : REPORT_SOURCE,
       direction: 'outbound',
     })
+  }
+
+  /** The client's own quarantine, or that of whom it calls: also of another pod than `workload` at that address. */
+  outboundQuarantine(
+    client: Workload | undefined,
+    clientIp: string,
+    workload: Workload | undefined,
+    destinationIp: string,
+  ): Verdict | undefined {
+    return (
+      quarantineDenial(client, destinationIp) ??
+      quarantineDenial(workload, clientIp) ??
+      quarantineDenial(this.#host.snapshot.workloadByAddress(destinationIp), clientIp)
+    )
   }
 
   /** Header lines that tell an application who calls it. */
@@ -255,6 +270,7 @@ export class Targets {
         destinationIp: original.address,
         destinationPort: original.port,
       },
+      quarantine: quarantineDenial(workload, clientAddress),
       identityLines: source === undefined ? '' : this.#identityLines(workload, source),
       client: named ? caller : undefined,
       source,
@@ -277,6 +293,7 @@ export class Targets {
     readonly clientAddress: string
     readonly policies: PolicySet | undefined
     readonly connection: ExchangeTarget['connection']
+    readonly quarantine: ExchangeTarget['quarantine']
     readonly identityLines: string
     readonly client: Workload | undefined
     /** The verified peer, where the client is not known by name. */
@@ -315,6 +332,7 @@ export class Targets {
       workload,
       policies: parts.policies,
       connection: parts.connection,
+      quarantine: parts.quarantine,
       identityLines: parts.identityLines,
       tunnelled: parts.tunnelled,
       decision: parts.decision,
@@ -373,6 +391,7 @@ export class Targets {
       clientAddress,
       policies: undefined,
       connection: { sourceIp: clientAddress, destinationIp: '', destinationPort: 0 },
+      quarantine: undefined,
       identityLines: '',
       client: this.#host.snapshot.workload(pod.workload),
       tunnelled: false,

@@ -4,6 +4,7 @@ import { HBONE_PORT } from '#contract'
 import type { ByteStream } from '#http'
 import { parseSpiffeId, peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
+import { quarantineDenial } from '#policy'
 import { Credentials, RevokedCertificates, TunnelPool } from '#tunnel'
 import type { Arrival } from './arrivals.ts'
 import { baggageOf } from './baggage.ts'
@@ -87,7 +88,8 @@ export class Tunnels {
   accept(pod: Pod, handle: object): void {
     const { limits } = this.#host
     const clientAddress = peerAddress(handle)
-    const refusal = pod.arrivals.refusal(clientAddress)
+    const refusal =
+      quarantineDenial(this.#workloadOf(pod), clientAddress)?.reason ?? pod.arrivals.refusal(clientAddress)
     if (refusal !== undefined) {
       this.#refuse(pod, handle, refusal)
       return
@@ -149,6 +151,7 @@ export class Tunnels {
         },
       },
       limits.clientIdleTimeoutMs,
+      () => quarantineDenial(this.#workloadOf(pod), clientAddress) === undefined,
     )
     pod.connections.add(held)
     return true

@@ -32,6 +32,23 @@ export function canonicalCidr(text: string): string | undefined {
   return prefix < 0 || prefix > width ? undefined : `${address}/${prefix}`
 }
 
+/** As `canonicalCidr`, with the host bits cleared: as the kernel keeps it. */
+export function canonicalNetwork(text: string): string | undefined {
+  const cidr = canonicalCidr(text)
+  if (cidr === undefined) return undefined
+  const [address = '', bits = ''] = cidr.split('/')
+  if (!address.includes(':')) return `${cleared(address.split('.').map(Number), 8, Number(bits)).join('.')}/${bits}`
+  return `${renderIpv6(cleared(ipv6Groups(address), 16, Number(bits)))}/${bits}`
+}
+
+/** Parts of `width` bits each, of which the first `bits` in all are kept. */
+function cleared(parts: readonly number[], width: number, bits: number): number[] {
+  return parts.map((part, at) => {
+    const kept = Math.min(width, Math.max(0, bits - at * width))
+    return part & ((2 ** width - 1) << (width - kept)) & (2 ** width - 1)
+  })
+}
+
 function ipv6Groups(text: string): number[] {
   const [head = '', tail] = text.split('::')
   const left = groupsOf(head)

@@ -1,5 +1,5 @@
 /** Kubernetes object types as far as the mesh needs them, and their validation with exact field paths. */
-export { canonicalAddress, canonicalCidr } from './address.ts'
+export { canonicalAddress, canonicalCidr, canonicalNetwork } from './address.ts'
 export type { AuthorizationRuleSpec, AuthorizationSourceSpec } from './authorization-policy.ts'
 export { parseDurationMs } from './duration.ts'
 export type { GrpcRouteMatchSpec, GrpcRouteRuleSpec } from './grpc-route.ts'

@@ -4,7 +4,14 @@ import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import t from 'tap'
 import { bindSocket, getMark, openTcpSocket, originalDestination, setMark, setTransparent, withNetns } from '#linux'
-import { applyRules, inspectPod, removeRedirects, removeTraces, repairRules } from '../../agent/iptables/pod-rules.ts'
+import {
+  applyRules,
+  inspectPod,
+  leaveInQuarantine,
+  removeRedirects,
+  removeTraces,
+  repairRules,
+} from '../../agent/iptables/pod-rules.ts'
 import {
   connectFd,
   connectFromPod,
@@ -88,6 +95,35 @@ for (const backend of ['nft', 'legacy'] as const) {
       t.equal(await readAll(socket), `app sees ${addressOf(a)}`, 'the application sees the client, and closes first')
       for (const app of apps) app.close()
     }
+  })
+
+  t.test(`${backend}: a quarantine goes in and out in one step each, with the proxies and without`, async (t) => {
+    using node = createTestNode(1)
+    const a = node.pod(0)
+    if (backend === 'legacy') inPod(a, program, '-A', 'FORWARD', '-j', 'DROP')
+    const context = { netnsFd: a.fd, lockDir: t.testdir() }
+    const { before } = await inspectPod(context)
+    const cut = {
+      ...NONE,
+      excludeOutboundPorts: [81],
+      quarantine: {
+        allow: ['10.77.0.9/32', '10.78.0.0/16', 'fd57::9/128', 'fd58::/64'],
+        probeHosts: ['10.77.0.1', 'fd57::1'],
+        probePorts: [80, 8080],
+      },
+    }
+    await applyRules(context, before, NONE)
+    const open = kernelState(a)
+    await applyRules(context, before, cut)
+    t.same(await repairRules(context, before, cut), [], 'iptables-save prints what was asked for')
+    t.notMatch(inPod(a, `${program}-save`), /dport 81/, 'nothing is excluded')
+    await leaveInQuarantine(context, before, cut)
+    t.match(inPod(a, `${program}-save`), /-A WEIR_GUARD_OUTPUT -m comment --comment "weir: quarantine" -j DROP/)
+    t.notMatch(inPod(a, `${program}-save`), /REDIRECT/)
+    await applyRules(context, before, cut)
+    t.same(await repairRules(context, before, cut), [])
+    await applyRules(context, before, NONE)
+    t.equal(kernelState(a), open)
   })
 
   t.test(

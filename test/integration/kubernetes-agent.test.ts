@@ -126,6 +126,28 @@ t.test('policies and routes come into force as the cluster has them, and their s
   t.equal((await ask()).status, 200)
 })
 
+t.test('weir quarantine sets it through the API for who may, and tells who may not what to run', async (t) => {
+  const refused = await agent.cli('quarantine', ['shop/web', '--kubeconfig', '/none', '--allow', '10.0.0.5/32'])
+  t.match(refused, {
+    code: 1,
+    stdout:
+      'kubectl annotate pod -n shop web --overwrite weir.dev/quarantine=true weir.dev/quarantine-allow=10.0.0.5/32\n',
+    stderr: /^weir quarantine may not change pods here \(.*\/none.*\); someone who may does it so:\n$/,
+  })
+  t.equal((await ask()).status, 200)
+  t.match(await agent.cli('quarantine', ['shop/web', '--kubeconfig', kubeconfig]), {
+    code: 0,
+    stdout: 'Pod shop/web is in quarantine, in force; allowed: nobody.\n',
+  })
+  t.equal((await ask()).status, 503, 'no endpoint is left')
+  t.equal((await client.curl(`http://${web.ipv4}:8080/`)).status, 403)
+  t.match(await agent.cli('release', ['shop/web', '--kubeconfig', kubeconfig]), {
+    code: 0,
+    stdout: 'Pod shop/web is released.\n',
+  })
+  t.equal((await ask()).status, 200)
+})
+
 t.test('a pod that cannot be enrolled does not start, and an Event on it says why', async (t) => {
   const late = await lab.addPod(spec('late'))
   api.put(objectOf('pod-shop-late.yaml'))

@@ -5,15 +5,19 @@
 import { isAbsolute, normalize } from 'node:path'
 import { ANNOTATION } from '#contract'
 import {
-  canonicalCidr,
+  canonicalNetwork,
   isInvalid,
   type KubernetesObject,
+  type NodeObject,
   type PodObject,
   type Problem,
   type ValidObject,
 } from '#resources'
+import { type ListWords, readEntries } from './list-entries.ts'
 import { compareText, indexPods, isFinished, isOptedIn, meshWords, podName, serviceAccountOf } from './pods.ts'
+import { hostAddressesOf, probesOf } from './probes.ts'
 import { ProblemLog } from './problem-log.ts'
+import { readQuarantine } from './quarantine.ts'
 
 export interface Enrolment {
   readonly uid: string
@@ -29,6 +33,16 @@ export interface Enrolment {
   readonly excludeOutboundCidrs: readonly string[]
   /** True unless the annotation says `disabled`. */
   readonly captureDns: boolean
+  readonly quarantine?: EnrolledQuarantine
+}
+
+/** What the kernel still lets through. */
+export interface EnrolledQuarantine {
+  /** Network address and prefix length. */
+  readonly allow: readonly string[]
+  /** Where the kubelet's probes come from, and the ports that they go to. */
+  readonly probeHosts: readonly string[]
+  readonly probePorts: readonly number[]
 }
 
 export interface Enrolments {
@@ -51,6 +65,9 @@ export function enrolments(objects: readonly KubernetesObject[], node: string): 
     .filter((pod) => pod.spec.nodeName === node && !isFinished(pod) && isOptedIn(pod, words, toldElsewhere))
     .sort((a, b) => compareText(podName(a), podName(b)))
 
+  const nodes = new Map(
+    valid.filter((object) => object.kind === 'Node').map((one) => [one.metadata.name, one] as const),
+  )
   const problems = new ProblemLog()
   const holders = new Map<string, string>()
   const found: Enrolment[] = []
@@ -70,31 +87,28 @@ export function enrolments(objects: readonly KubernetesObject[], node: string): 
       ...(netns === undefined ? {} : { netns }),
       addresses: index.addresses.get(pod) ?? [],
       serviceAccount: serviceAccountOf(pod),
-      excludeOutboundPorts: readEntries(
-        pod,
-        ANNOTATION.excludeOutboundPorts,
-        parsePort,
-        'a port from 1 to 65535',
-        problems,
-      ),
-      excludeInboundPorts: readEntries(
-        pod,
-        ANNOTATION.excludeInboundPorts,
-        parsePort,
-        'a port from 1 to 65535',
-        problems,
-      ),
-      excludeOutboundCidrs: readEntries(
-        pod,
-        ANNOTATION.excludeOutboundCidrs,
-        canonicalCidr,
-        'a CIDR block such as 10.0.0.0/8',
-        problems,
-      ),
+      excludeOutboundPorts: readEntries(pod, ANNOTATION.excludeOutboundPorts, parsePort, PORTS, problems),
+      excludeInboundPorts: readEntries(pod, ANNOTATION.excludeInboundPorts, parsePort, PORTS, problems),
+      excludeOutboundCidrs: readEntries(pod, ANNOTATION.excludeOutboundCidrs, canonicalNetwork, BLOCKS, problems),
       captureDns: readCaptureDns(pod, problems),
+      ...quarantineOf(pod, nodes.get(pod.spec.nodeName ?? ''), toldElsewhere),
     })
   }
   return { enrolments: found, problems: problems.list() }
+}
+
+const PORTS: ListWords = { expected: 'a port from 1 to 65535', effect: 'excludes', plural: 'exclude' }
+const BLOCKS: ListWords = { expected: 'a CIDR block such as 10.0.0.0/8', effect: 'excludes', plural: 'exclude' }
+
+function quarantineOf(
+  pod: PodObject,
+  node: NodeObject | undefined,
+  problems: ProblemLog,
+): Pick<Enrolment, 'quarantine'> {
+  const quarantine = readQuarantine(pod, problems)
+  if (quarantine === undefined) return {}
+  const probePorts = [...new Set(probesOf(pod).map(({ port }) => port))].sort((a, b) => a - b)
+  return { quarantine: { allow: quarantine.allow, probeHosts: hostAddressesOf(pod, node), probePorts } }
 }
 
 function readNetns(pod: PodObject, problems: ProblemLog): string | undefined {
@@ -113,40 +127,6 @@ function readCaptureDns(pod: PodObject, problems: ProblemLog): boolean {
     problems.add(pod, `metadata.annotations[${ANNOTATION.dns}]`, message)
   }
   return text !== 'disabled'
-}
-
-/** Each is a rule in the pod. */
-const MAX_ENTRIES = 128
-const MAX_SHOWN_CHARACTERS = 64
-
-function readEntries<T>(
-  pod: PodObject,
-  annotation: string,
-  parse: (text: string) => T | undefined,
-  expected: string,
-  problems: ProblemLog,
-): T[] {
-  const text = pod.metadata.annotations[annotation]
-  if (text === undefined || text.trim() === '') return []
-  const values = new Set<T>()
-  const field = `metadata.annotations[${annotation}]`
-  const entries = text.split(',', MAX_ENTRIES + 1).map((part) => part.trim())
-  const bad = entries.slice(0, MAX_ENTRIES).filter((entry) => {
-    const value = parse(entry)
-    if (value !== undefined) values.add(value)
-    return value === undefined
-  })
-  // One line for all: an annotation may be large, and is somebody else's.
-  if (bad.length > 0) {
-    const more =
-      bad.length > 1 ? `, and ${bad.length - 1} more like it: these entries exclude` : '; this entry excludes'
-    const got = JSON.stringify(bad[0]?.slice(0, MAX_SHOWN_CHARACTERS))
-    problems.add(pod, field, `expected ${expected}, got ${got}${more} nothing`)
-  }
-  if (entries.length > MAX_ENTRIES) {
-    problems.add(pod, field, `has more than ${MAX_ENTRIES} entries: those beyond exclude nothing; give ranges`)
-  }
-  return [...values]
 }
 
 function parsePort(text: string): number | undefined {

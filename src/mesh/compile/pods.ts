@@ -2,10 +2,11 @@
  * Pods → workloads: who opted in, which address belongs to whom, what people call it. Of two pods that claim one
  * address the living one, then the first by namespace and name, has it: one pod's traffic may never be another's.
  */
-import { ANNOTATION, type NamespaceInfo, type PeerModes, type Workload } from '#contract'
+import { ANNOTATION, type NamespaceInfo, type PeerModes, type Quarantine, type Workload } from '#contract'
 import { canonicalAddress, type NamespaceObject, type NodeObject, type PodObject } from '#resources'
 import { hostAddressesOf, probesOf } from './probes.ts'
-import type { ProblemLog } from './problem-log.ts'
+import { ProblemLog } from './problem-log.ts'
+import { readQuarantine } from './quarantine.ts'
 
 /** Its containers have ended for good: it has no network any more. */
 export function isFinished(pod: PodObject): boolean {
@@ -45,6 +46,8 @@ export interface PodIndex {
   /** The pod that an address belongs to; host-network pods share their node's and have none. */
   readonly byAddress: ReadonlyMap<string, PodObject>
   readonly addresses: ReadonlyMap<PodObject, readonly string[]>
+  /** `namespace/name` of pods in quarantine: nobody is sent to them. */
+  readonly quarantined: ReadonlySet<string>
   /** Unique even where manifests repeat or leave out metadata.uid. */
   readonly uids: ReadonlyMap<PodObject, string>
 }
@@ -70,7 +73,9 @@ export function indexPods(pods: readonly PodObject[], problems: ProblemLog): Pod
     byUid.set(chosen, pod)
     uids.set(pod, chosen)
   }
-  return { byAddress, addresses, uids }
+  const silent = new ProblemLog()
+  const quarantined = new Set(pods.filter((pod) => readQuarantine(pod, silent) !== undefined).map(podName))
+  return { byAddress, addresses, uids, quarantined }
 }
 
 function claim(pod: PodObject, byAddress: Map<string, PodObject>, problems: ProblemLog): readonly string[] {
@@ -157,6 +162,7 @@ export function compilePod(
   const uid = index.uids.get(pod) ?? podName(pod)
   const addresses = index.addresses.get(pod) ?? []
   const hidden = hidesClientAddress(pod, problems)
+  const quarantine = quarantineOf(pod, optedIn, problems)
   const before = compiledBefore.get(pod)
   if (
     before !== undefined &&
@@ -170,7 +176,7 @@ export function compilePod(
   ) {
     return before.workload
   }
-  const workload = compileAnew(pod, { optedIn, uid, addresses, peerModes, node, hidden })
+  const workload = compileAnew(pod, { optedIn, uid, addresses, peerModes, node, hidden }, quarantine)
   compiledBefore.set(pod, { optedIn, uid, addresses, peerModes, node, hidden, workload })
   return workload
 }
@@ -178,6 +184,7 @@ export function compilePod(
 function compileAnew(
   pod: PodObject,
   { optedIn, uid, addresses, peerModes, node, hidden }: Omit<Compiled, 'workload'>,
+  quarantine: Quarantine | undefined,
 ): Workload {
   const { labels } = pod.metadata
   return {
@@ -201,7 +208,20 @@ function compileAnew(
     ...(hidden ? { hidesClientAddress: true } : {}),
     hostAddresses: hostAddressesOf(pod, node),
     probes: probesOf(pod),
+    ...(quarantine === undefined ? {} : { quarantine }),
   }
+}
+
+/** A pod outside the mesh is only left alone by those inside. */
+function quarantineOf(pod: PodObject, optedIn: boolean, problems: ProblemLog): Quarantine | undefined {
+  const quarantine = readQuarantine(pod, problems)
+  if (quarantine !== undefined && !optedIn && !isFinished(pod)) {
+    const remedy = pod.spec.hostNetwork
+      ? 'it is on the host network, where Weir cannot cut it off: stop it, or drain its node'
+      : `it is not in the mesh, so only mesh pods are kept from it: opt it in (${ANNOTATION.mesh}: enabled)`
+    problems.add(pod, `metadata.annotations[${ANNOTATION.quarantine}]`, `is not in force: ${remedy}`)
+  }
+  return quarantine
 }
 
 /** By the labels that Kubernetes fixed for nodes. */

@@ -117,7 +117,7 @@ function slicedEndpoints(
         address,
         port: target,
         // An absent condition means ready (EndpointSlice API).
-        ready: conditions.ready ?? true,
+        ready: (conditions.ready ?? true) && !index.quarantined.has(workload ?? ''),
         terminating: conditions.terminating ?? false,
         ...(workload === undefined ? {} : { workload }),
         ...asHostname(hostname),
@@ -137,7 +137,8 @@ function selectedEndpoints(service: ServiceObject, port: PortSpec, { pods, index
     const target = targetPortOf(port, pod)
     if (target === undefined) continue
     const terminating = isTerminating(pod)
-    const ready = (isReady(pod) && !terminating) || publishNotReadyAddresses
+    const isLeftOut = index.quarantined.has(podName(pod))
+    const ready = ((isReady(pod) && !terminating) || publishNotReadyAddresses) && !isLeftOut
     const addresses = pod.spec.hostNetwork ? statusAddresses(pod) : (index.addresses.get(pod) ?? [])
     for (const family of families) {
       const address = addresses.find((one) => one.includes(':') === (family === 'IPv6'))

@@ -31,7 +31,7 @@ const MAX_WAITING = 128
 const MAX_ALIASES = 8
 const MAX_TCP_BYTES = 65_535
 
-const OUTCOMES = ['answered', 'empty', 'forwarded', 'failed', 'refused', 'malformed'] as const
+const OUTCOMES = ['answered', 'empty', 'forwarded', 'failed', 'refused', 'malformed', 'quarantined'] as const
 type Outcome = (typeof OUTCOMES)[number]
 
 export class Answerer {
@@ -62,6 +62,12 @@ export class Answerer {
       return true
     }
     const { query } = reading
+    // Names are a way out, too. At once, so that the application does not wait for what never comes.
+    if (this.#host.snapshot.workload(pod.workload)?.quarantine !== undefined) {
+      this.#counts.quarantined.inc(1)
+      respond(renderFailure(query, 'REFUSED'))
+      return true
+    }
     this.#answer(pod, query, over, (outcome, reply) => {
       this.#counts[outcome].inc(1)
       respond(reply)

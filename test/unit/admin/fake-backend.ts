@@ -167,6 +167,7 @@ export class FakeBackend implements AdminBackend {
       problems: this.problemList.length,
       ejections: [],
       unhealthy: [],
+      quarantined: [],
       proxies: [
         {
           id: 0,

@@ -57,6 +57,7 @@ async function weir(...argv: string[]): Promise<Ran> {
       return 5
     },
     runPreflight: async (call) => [{ result: 'ok', what: JSON.stringify(call), remedy: '' }],
+    annotatePod: async () => 'not asked for',
     nowMs: () => 1_010_000,
   })
   return { exitCode, out, err }

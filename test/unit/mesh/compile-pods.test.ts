@@ -274,3 +274,38 @@ t.test('An annotation with very many entries costs one line, and excludes no mor
   t.match(many.problems, [{ message: /^has more than 128 entries: those beyond exclude nothing/ }])
   t.end()
 })
+
+t.test('A quarantine is read with its exceptions; what cannot be read closes, and is told', (t) => {
+  const read = (annotations: string, opted = 'weir.dev/mesh: enabled, ') => {
+    const more = `annotations: { ${opted}${annotations} }`
+    const { get, lines } = compile(pod('web', '10.0.0.1', { more }))
+    const workload = get('workload', 'web')
+    return { quarantine: workload?.kind === 'workload' ? workload.quarantine : undefined, lines }
+  }
+  t.same(read('weir.dev/quarantine: "true", weir.dev/quarantine-allow: "10.0.0.5, 10.1.2.3/16,fd00::1:2/112"'), {
+    quarantine: { allow: ['10.0.0.5/32', '10.1.0.0/16', 'fd00::1:0/112'] },
+    lines: [],
+  })
+  t.same(read('weir.dev/quarantine: "false"'), { quarantine: undefined, lines: [] })
+  t.same(read('weir.dev/quarantine: "True"').quarantine, { allow: [], doubtful: true })
+  t.match(read('weir.dev/quarantine: "True"').lines, [/expected true or false, got "True"; the pod is in quarantine/])
+  t.match(read('weir.dev/quarantine: "true", weir.dev/quarantine-allow: "::/0"'), {
+    quarantine: { allow: [] },
+    lines: [/expected a CIDR block such as 10.0.0.5\/32, got "::\/0"; this entry allows nothing/],
+  })
+  t.match(read('weir.dev/quarantine-allow: 10.0.0.5').lines, [/has no effect: the pod is not in quarantine/])
+  t.match(read('weir.dev/quarantine: "true"', '').lines, [/is not in force: it is not in the mesh/])
+  t.end()
+})
+
+t.test('An enrolment has what the kernel is to let through: blocks, and probes from the node', (t) => {
+  const text = pod('web', '10.0.0.1', {
+    more: 'annotations: { weir.dev/mesh: enabled, weir.dev/quarantine: "true", weir.dev/quarantine-allow: 10.0.0.5 }',
+    spec: 'containers: [{ livenessProbe: { tcpSocket: { port: 81 } }, readinessProbe: { httpGet: { port: 80, path: /x } } }]',
+    status: 'hostIPs: [{ ip: 192.0.2.1 }]',
+  })
+  t.match(enrolments(objectsOf(text), 'a').enrolments, [
+    { quarantine: { allow: ['10.0.0.5/32'], probeHosts: ['192.0.2.1'], probePorts: [80, 81] } },
+  ])
+  t.end()
+})

@@ -195,3 +195,27 @@ t.test('A ClusterIP belongs to one Service, the first by name', (t) => {
   ])
   t.end()
 })
+
+t.test('A pod in quarantine is an endpoint that nobody is sent to, whatever else says that it is ready', (t) => {
+  const cut = pod('web-1', '10.0.0.1', { more: 'labels: { app: web }, annotations: { weir.dev/quarantine: "true" }' })
+  const selected = service('web', '{ selector: { app: web }, publishNotReadyAddresses: true, ports: [{ port: 80 }] }')
+  t.match(compile(cut + selected).get('service', 'web'), {
+    endpoints: { 80: [{ address: '10.0.0.1', ready: false, workload: 'shop/web-1' }] },
+  })
+  const slice = (more: string) =>
+    manifest(
+      'discovery.k8s.io/v1',
+      'EndpointSlice',
+      'web-x',
+      `addressType: IPv4\nports: [{ port: 80 }]\nendpoints: [{ addresses: [10.0.0.1], conditions: { ready: true }${more} }]`,
+      'shop, labels: { kubernetes.io/service-name: web }',
+    )
+  for (const more of ['', ', targetRef: { kind: Pod, name: web-1 }']) {
+    t.match(
+      compile(cut + selected + slice(more)).get('service', 'web'),
+      { endpoints: { 80: [{ ready: false }] } },
+      more,
+    )
+  }
+  t.end()
+})

@@ -207,6 +207,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     clientAddress: '10.0.0.3',
     workload: undefined,
     policies: undefined,
+    quarantine: undefined,
     connection: { sourceIp: '10.0.0.3', destinationIp: '10.0.0.2', destinationPort: 80 },
     identityLines: '',
     tunnelled: false,

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { canonicalAddress, canonicalCidr } from '#resources'
+import { canonicalAddress, canonicalCidr, canonicalNetwork } from '#resources'
 
 t.test('Addresses are written canonically', (t) => {
   const cases: [string, string | undefined][] = [
@@ -56,5 +56,22 @@ t.test('CIDR blocks keep their host bits and always have a length', (t) => {
     ['fd00::/129', undefined],
   ]
   for (const [text, expected] of cases) t.equal(canonicalCidr(text), expected, text)
+  t.end()
+})
+
+t.test('A network has its host bits cleared', (t) => {
+  const cases: [string, string | undefined][] = [
+    ['10.1.2.3/8', '10.0.0.0/8'],
+    ['10.1.2.3/17', '10.1.0.0/17'],
+    ['10.1.255.3/17', '10.1.128.0/17'],
+    ['10.1.2.3', '10.1.2.3/32'],
+    ['10.1.2.3/0', '0.0.0.0/0'],
+    ['FD00::1:2/112', 'fd00::1:0/112'],
+    ['fd00:ffff::/17', 'fd00:8000::/17'],
+    ['fd00::1', 'fd00::1/128'],
+    ['::ffff:10.1.2.3/104', '10.0.0.0/8'],
+    ['10.0.0.0/33', undefined],
+  ]
+  for (const [text, expected] of cases) t.equal(canonicalNetwork(text), expected, text)
   t.end()
 })
