@@ -4,6 +4,7 @@
  */
 import http from 'node:http'
 import t, { type Test } from 'tap'
+import { FailingServer } from '../support/failing-server.ts'
 import type { LabPod } from '../support/lab.ts'
 import { connectSocketIn } from '../support/pod-sockets.ts'
 import { type Answer, type Ask, openShop } from '../support/shop.ts'
@@ -20,6 +21,9 @@ const ports = [
   { name: 'http', port: 80, targetPort: 8080 },
   { name: 'http-alt', port: 8081, targetPort: 8080 },
 ]
+const flakyPod = await shop.pod('flaky')
+const flaky = new FailingServer(t, flakyPod)
+shop.service('flaky')
 const echo = shop.service('echo', { selector: { app: 'echo' }, ports })
 const v1 = shop.service('echo-v1', { selector: { app: 'echo', version: 'v1' } })
 shop.service('echo-v2', { selector: { app: 'echo', version: 'v2' } })
@@ -443,6 +447,40 @@ t.test('HTTPRouteRequestTimeout, HTTPRouteBackendTimeout: what takes too long is
     t.equal(await outcome(), 'echo-1')
   }
 })
+
+t.test(
+  'HTTPRouteRetry, RetryBackendTimeout, RetryConnectionError: what fails is tried again, as often as is said',
+  async (t) => {
+    const rule = (fields: string) => route([`${fields}, backendRefs: [{ name: flaky, port: 80 }]`])
+    /** The first `count` requests fail, and what comes after is answered. */
+    const failing = (count: number, fail: FailingServer['answer']) => {
+      flaky.reset()
+      flaky.answer = (request, response) => {
+        if (flaky.bodies.length <= count) fail(request, response)
+        else flaky.ok(request, response)
+      }
+    }
+    const asked = async () => [(await send()).status, flaky.bodies.length]
+    const busy = flaky.fail(503)
+    await shop.apply(rule('name: none'))
+    failing(1, busy)
+    t.same(await asked(), [503, 1], 'without retry nothing is')
+    await shop.apply(rule('retry: { codes: [503], attempts: 2, backoff: 1ms }'))
+    failing(2, busy)
+    t.same(await asked(), [200, 3])
+    failing(3, busy)
+    t.same(await asked(), [503, 3], 'then the last answer is the answer')
+    failing(1, flaky.fail(500))
+    t.same(await asked(), [500, 1], 'a code that is not named is not retried')
+    failing(1, (request) => request.socket.destroy())
+    t.same(await asked(), [200, 2], 'a connection that breaks')
+    await shop.apply(rule('timeouts: { backendRequest: 100ms }, retry: { attempts: 1, backoff: 1ms }'))
+    failing(1, () => undefined)
+    t.same(await asked(), [200, 2], 'a try that takes too long')
+    failing(2, () => undefined)
+    t.same(await asked(), [504, 2])
+  },
+)
 
 t.test('HTTPRouteBackendProtocolWebSocket: an upgrade goes through the route', async (t) => {
   await shop.change(() =>

@@ -62,6 +62,8 @@ t.test('Origins match by scheme, host and port; a wildcard stands for labels to 
     'https://shop.example': true,
     'https://SHOP.example:443': true,
     'http://shop.example': false,
+    'http://shop.example:443': false,
+    'https://.wild.example': false,
     'https://shop.example:8443': false,
     'https://a.shop.example': false,
     'http://a.dev.example:8080': true,
