@@ -124,6 +124,26 @@ t.test('policies and routes come into force as the cluster has them, and their s
   })
   await change(() => api.remove('gateway.networking.k8s.io/v1', 'HTTPRoute', { namespace: 'shop', name: 'web' }))
   t.equal((await ask()).status, 200)
+  const grpcFrom = api.requests.length
+  await change(() =>
+    api.put({
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'GRPCRoute',
+      metadata: { name: 'calls', namespace: 'shop' },
+      spec: {
+        parentRefs: [{ group: '', kind: 'Service', name: 'web' }],
+        rules: [{ matches: [{ method: { service: 'shop.v1.Carts' } }], backendRefs: [{ name: 'web', port: 80 }] }],
+      },
+    }),
+  )
+  t.equal((await ask()).status, 404, 'what is no call of that service')
+  const calls = await api.seen(
+    ({ method, path }) => method === 'PATCH' && path.endsWith('/grpcroutes/calls/status'),
+    grpcFrom,
+  )
+  t.match(calls.body, { status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True' }, {}] }] } })
+  await change(() => api.remove('gateway.networking.k8s.io/v1', 'GRPCRoute', { namespace: 'shop', name: 'calls' }))
+  t.equal((await ask()).status, 200)
 })
 
 t.test('weir quarantine sets it through the API for who may, and tells who may not what to run', async (t) => {
