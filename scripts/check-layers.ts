@@ -22,13 +22,27 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Apart from discovery, so that what follows no cluster does not load what speaks to one.
   'discovery/kubernetes': ['base', 'contract', 'resources', 'kubernetes', 'discovery'],
   mesh: ['base', 'contract', 'resources', 'identity'],
-  routing: ['base', 'contract', 'mesh', 'identity'],
+  translation: ['base', 'contract'],
+  routing: ['base', 'contract', 'mesh', 'identity', 'translation'],
   policy: ['base', 'contract', 'mesh', 'identity'],
   http: ['base', 'contract'],
   dns: ['base', 'contract', 'mesh'],
   tunnel: ['base', 'contract', 'http', 'identity'],
   telemetry: ['base', 'contract', 'mesh', 'identity'],
-  proxy: ['base', 'contract', 'linux', 'mesh', 'identity', 'routing', 'policy', 'http', 'dns', 'tunnel', 'telemetry'],
+  proxy: [
+    'base',
+    'contract',
+    'linux',
+    'mesh',
+    'identity',
+    'routing',
+    'translation',
+    'policy',
+    'http',
+    'dns',
+    'tunnel',
+    'telemetry',
+  ],
   observer: ['base', 'contract', 'mesh', 'telemetry'],
   // Of kubernetes the types.
   agent: ['base', 'contract', 'linux', 'resources', 'kubernetes', 'discovery', 'mesh', 'identity', 'telemetry', 'cni'],
@@ -68,7 +82,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Folders that decide: nothing they reach may be a Node module or a package. Identity comes as types only. */
-const PURE = ['routing', 'policy']
+const PURE = ['routing', 'policy', 'translation']
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['identity'], policy: ['identity'] }
 /** Packages that only the named folders or files may import. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {

@@ -1,4 +1,5 @@
 /** How requests to a Service are balanced, tried again, bounded and disturbed: what TrafficPolicies compile to. */
+import type { Versioning } from './versioning.ts'
 
 export interface TrafficPolicy {
   readonly kind: 'traffic-policy'
@@ -18,6 +19,7 @@ export interface TrafficPolicy {
   readonly healthChecks?: readonly HealthCheck[]
   readonly rateLimits: readonly RateLimit[]
   readonly faults?: Faults
+  readonly versioning?: Versioning
   /** The object did not validate: one line, with the field. It does not apply. */
   readonly invalid?: string
 }

@@ -1,0 +1,11 @@
+/** Versions of an API: which one a request is of, and its translation to the newest and back. Pure. */
+export type { CompiledRule } from './body-rules.ts'
+export type { VersioningPlan, VersionPlan } from './plan.ts'
+export { planVersioning } from './plan.ts'
+export type { Recognised } from './recognise.ts'
+export { recogniseVersion } from './recognise.ts'
+export type { TranslatedBody } from './translate-body.ts'
+export { translateBody } from './translate-body.ts'
+export { bodyOfRequest, TranslatedRequest } from './translate-request.ts'
+export type { TranslatedResponse } from './translate-response.ts'
+export { translateResponse } from './translate-response.ts'
