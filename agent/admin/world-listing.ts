@@ -75,7 +75,7 @@ function listTrafficPolicies(snapshot: Snapshot): TrafficListing[] {
 }
 
 function sectionsOf(policy: TrafficPolicy): readonly string[] {
-  const { balancing, retry, retryBudget, breaker, outliers, rateLimits, faults } = policy
+  const { balancing, retry, retryBudget, breaker, outliers, rateLimits, faults, versioning } = policy
   const sections = {
     loadBalancing: balancing,
     retry,
@@ -84,6 +84,7 @@ function sectionsOf(policy: TrafficPolicy): readonly string[] {
     outlierDetection: outliers,
     rateLimits: rateLimits.length === 0 ? undefined : rateLimits,
     faults,
+    versioning,
   }
   return Object.entries(sections).flatMap(([name, value]) => (value === undefined ? [] : [name]))
 }

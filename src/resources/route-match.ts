@@ -1,4 +1,5 @@
 /** The matches of an HTTPRoute (Gateway API v1): path, headers, query parameters and method, AND-ed. */
+import { isMeshFact, isMeshName, MESH_FACT_NAMES } from '#contract'
 import { checkHeaderName, checkRegularExpression } from './names.ts'
 import { type Issue, list, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
@@ -40,11 +41,18 @@ function checkPathValue(value: string): string | undefined {
   return undefined
 }
 
-function valueMatch(maxValue: number) {
+/** What only the mesh can say is matched like a header, where it stands for anything. */
+function checkMatchedHeader(text: string): string | undefined {
+  const name = text.toLowerCase()
+  if (!isMeshName(name) || isMeshFact(name)) return checkHeaderName(text)
+  return `no request has header ${text}: what the mesh knows of one is ${MESH_FACT_NAMES}`
+}
+
+function valueMatch(maxValue: number, checkName: (text: string) => string | undefined) {
   return refine(
     object('strict', {
       type: withDefault(oneOf('Exact', 'RegularExpression'), 'Exact'),
-      name: string(checkHeaderName),
+      name: string(checkName),
       value: string((text) =>
         text.length < 1 || text.length > maxValue
           ? `expected 1 to ${maxValue} characters, got ${text.length}`
@@ -58,14 +66,14 @@ function valueMatch(maxValue: number) {
   )
 }
 
-export const headerMatchesSchema = list(valueMatch(4096), { max: 16 })
+export const headerMatchesSchema = list(valueMatch(4096, checkMatchedHeader), { max: 16 })
 
 const MATCH_ALL_PATH: Output<typeof pathMatch> = { type: 'PathPrefix', value: '/' }
 
 export const routeMatchSchema = object('strict', {
   path: withDefault(pathMatch, MATCH_ALL_PATH),
   headers: withDefault(headerMatchesSchema, []),
-  queryParams: withDefault(list(valueMatch(1024), { max: 16 }), []),
+  queryParams: withDefault(list(valueMatch(1024, checkHeaderName), { max: 16 }), []),
   method: optional(oneOf('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH')),
 })
 

@@ -20,6 +20,7 @@ import {
   string,
   withDefault,
 } from './schema.ts'
+import { versioningSchema } from './versioning.ts'
 
 const NOT_YET = 'is not supported in this version: remove it'
 
@@ -200,8 +201,9 @@ const spec = object(
     healthChecks: optional(healthChecks),
     rateLimits: withDefault(list(rateLimit, { min: 1, max: 16 }), []),
     faults: optional(faults),
+    versioning: optional(versioningSchema),
   },
-  { mirror: NOT_YET, loadShedding: NOT_YET, versioning: NOT_YET, timeouts: NOT_YET },
+  { mirror: NOT_YET, loadShedding: NOT_YET, timeouts: NOT_YET },
 )
 
 export const trafficPolicyBody = object('strict', { spec })

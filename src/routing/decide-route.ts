@@ -2,7 +2,9 @@
 import type { HttpFacts } from '#contract'
 import type { Snapshot } from '#mesh'
 import { isPreflight, preflightHeaders } from './cors.ts'
-import type { ForwardDecision, PreflightDecision, RouteDecision } from './decision.ts'
+import type { FailDecision, ForwardDecision, PreflightDecision, RouteDecision } from './decision.ts'
+import { versionedRequest } from './forwarded-facts.ts'
+import { routeFacts } from './mesh-facts.ts'
 import { pickShare } from './outcome.ts'
 import { renderRedirect } from './redirect.ts'
 import { type RouteRequest, routeGroupOf } from './route-group.ts'
@@ -21,14 +23,15 @@ export function decideRoute(
   trace?: MatchTrace,
 ): RouteDecision {
   const group = routeGroupOf(snapshot, request)
-  if (group.index === undefined) return group.otherwise
-  const candidate = group.index.find(facts, trace)
-  if (candidate === undefined) return group.otherwise
+  if (group.index === undefined) return accepted(group.otherwise, facts)
+  const candidate = group.index.find(routeFacts(group, request, facts), trace)
+  if (candidate === undefined) return accepted(group.otherwise, facts)
   const outcome = pickShare(group.sharesOf(candidate), random)
-  if (outcome === undefined) return group.otherwise
+  if (outcome === undefined) return accepted(group.otherwise, facts)
   if (outcome.kind === 'redirect-plan') return renderRedirect(outcome, facts)
-  if (outcome.kind === 'forward' && outcome.cors !== undefined) return preflightOf(outcome, facts) ?? outcome
-  return outcome
+  if (outcome.kind === 'forward' && outcome.cors !== undefined)
+    return preflightOf(outcome, facts) ?? accepted(outcome, facts)
+  return accepted(outcome, facts)
 }
 
 /** Undefined when the request is to be sent on. */
@@ -37,4 +40,14 @@ function preflightOf(decision: ForwardDecision, facts: HttpFacts): PreflightDeci
   if (cors === undefined || !isPreflight(facts)) return undefined
   const answer = { set: preflightHeaders(cors, facts), add: [], remove: [] }
   return { kind: 'preflight', route, rule, status: 200, responseEdits: [...responseEdits, answer] }
+}
+
+/** A backend may refuse versions that it does not declare. */
+function accepted(outcome: ForwardDecision | FailDecision, facts: HttpFacts): RouteDecision {
+  if (outcome.kind !== 'forward' || outcome.versions?.refusesUnknown !== true) return outcome
+  const recognised = versionedRequest(outcome, facts)?.recognised
+  if (recognised?.kind !== 'unknown') return outcome
+  const { namespace, name } = outcome.traffic ?? outcome.service
+  const why = `${recognised.by} is no version that TrafficPolicy ${namespace}/${name} declares`
+  return { kind: 'fail', route: outcome.route, rule: outcome.rule, refusal: 'unknownVersion', why }
 }

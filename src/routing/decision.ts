@@ -14,6 +14,7 @@ import type {
   RetryPlan,
   TrafficPolicy,
 } from '#contract'
+import type { VersioningPlan } from '#translation'
 import { renderTarget } from './rewrite.ts'
 
 export interface ForwardDecision {
@@ -48,6 +49,8 @@ export interface ForwardDecision {
   readonly retry: RetryPlan | undefined
   /** The backend's. */
   readonly traffic: TrafficPolicy | undefined
+  /** The versions of the backend's API, where its TrafficPolicy declares them and its port may speak HTTP. */
+  readonly versions: VersioningPlan | undefined
 }
 
 /** The mesh answers a browser that asks what it may do (CORS). */

@@ -1,11 +1,13 @@
 /** A routing decision in words: runs `decideRoute` itself and reports each of its steps. */
-import { type HeaderEdit, type HttpFacts, REFUSAL, ROUTE_KIND } from '#contract'
+import { type HeaderEdit, type HttpFacts, isMeshName, REFUSAL, ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import { usableEndpoints } from './balance.ts'
 import { type Condition, valueFor } from './condition.ts'
 import { decideRoute } from './decide-route.ts'
 import { type RouteDecision, rewriteTarget } from './decision.ts'
 import { explainTraffic } from './explain-traffic.ts'
+import { explainVersion } from './explain-version.ts'
+import { routeFacts } from './mesh-facts.ts'
 import type { Share } from './outcome.ts'
 import { bindsPort, type RouteGroup, type RouteRequest, routeGroupOf } from './route-group.ts'
 import type { Candidate } from './route-index.ts'
@@ -25,14 +27,15 @@ export function explainRoute(
   const group = routeGroupOf(snapshot, request)
   lines.push(...explainGroup(snapshot, request, group))
   let chosen: Candidate | undefined
+  const seen = routeFacts(group, request, facts)
   const decision = decideRoute(snapshot, request, facts, random, {
     considered(candidate, failed) {
       if (failed === undefined) chosen = candidate
-      else lines.push(`${nameOf(candidate)} does not match: ${explainFailure(failed, facts)}.`)
+      else lines.push(`${nameOf(candidate)} does not match: ${explainFailure(failed, seen)}.`)
     },
   })
   if (chosen !== undefined) {
-    lines.push(`${nameOf(chosen)} matches and decides.`)
+    lines.push(`${nameOf(chosen)} matches and decides.`, ...explainMeshFacts(chosen, seen))
     const shares = group.sharesOf(chosen)
     for (const share of shares.list) lines.push(explainShare(share, shares.total))
   }
@@ -87,6 +90,13 @@ function explainFailure(condition: Condition, facts: HttpFacts): string {
   return `${subject} must ${wanted}, but ${value === undefined ? 'is absent' : `is "${value}"`}`
 }
 
+/** What the mesh knows of the request and the match looked at. */
+function explainMeshFacts({ conditions }: Candidate, facts: HttpFacts): string[] {
+  return conditions
+    .filter(({ what, name }) => what === 'header' && isMeshName(name))
+    .map((condition) => `The mesh knows of this request: ${condition.name} is "${valueFor(condition, facts) ?? ''}".`)
+}
+
 function explainShare(share: Share, total: number): string {
   const percent = `${Number(((share.weight / total) * 100).toFixed(2))} % of its requests`
   const { outcome } = share
@@ -129,7 +139,7 @@ function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: Htt
       }
       if (decision.cors !== undefined)
         lines.push(`Its answer is marked for origins ${decision.cors.origins.join(', ')} (CORS).`)
-      lines.push(...explainTraffic(snapshot, decision))
+      lines.push(...explainVersion(decision, facts), ...explainTraffic(snapshot, decision))
       return lines
     }
   }

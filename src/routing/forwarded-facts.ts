@@ -3,13 +3,40 @@
  * a rewrite may neither open a path that is forbidden nor close one that is allowed.
  */
 import type { HttpFacts } from '#contract'
+import { type Recognised, recogniseVersion, TranslatedRequest } from '#translation'
 import { type ForwardDecision, rewriteTarget } from './decision.ts'
 
 /** `facts` itself when the decision changes nothing of the request, which is the common case. */
 export function forwardedFacts(decision: ForwardDecision | undefined, facts: HttpFacts): HttpFacts {
   if (decision === undefined) return facts
+  if (decision.versions !== undefined)
+    return versionedRequest(decision, facts)?.translated ?? routedFacts(decision, facts)
+  return routedFacts(decision, facts)
+}
+
+/** After the filters of the route. */
+function routedFacts(decision: ForwardDecision, facts: HttpFacts): HttpFacts {
   const changes = decision.rewrites || decision.hostname !== undefined || decision.requestEdits.length > 0
   return changes ? new ForwardedFacts(decision, facts) : facts
+}
+
+export interface VersionedRequest {
+  readonly recognised: Recognised
+  /** As the backend gets it; undefined when its version is not translated. */
+  readonly translated: TranslatedRequest | undefined
+  /** As it is before that. */
+  readonly routed: HttpFacts
+}
+
+/** The version that a request is of where the route sends it; undefined when no versions are declared there. */
+export function versionedRequest(decision: ForwardDecision, facts: HttpFacts): VersionedRequest | undefined {
+  const { versions } = decision
+  if (versions === undefined) return undefined
+  const routed = routedFacts(decision, facts)
+  const recognised = recogniseVersion(versions, routed)
+  const { version } = recognised
+  const translated = version?.translates === true ? new TranslatedRequest(version, routed) : undefined
+  return { recognised, translated, routed }
 }
 
 class ForwardedFacts implements HttpFacts {

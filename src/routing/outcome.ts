@@ -16,6 +16,7 @@ import type {
   TrafficPolicy,
 } from '#contract'
 import { ROUTE_KIND } from '#contract'
+import { planVersioning, type VersioningPlan } from '#translation'
 import type { FailDecision, ForwardDecision } from './decision.ts'
 import type { RedirectFilter, RedirectPlan } from './redirect.ts'
 
@@ -284,7 +285,19 @@ function forward(
     backendRequestTimeoutMs: how.backendRequestTimeoutMs ?? retry?.perTryTimeoutMs,
     retry: retry !== undefined && retry.attempts > 0 ? retry : undefined,
     traffic,
+    versions: versionsOf(traffic, service, port),
   })
+}
+
+/** Messages of gRPC are no JSON, and its streams are not held back. */
+export function versionsOf(
+  traffic: TrafficPolicy | undefined,
+  service: MeshService,
+  port: number,
+): VersioningPlan | undefined {
+  if (traffic?.versioning === undefined) return undefined
+  const protocol = service.ports.find((known) => known.port === port)?.protocol
+  return protocol === 'grpc' ? undefined : planVersioning(traffic.versioning)
 }
 
 const NO_ENDPOINTS: ForwardDecision['endpoints'] = Object.freeze([])

@@ -17,8 +17,9 @@
 import type { MeshService, ReferenceGrant, Route, ServicePort, TrafficPolicy, Workload } from '#contract'
 import { ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
+import type { VersioningPlan } from '#translation'
 import type { FailDecision, ForwardDecision } from './decision.ts'
-import { compileShares, defaultForward, invalidRoute, type OutcomeContext, type Shares } from './outcome.ts'
+import { compileShares, defaultForward, invalidRoute, type OutcomeContext, type Shares, versionsOf } from './outcome.ts'
 import { type Candidate, RouteIndex } from './route-index.ts'
 
 /** Who calls what; one such value serves a whole connection. Newer versions of both are found by name. */
@@ -37,6 +38,8 @@ export class RouteGroup {
   readonly index: RouteIndex | undefined
   /** When no match holds: to the Service itself if no route is attached, else 404. */
   readonly otherwise: ForwardDecision | FailDecision
+  /** Of the API of the Service that is called. */
+  readonly versions: VersioningPlan | undefined
   readonly #context: OutcomeContext
   readonly #shares: (Shares | undefined)[]
 
@@ -59,6 +62,8 @@ export class RouteGroup {
             refusal: 'noRoute',
             why: `no rule of the ${role} ${ROUTE_KIND[routes[0]?.kind ?? 'http-route']}s matches (${routes.map((route) => `${route.namespace}/${route.name}`).join(', ')})`,
           })
+    const { service, port } = context
+    this.versions = versionsOf(context.traffic.get(`${service.namespace}/${service.name}`), service, port.port)
     this.#context = context
     this.#shares = []
   }

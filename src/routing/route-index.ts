@@ -11,7 +11,7 @@
  * Of GRPCRoutes (GRPCRouteRule.matches): most characters of the service, then of the method, then most headers. As paths
  * `/Service/Method` that is the same order, but for methods of any service, which stand before what matches everything.
  */
-import type { HttpFacts, Route, RouteRule } from '#contract'
+import { type HttpFacts, isMeshName, type Route, type RouteRule } from '#contract'
 import { type Condition, compileConditions, holds } from './condition.ts'
 import { compileRegex, type LinearRegex } from './linear-regex.ts'
 import { dependsOnPrefix } from './outcome.ts'
@@ -52,6 +52,8 @@ const SLASH = 0x2f
 export class RouteIndex {
   /** Number of matches. */
   readonly size: number
+  /** Some match looks at what the mesh knows of a request. */
+  readonly readsMeshFacts: boolean
   readonly #exact: Map<string, Candidate[]>
   readonly #regexes: readonly RegexCandidate[]
   /** gRPC methods of any service. */
@@ -72,6 +74,7 @@ export class RouteIndex {
     for (const list of built.exact.values()) list.sort(comparePrecedence)
     for (const list of built.prefixes.values()) list.sort(comparePrecedence)
     this.size = built.size
+    this.readsMeshFacts = built.readsMeshFacts
     this.#exact = built.exact
     this.#prefixes = built.prefixes
     this.#lastResort = built.lastResort
@@ -121,6 +124,7 @@ class IndexBuilder {
   readonly prefixes: Map<string, Candidate[]>
   readonly lastResort: Candidate[]
   size: number
+  readsMeshFacts: boolean
   #slots: number
 
   constructor() {
@@ -130,6 +134,7 @@ class IndexBuilder {
     this.prefixes = new Map()
     this.lastResort = []
     this.size = 0
+    this.readsMeshFacts = false
     this.#slots = 0
   }
 
@@ -156,6 +161,7 @@ class IndexBuilder {
         this.#addUnusable(route, rule, ruleName, problem)
         continue
       }
+      if (compiled.all.some(({ what, name }) => what === 'header' && isMeshName(name))) this.readsMeshFacts = true
       let slot = sharedSlot
       if (perMatch) {
         slot = this.#slots

@@ -67,6 +67,7 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
       case 'TrafficPolicy':
         checkTarget(object, object.spec, known)
         checkSpoken(object, known)
+        checkVersioned(object, known)
         break
       default:
         break
@@ -203,6 +204,19 @@ function checkSpoken(policy: TrafficPolicyObject, { services, problems }: Known)
     if (ports.length === 0 || ports.some((port) => !OPAQUE.has(protocolOf(port)))) continue
     const message = `all ports of Service ${name} are declared tcp or tls: nothing of it applies to their connections`
     problems.warn(policy, `spec.targetRefs[${index}]`, message)
+  }
+}
+
+/** Messages of gRPC are not translated, and there is no JSON in them that could tell of a version. */
+function checkVersioned(policy: TrafficPolicyObject, { services, problems }: Known): void {
+  if (policy.spec.versioning === undefined) return
+  for (const { name } of policy.spec.targetRefs) {
+    const service = services.get(`${policy.metadata.namespace}/${name}`)
+    const ports = service === undefined ? [] : tcpPorts(service).filter((port) => protocolOf(port) === 'grpc')
+    for (const { port } of ports) {
+      const message = `port ${port} of Service ${name} is declared grpc, whose messages have no versions that could be translated: it does not apply there; version the proto packages, and route them by a GRPCRoute`
+      problems.add(policy, 'spec.versioning', message)
+    }
   }
 }
 

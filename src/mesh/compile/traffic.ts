@@ -13,6 +13,7 @@ import {
   type TrafficPolicySpec,
   targetRefsOf,
 } from '#resources'
+import { compileVersioning } from './versioning.ts'
 
 const LEVELS: readonly LocalityLevel[] = ['Node', 'Zone', 'Region']
 const BACKOFF_DEFAULT_MS = 25
@@ -33,6 +34,7 @@ export function compileTrafficPolicy({ metadata, spec }: TrafficPolicyObject): T
     ...(spec.healthChecks === undefined ? {} : { healthChecks: spec.healthChecks.map(compileHealthCheck) }),
     rateLimits: spec.rateLimits.map(compileRateLimit),
     ...(faults === undefined ? {} : { faults: compileFaults(faults) }),
+    ...(spec.versioning === undefined ? {} : { versioning: compileVersioning(spec.versioning) }),
   }
 }
 

@@ -126,6 +126,21 @@ const SAMPLES: Readonly<Record<string, readonly object[]>> = {
         { type: 'GRPC', grpc: { service: 'shop.Cart', host: 'web.shop' } },
         { type: 'TCP', tcp: { send: 'PING\r\n', expect: '+PONG' } },
       ],
+      versioning: {
+        default: '1',
+        unknown: 'Refuse',
+        maxBodyBytes: 1024,
+        versions: [
+          {
+            name: '1',
+            match: [
+              { pathPrefix: '/v1' },
+              { header: { name: 'api-version', value: '1' } },
+              { mediaType: 'application/json; version=1' },
+            ],
+          },
+        ],
+      },
     },
   ],
 }
@@ -186,7 +201,8 @@ const NOT_IN_JUNCTORS = ['type', 'default', 'description', 'additionalProperties
 function structuralErrors(schema: unknown, path = '$', inJunctor = false): readonly string[] {
   if (typeof schema !== 'object' || schema === null) return [`${path} is no schema`]
   const errors: string[] = []
-  if (!inJunctor && !('type' in schema)) errors.push(`${path} has no type`)
+  const anything = 'x-kubernetes-preserve-unknown-fields' in schema
+  if (!inJunctor && !anything && !('type' in schema)) errors.push(`${path} has no type`)
   if (inJunctor) errors.push(...NOT_IN_JUNCTORS.filter((name) => name in schema).map((name) => `${path}.${name}`))
   if ('properties' in schema && 'additionalProperties' in schema) errors.push(`${path} has both kinds of properties`)
   for (const [name, inner] of Object.entries(schema)) {

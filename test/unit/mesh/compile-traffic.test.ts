@@ -98,3 +98,24 @@ t.test('a route’s retry takes its failures with it', async (t) => {
     ],
   })
 })
+
+t.test('what tells of a version is looked for in lower case, media types without spaces', async (t) => {
+  const spec =
+    'versioning: { default: "1", versions: [{ name: "1", match: [{ header: { name: Api-Version, value: "V1" } }, { mediaType: "Application/JSON; Version=A" }] }] }'
+  t.match(compile(policy(spec)).get('traffic-policy', 'p'), {
+    versioning: {
+      default: '1',
+      unknown: 'Pass',
+      maxBodyBytes: 1024 * 1024,
+      versions: [
+        {
+          name: '1',
+          matches: [
+            { type: 'Header', name: 'api-version', value: 'V1' },
+            { type: 'MediaType', mediaType: 'application/json', parameters: [{ name: 'version', value: 'a' }] },
+          ],
+        },
+      ],
+    },
+  })
+})

@@ -174,3 +174,22 @@ t.test('An HTTPRoute beside a GRPCRoute at one port is warned of', (t) => {
   ])
   t.end()
 })
+
+t.test('Versions of what is declared gRPC are refused by name', async (t) => {
+  const versioning = 'versioning: { default: "1", versions: [{ name: "1" }] }'
+  const policy = manifest(
+    OURS,
+    'TrafficPolicy',
+    'p',
+    `spec: { targetRefs: [{ kind: Service, name: db }], ${versioning} }`,
+  )
+  const db = (protocol: string) =>
+    service(
+      'db',
+      `{ type: ExternalName, externalName: a.b, ports: [{ name: ${protocol}-a, port: 1 }, { name: http, port: 2 }] }`,
+    )
+  t.strictSame(told(WEB + db('grpc') + policy), [
+    'error: TrafficPolicy shop/p: spec.versioning: port 1 of Service db is declared grpc, whose messages have no versions that could be translated: it does not apply there; version the proto packages, and route them by a GRPCRoute',
+  ])
+  t.strictSame(told(WEB + db('http2') + policy), [])
+})

@@ -16,6 +16,7 @@ import {
   UNKNOWN_SERVICE,
   UNKNOWN_WORKLOAD,
 } from '#telemetry'
+import { planVersioning } from '#translation'
 import { TunnelPool } from '#tunnel'
 import type { Dialer } from '../../../src/proxy/dialer.ts'
 import type { ExchangeTarget } from '../../../src/proxy/exchange-target.ts'
@@ -270,5 +271,6 @@ function forwardTo(traffic: TrafficPolicy): ForwardDecision {
     backendRequestTimeoutMs: traffic.retry?.perTryTimeoutMs,
     retry: traffic.retry,
     traffic,
+    versions: traffic.versioning && planVersioning(traffic.versioning),
   }
 }
