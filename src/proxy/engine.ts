@@ -25,6 +25,7 @@ import { TcpQueries, UdpQueries } from './dns/listeners.ts'
 import { Flows } from './flows.ts'
 import { answerConnectCheck } from './health/connect-answer.ts'
 import { HealthChecks } from './health/health-checks.ts'
+import { HeldBytes } from './held-body.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
@@ -68,6 +69,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   /** Of pods that are gone: what they wrote last is still leaving. */
   readonly #closing = new Set<Promise<void>>()
   readonly #tunnels: Tunnels
+  /** Bodies that are translated, of all pods. */
+  readonly #held = HeldBytes.inAll()
   readonly #dns: Answerer
   readonly #stocks = new Map<string, SocketStock>()
   readonly #requests = new Map<number, { uid: string; kind: SocketKind; family: 4 | 6; count: number }>()
@@ -170,7 +173,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
 
   addPod(uid: string, workload: string, listeners: readonly ListenerSpec[], fds: readonly number[]): void {
     const known = this.#pods.get(uid)
-    const pod = known ?? new Pod(uid, workload, this.stockOf(uid), (made) => this.#tunnels.poolOf(made))
+    const pod = known ?? new Pod(uid, workload, this.stockOf(uid), (made) => this.#tunnels.poolOf(made), this.#held)
     pod.draining = false
     // Listeners come anew after a repair: the old ones are gone in the kernel.
     pod.stopAccepting()

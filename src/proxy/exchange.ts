@@ -12,7 +12,10 @@ import {
   outcomeOfStatus,
   retryDelayMs,
   type TryFailure,
+  type VersionedRequest,
+  versionedRequest,
 } from '#routing'
+import { bodyOfRequest, type TranslatedResponse, translateResponse } from '#translation'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow, Waiter } from './flow.ts'
 import type { HttpChoice, HttpExchange, HttpPipeline, InsteadChoice, RouteName } from './http-exchange.ts'
@@ -42,6 +45,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
 
   target: ExchangeTarget | undefined
   verdict: Verdict | undefined
+  versioned: VersionedRequest | undefined
   routeName: RouteName | undefined
   readonly avoided: EndpointLoad[] = []
   draw = 0
@@ -117,6 +121,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.started = started
     this.target = undefined
     this.verdict = undefined
+    this.versioned = undefined
     this.routeName = undefined
     this.method = ''
     this.path = ''
@@ -197,6 +202,55 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     return this.#traceparent
   }
 
+  // ── Versions of the API ───────────────────────────────────────────────────────────────────────
+
+  /**
+   * Which version it is of, where the target's policy declares any. `hold`: its body is to be held as a whole, and then
+   * translated. `length` of the body as far as it is told, else -1.
+   */
+  protected beginVersion(target: ExchangeTarget, hasBody: boolean, length: number): 'pass' | 'hold' | InsteadChoice {
+    const { decision } = target
+    if (decision === undefined) return 'pass'
+    const versioned = versionedRequest(decision, this)
+    this.versioned = versioned
+    if (versioned?.translated === undefined || !hasBody) return 'pass'
+    switch (bodyOfRequest(versioned.translated.version, versioned.routed)) {
+      case 'other':
+        return 'pass'
+      case 'json':
+        if (length <= (decision.versions?.maxBodyBytes ?? 0)) return 'hold'
+        return instead(REFUSAL.bodyTooLarge, 'the body of the request is too large to be translated', target)
+      case 'encoded':
+        return instead(
+          REFUSAL.codedBody,
+          'the body of the request has a content-encoding: it cannot be translated',
+          target,
+        )
+      case 'charset':
+        return instead(REFUSAL.codedBody, 'the body of the request is not in UTF-8: it cannot be translated', target)
+    }
+  }
+
+  /** The same for another target; false when it would be of another version there than that it was translated for. */
+  #versionStays({ decision }: ExchangeTarget): boolean {
+    const before = this.versioned
+    if (before === undefined && decision?.versions === undefined) return true
+    const now = decision === undefined ? undefined : versionedRequest(decision, this)
+    if (now?.translated?.version !== before?.translated?.version) return false
+    this.versioned = now
+    return true
+  }
+
+  /** What becomes of the answer; undefined: nothing. */
+  protected translateAnswer(
+    status: number,
+    header: (lowerCaseName: string) => string | undefined,
+  ): TranslatedResponse | undefined {
+    const version = this.versioned?.recognised.version
+    if (version === undefined || !version.changesAnswers) return undefined
+    return translateResponse(version, this.authority, { status, header })
+  }
+
   // ── Tries ─────────────────────────────────────────────────────────────────────────────────────
 
   protected send(target: ExchangeTarget): void {
@@ -271,6 +325,10 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   /** Sends what was rendered for the present target to the next one. */
   #sendAgain(next: ExchangeTarget): void {
     this.#triedAt = 0
+    if (!this.#versionStays(next)) {
+      this.refuse(REFUSAL.connectFailed, 'the versions of the API have changed meanwhile: it is not sent again')
+      return
+    }
     this.target = next
     // Identity, host and edits are those of the new target.
     this.renderAgain(next)
@@ -398,6 +456,11 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
 
   protected record(flag: ResponseFlag, why: string): void {
     const there = flag === '-' ? this.#refusedThere : undefined
+    const { versioned } = this
+    if (versioned !== undefined) {
+      const { version, kind } = versioned.recognised
+      this.target?.flow?.metrics.versioned(version?.name ?? kind)
+    }
     this.services.recorder.request(this, {
       status: this.status,
       flag: there ?? flag,

@@ -1,6 +1,6 @@
 /** Counters of retries, ejections, limits and faults, by calling workload and Service. */
 import type { EjectionReason } from '#routing'
-import type { Metrics } from '#telemetry'
+import type { Metrics, ValueHandle } from '#telemetry'
 
 const LABELS = [
   'source_workload',
@@ -19,6 +19,7 @@ export class FlowFamilies {
   readonly rateLimited
   readonly overflows
   readonly faults
+  readonly versions
 
   constructor(metrics: Metrics) {
     this.retries = metrics.counter({
@@ -46,6 +47,11 @@ export class FlowFamilies {
       help: 'Faults injected into requests.',
       labels: [...LABELS, 'fault'],
     })
+    this.versions = metrics.counter({
+      name: 'weir_api_version_requests_total',
+      help: 'Requests by the version of the API that they were of, where a TrafficPolicy declares versions; none and unknown are of none.',
+      labels: [...LABELS, 'version'],
+    })
   }
 }
 
@@ -53,10 +59,21 @@ export class FlowFamilies {
 export class FlowMetrics {
   readonly #families: FlowFamilies
   readonly #ends: Ends
+  readonly #versions = new Map<string, ValueHandle>()
 
   constructor(families: FlowFamilies, ends: Ends) {
     this.#families = families
     this.#ends = ends
+  }
+
+  /** Of a request whose version is looked at; there are as many names as are declared. */
+  versioned(version: string): void {
+    let handle = this.#versions.get(version)
+    if (handle === undefined) {
+      handle = this.#families.versions.handle({ ...this.#ends, version })
+      this.#versions.set(version, handle)
+    }
+    handle.inc(1)
   }
 
   retried(outcome: RetryOutcome): void {

@@ -5,6 +5,7 @@
  */
 import { type HeaderEdit, REFUSAL, REFUSAL_HEADER, type Refusal, type ResponseFlag } from '#contract'
 import {
+  type BodyMode,
   BodyReader,
   type BodySink,
   type ByteStream,
@@ -16,8 +17,10 @@ import {
   type StreamOwner,
 } from '#http'
 import { responseEditsOf } from '#routing'
+import type { CompiledRule, TranslatedResponse } from '#translation'
 import { type Connecting, Exchange, MAX_ATTEMPTS } from './exchange.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
+import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
 import type { HttpPipeline } from './http-exchange.ts'
 import { isMeshHeader } from './mesh-headers.ts'
 import type { HeldConnection, Pod } from './pod.ts'
@@ -76,6 +79,12 @@ class ResponseSink implements BodySink {
   }
 }
 
+interface HeldAnswer {
+  readonly body: HeldBody
+  readonly rules: readonly CompiledRule[]
+  readonly edits: readonly HeaderEdit[]
+}
+
 export class HttpConnection
   extends Exchange<UpstreamConnection>
   implements StreamOwner, UpstreamClient, HeldConnection
@@ -113,6 +122,14 @@ export class HttpConnection
   /** Length of the head within `#unsent`; what follows is body. */
   #headLength = 0
   #pumping = false
+  /** The request's body, while it is held to be translated. */
+  #held: HeldBody | undefined
+  /** Length of the translated body of the request. */
+  #translatedLength: number | undefined
+  /** The answer's body, while it is held to be translated, and what it is to become. */
+  #heldAnswer: HeldAnswer | undefined
+  /** What has been translated and may still be on its way. */
+  readonly #owed: HeldBody[] = []
 
   constructor(services: Services, pod: Pod, stream: ByteStream, pipeline: HttpPipeline, clientAddress: string) {
     super(services, pod, pipeline, clientAddress)
@@ -140,6 +157,7 @@ export class HttpConnection
         break
       case BUSY:
         if (this.#requestDone) this.#hold(bytes, 0, length)
+        else if (this.#held !== undefined) this.#holdBody(this.#held, bytes, 0, length)
         else if (this.upstream === undefined) this.#hold(bytes, 0, length)
         else this.#readBody(bytes, 0, length)
         break
@@ -238,6 +256,18 @@ export class HttpConnection
       this.answerInstead(choice)
       return
     }
+    if (choice.decision?.versions !== undefined) {
+      const how = this.beginVersion(choice, !this.#requestDone, head.contentLength)
+      if (how === 'hold') {
+        this.#beginHolding(choice.decision.versions.maxBodyBytes, bytes, bodyStart, end)
+        return
+      }
+      if (how !== 'pass') {
+        if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+        this.answerInstead(how)
+        return
+      }
+    }
     this.#unsent = this.#renderRequest(choice)
     this.#headLength = this.#unsent.length
     if (choice.decision !== undefined) this.startTimers(choice.decision)
@@ -251,6 +281,112 @@ export class HttpConnection
     } else if (bodyStart < end) this.#hold(bytes, bodyStart, end)
     if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     this.sendFirst(choice)
+  }
+
+  // ── A body that is translated ─────────────────────────────────────────────────────────────────
+
+  #beginHolding(maxBytes: number, bytes: Buffer, start: number, end: number): void {
+    const { head } = this
+    const held = new HeldBody(this.pod.held, maxBytes, head.contentLength)
+    this.#held = held
+    this.#owed.push(held)
+    // Nothing is sent on before all of it is here: the client is told to go on by us (RFC 9110 section 10.1.1).
+    if (head.expectContinue && head.minor === 1 && start === end) this.stream.writeText('HTTP/1.1 100 Continue\r\n\r\n')
+    this.#holdBody(held, bytes, start, end)
+  }
+
+  #holdBody(held: HeldBody, bytes: Buffer, start: number, end: number): void {
+    const body = this.#body
+    this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
+    const stop = body.read(bytes, start, end, held)
+    if (body.problem !== '') this.#failRequest(REFUSAL.malformed, `request body: ${body.problem}`)
+    else if (held.problem !== undefined) this.refuse(...requestRefusal(held.problem))
+    else if (!body.done) this.stream.resume()
+    else {
+      this.#requestDone = true
+      this.#deadline = 0
+      this.bytesIn += body.received
+      if (stop < end) this.#hold(bytes, stop, end)
+      this.#sendHeld(held)
+    }
+  }
+
+  #sendHeld(held: HeldBody): void {
+    const { target } = this
+    this.#held = undefined
+    const body = held.translate(this.versioned?.translated?.version.requestBody ?? [])
+    if (!Buffer.isBuffer(body)) {
+      this.refuse(...requestRefusal(body))
+      return
+    }
+    if (target === undefined) return
+    this.#translatedLength = body.length
+    const head = this.#renderRequest(target)
+    this.#headLength = head.length
+    this.#unsent = head + latin1(body, 0, body.length)
+    if (this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
+    if (target.decision !== undefined) this.startTimers(target.decision)
+    this.sendFirst(target)
+  }
+
+  #beginHoldingAnswer(upstream: UpstreamConnection, answer: HeldAnswer, mode: BodyMode): void {
+    const { head } = upstream
+    this.#heldAnswer = answer
+    this.#owed.push(answer.body)
+    // Nothing of it has been sent yet: what goes wrong can still be told.
+    this.responseStarted = false
+    upstream.body.begin(mode, Math.max(0, head.contentLength))
+    if (answer.body.problem !== undefined) this.#refuseAnswer(answer.body.problem)
+    else upstream.beginBody()
+  }
+
+  #holdAnswer(answer: HeldAnswer, upstream: UpstreamConnection, bytes: Buffer, start: number, end: number): void {
+    const { body } = upstream
+    const stop = body.read(bytes, start, end, answer.body)
+    if (body.problem !== '') this.upstreamMalformed(upstream, `response body: ${body.problem}`)
+    else if (answer.body.problem !== undefined) this.#refuseAnswer(answer.body.problem)
+    else if (body.done) this.#sendHeldAnswer(answer, upstream, stop < end)
+  }
+
+  #sendHeldAnswer(answer: HeldAnswer, upstream: UpstreamConnection, surplus: boolean): void {
+    this.#heldAnswer = undefined
+    const body = answer.body.translate(answer.rules)
+    if (!Buffer.isBuffer(body)) {
+      this.#refuseAnswer(body)
+      return
+    }
+    this.responseStarted = true
+    if (!this.#requestDone) this.#closeAfter = true
+    const text = renderResponse(upstream.head, {
+      framing: 'length',
+      close: this.#closeAfter,
+      keepAlive10: this.head.minor === 0 && !this.#closeAfter,
+      edits: answer.edits,
+      upgrade: false,
+      length: body.length,
+    })
+    this.bytesOut += body.length
+    if (body.length <= COMBINE_BYTES) this.#writeResponse(text + latin1(body, 0, body.length))
+    else {
+      this.stream.writeText(text)
+      if (this.#closeAfter) this.stream.holdForEnd()
+      this.stream.writeBytes(body)
+    }
+    this.#responseComplete(upstream, surplus)
+  }
+
+  #refuseAnswer(wrong: Parameters<typeof answerRefusal>[0]): void {
+    this.#heldAnswer = undefined
+    this.responseStarted = false
+    this.detach(false)
+    this.refuse(...answerRefusal(wrong))
+  }
+
+  /** What was written of a body counts until it has left. */
+  #payOwed(): void {
+    if (this.#owed.length === 0) return
+    for (const held of this.#owed) held.release()
+    this.#owed.length = 0
   }
 
   #splitTarget(): void {
@@ -300,13 +436,9 @@ export class HttpConnection
     if (decision !== undefined) {
       if (decision.rewrites) requestTarget = this.services.rewriteTarget(decision, this)
       if (decision.hostname !== undefined) host = decision.hostname
+      if (this.versioned !== undefined) return this.#renderVersioned(requestTarget, host, extra, decision.requestEdits)
     }
-    this.#upgrading =
-      head.method === 'CONNECT' ||
-      (head.connectionUpgrade &&
-        head.upgradeIndex >= 0 &&
-        head.minor === 1 &&
-        !NOT_TUNNELLED.test(head.value(head.upgradeIndex)))
+    this.#seeUpgrade()
     return renderRequest(head, {
       target: requestTarget,
       host,
@@ -314,6 +446,33 @@ export class HttpConnection
       edits: decision?.requestEdits ?? NO_EDITS,
       upgrade: this.#upgrading && head.method !== 'CONNECT',
     })
+  }
+
+  #seeUpgrade(): void {
+    const { head } = this
+    this.#upgrading =
+      head.method === 'CONNECT' ||
+      (head.connectionUpgrade &&
+        head.upgradeIndex >= 0 &&
+        head.minor === 1 &&
+        !NOT_TUNNELLED.test(head.value(head.upgradeIndex)))
+  }
+
+  #renderVersioned(target: string, host: string | undefined, extra: string, ofRoute: readonly HeaderEdit[]): string {
+    const { head } = this
+    const translated = this.versioned?.translated
+    this.#seeUpgrade()
+    const isConnect = head.method === 'CONNECT'
+    const rendering = {
+      target: translated === undefined || isConnect ? target : translated.target,
+      host,
+      extra,
+      edits: translated === undefined ? ofRoute : [...ofRoute, translated.edit()],
+      upgrade: this.#upgrading && !isConnect,
+    }
+    const length = this.#translatedLength
+    if (length === undefined) return renderRequest(head, rendering)
+    return renderRequest(head, { ...rendering, edits: [...rendering.edits, HELD], length })
   }
 
   /** Reads body bytes out of [start, end); false when that ended the exchange. */
@@ -496,13 +655,69 @@ export class HttpConnection
     if (this.#clientEnded) this.#deadline = this.services.now() + HALF_CLOSED_MS
     // A request whose body is still coming when its answer is complete ends the connection (section 9.3).
     upstream.body.begin(mode, Math.max(0, head.contentLength))
+    const edits = this.#responseEdits()
+    if (this.versioned !== undefined) {
+      const translated = this.translateAnswer(status, (name) => head.get(name))
+      if (translated !== undefined) {
+        this.#versionedHead(upstream, translated, mode, framing, edits, bytes, bodyStart, end)
+        return
+      }
+    }
     const text = renderResponse(head, {
       framing,
       close: this.#closeAfter,
       keepAlive10: this.head.minor === 0 && !this.#closeAfter,
-      edits: this.#responseEdits(),
+      edits,
       upgrade: false,
     })
+    this.#answerHead(upstream, text, framing, bytes, bodyStart, end)
+  }
+
+  /** The head of an answer that is another for the version of the request. */
+  #versionedHead(
+    upstream: UpstreamConnection,
+    { edit, rules, problem }: TranslatedResponse,
+    mode: BodyMode,
+    framing: 'none' | 'length' | 'chunked' | 'close',
+    ofRoute: readonly HeaderEdit[],
+    bytes: Buffer,
+    bodyStart: number,
+    end: number,
+  ): void {
+    const { head } = upstream
+    const edits = [edit, ...ofRoute]
+    if (problem !== undefined) {
+      this.#refuseAnswer({ malformed: problem })
+      return
+    }
+    if (rules.length > 0 && !upstream.body.done) {
+      const maxBytes = this.target?.decision?.versions?.maxBodyBytes ?? 0
+      const body = new HeldBody(this.pod.held, maxBytes, mode === 'length' ? head.contentLength : -1)
+      const answer = { body, rules, edits }
+      this.#beginHoldingAnswer(upstream, answer, mode)
+      if (this.#heldAnswer === answer && bodyStart < end) this.#holdAnswer(answer, upstream, bytes, bodyStart, end)
+      return
+    }
+    const text = renderResponse(head, {
+      framing,
+      close: this.#closeAfter,
+      keepAlive10: this.head.minor === 0 && !this.#closeAfter,
+      edits,
+      upgrade: false,
+      // To HEAD: nobody knows how long the translated body would be.
+      ...(rules.length > 0 && mode === 'none' ? { length: 'unknown' } : {}),
+    })
+    this.#answerHead(upstream, text, framing, bytes, bodyStart, end)
+  }
+
+  #answerHead(
+    upstream: UpstreamConnection,
+    text: string,
+    framing: 'none' | 'length' | 'chunked' | 'close',
+    bytes: Buffer,
+    bodyStart: number,
+    end: number,
+  ): void {
     if (upstream.body.done) {
       this.#writeResponse(text)
       this.#responseComplete(upstream, bodyStart < end)
@@ -538,6 +753,10 @@ export class HttpConnection
   }
 
   responseBytes(upstream: UpstreamConnection, bytes: Buffer, start: number, end: number): void {
+    if (this.#heldAnswer !== undefined) {
+      this.#holdAnswer(this.#heldAnswer, upstream, bytes, start, end)
+      return
+    }
     const body = upstream.body
     chunks.clear()
     const stop = body.read(bytes, start, end, this.#responseSink)
@@ -672,6 +891,10 @@ export class HttpConnection
 
   protected override endExchange(): void {
     super.endExchange()
+    this.#held = undefined
+    this.#heldAnswer = undefined
+    this.#translatedLength = undefined
+    if (this.stream.pendingWrites === 0 || this.stream.closed) this.#payOwed()
     this.#replay = ''
     this.#keeping = false
     this.#unsent = ''
@@ -708,6 +931,10 @@ export class HttpConnection
       }
       this.#flushResponse()
       this.#cut('UC', 'the upstream closed in the middle of its response')
+      return
+    }
+    if (this.#heldAnswer !== undefined && status === 0 && upstream.body.end()) {
+      this.#sendHeldAnswer(this.#heldAnswer, upstream, false)
       return
     }
     // The keep-alive race: an idle connection closed as we wrote. Nothing came back, so send it again.
@@ -747,6 +974,7 @@ export class HttpConnection
   }
 
   onDrain(): void {
+    if (this.#state !== BUSY) this.#payOwed()
     if (this.#state === BUSY || this.#state === TUNNEL) {
       if (this.#requestDone && this.#state === BUSY) this.#deadline = 0
       this.upstream?.stream.resume()
@@ -874,6 +1102,7 @@ export class HttpConnection
       this.endExchange()
     }
     this.clearTimers()
+    this.#payOwed()
     this.#state = LINGER
     this.services.connectionClosed(this.pod)
   }

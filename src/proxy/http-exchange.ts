@@ -1,6 +1,6 @@
 /** A request on its way through the mesh, as all those see it who decide about it or tell of it, whatever version carries it. */
 import type { HttpFacts, Refusal, Verdict } from '#contract'
-import type { EndpointLoad } from '#routing'
+import type { EndpointLoad, VersionedRequest } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Pod } from './pod.ts'
 
@@ -14,6 +14,8 @@ export interface HttpExchange extends HttpFacts {
   readonly authority: string
   readonly target: ExchangeTarget | undefined
   verdict: Verdict | undefined
+  /** Which version of the API it is, where the target's policy declares any. */
+  readonly versioned: VersionedRequest | undefined
   /** Set when a rule answered without a target. */
   readonly routeName: RouteName | undefined
   /** Endpoints that failed the request. */

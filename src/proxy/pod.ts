@@ -9,6 +9,7 @@ import { Arrivals } from './arrivals.ts'
 import type { Dialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow } from './flow.ts'
+import { HeldBytes } from './held-body.ts'
 import { HeldTunnel } from './held-tunnel.ts'
 import type { SocketStock } from './sockets.ts'
 import { UpstreamPool } from './upstream.ts'
@@ -33,6 +34,8 @@ export class Pod {
   readonly listeners: { close(): void }[] = []
   readonly connections = new Set<HeldConnection>()
   requestsInFlight = 0
+  /** Bodies that are translated. */
+  readonly held: HeldBytes
   dialling = 0
   draining = false
   /** `cutOff` was called, and it is still in quarantine. */
@@ -48,10 +51,17 @@ export class Pod {
   readonly arrivals = new Arrivals()
   readonly #pools = new Map<string, Map<string, UpstreamPool>>()
 
-  constructor(uid: string, workload: string, stock: SocketStock, openTunnels: (pod: Pod) => TunnelPool) {
+  constructor(
+    uid: string,
+    workload: string,
+    stock: SocketStock,
+    openTunnels: (pod: Pod) => TunnelPool,
+    held: HeldBytes = HeldBytes.inAll(),
+  ) {
     this.uid = uid
     this.workload = workload
     this.stock = stock
+    this.held = HeldBytes.ofPod(held)
     this.tunnels = openTunnels(this)
   }
 

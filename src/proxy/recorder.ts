@@ -37,6 +37,7 @@ export class Recorder implements TrafficRecorder {
     record.route = named?.route ?? ''
     record.rule = named?.rule ?? ''
     record.policy = exchange.verdict?.policy ?? ''
+    record.apiVersion = exchange.versioned?.recognised.version?.name ?? ''
     record.upstream = target.upstream
     record.method = exchange.method
     record.path = exchange.path

@@ -134,6 +134,8 @@ export interface RequestRendering {
   /** In this order. */
   readonly edits: readonly HeaderEdit[]
   readonly upgrade: boolean
+  /** Of a body that is not the client's own, bytes. */
+  readonly length?: number
 }
 
 /** An absolute form without a path, which not every server takes, gets the one it means (RFC 3986 section 6.2.3). */
@@ -144,8 +146,9 @@ function withPath(target: string): string {
 export function renderRequest(head: Head, rendering: RequestRendering): string {
   const { target } = rendering
   let out = `${head.method} ${target.charCodeAt(0) === 47 ? target : withPath(target)} HTTP/1.1\r\n`
-  out += copyHeaders(head, head.chunked, rendering.host, rendering.edits)
-  if (head.chunked) out += 'transfer-encoding: chunked\r\n'
+  out += copyHeaders(head, head.chunked || rendering.length !== undefined, rendering.host, rendering.edits)
+  if (rendering.length !== undefined) out += `content-length: ${rendering.length}\r\n`
+  else if (head.chunked) out += 'transfer-encoding: chunked\r\n'
   if (head.teTrailers) out += 'te: trailers\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
     out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`
@@ -164,6 +167,8 @@ export interface ResponseRendering {
   readonly edits: readonly HeaderEdit[]
   /** 101: pass Upgrade on. */
   readonly upgrade: boolean
+  /** Of a body that is not the upstream's own, bytes; 'unknown' when there is none that would tell. */
+  readonly length?: number | 'unknown'
 }
 
 export function renderResponse(head: Head, rendering: ResponseRendering): string {
@@ -171,7 +176,10 @@ export function renderResponse(head: Head, rendering: ResponseRendering): string
   let out = `HTTP/1.1 ${head.status}${head.reason === '' ? ' ' : head.reason}\r\n`
   // Without a body by definition, a length says nothing (RFC 9110 section 8.6) and could mislead.
   const lengthless = head.status < 200 || head.status === 204
-  out += copyHeaders(head, (reframed || lengthless) && head.contentLength >= 0, undefined, rendering.edits)
+  const { length } = rendering
+  const dropLength = (reframed || lengthless || length !== undefined) && head.contentLength >= 0
+  out += copyHeaders(head, dropLength, undefined, rendering.edits)
+  if (typeof length === 'number') out += `content-length: ${length}\r\n`
   if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
     out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`
@@ -203,6 +211,8 @@ const REASONS: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   404: 'Not Found',
   408: 'Request Timeout',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
   429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',

@@ -223,21 +223,13 @@ const response = refine(
     checkFilled(body.length + errorBody.length + (headers ? 1 : 0), field, issues),
 )
 
-const version = refine(
-  object('strict', {
-    name: string(checkVersionName),
-    match: withDefault(list(match, { min: 1, max: TRANSLATION_BOUNDS.matches }), []),
-    deprecation: optional(deprecation),
-    request: optional(request),
-    response: optional(response),
-  }),
-  (value, field, issues) => {
-    for (const name of ['deprecation', 'request', 'response'] as const) {
-      if (value[name] !== undefined)
-        issues.push({ field: `${field}.${name}`, message: 'is not supported in this version: remove it' })
-    }
-  },
-)
+const version = object('strict', {
+  name: string(checkVersionName),
+  match: withDefault(list(match, { min: 1, max: TRANSLATION_BOUNDS.matches }), []),
+  deprecation: optional(deprecation),
+  request: optional(request),
+  response: optional(response),
+})
 
 export const versioningSchema = refine(
   object('strict', {

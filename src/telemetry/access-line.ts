@@ -54,6 +54,8 @@ export class AccessRecord {
   rule = ''
   /** `namespace/name` of the policy that decided. */
   policy = ''
+  /** Of the API, where versions are declared. */
+  apiVersion = ''
   /** `ip:port`. */
   upstream = ''
   method = ''
@@ -78,6 +80,7 @@ export class AccessRecord {
     this.route = ''
     this.rule = ''
     this.policy = ''
+    this.apiVersion = ''
     this.upstream = ''
     this.method = ''
     this.path = ''
@@ -101,6 +104,7 @@ export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs
   if (record.route !== '') line += `,"route":${jsonText(record.route)}`
   if (record.rule !== '') line += `,"rule":${jsonText(record.rule)}`
   if (record.policy !== '') line += `,"policy":${jsonText(record.policy)}`
+  if (record.apiVersion !== '') line += `,"apiVersion":${jsonText(record.apiVersion)}`
   if (record.upstream !== '') line += `,"upstream":${jsonText(record.upstream)}`
   line += `,"method":${jsonText(record.method)},"path":${jsonText(record.path)}`
   line += `,"authority":${jsonText(record.authority)},"status":${record.status},"flags":"${record.flags}"`

@@ -189,8 +189,8 @@ function escapeLength(text: string, at: number): number {
   const code = text.charCodeAt(at + 1)
   if (code !== 117) return ESCAPED.has(code) ? 2 : 0
   for (let i = at + 2; i < at + 6; i++) {
-    const digit = text.charCodeAt(i) | 32
-    const isHex = (digit >= 48 && digit <= 57 && text.charCodeAt(i) < 58) || (digit >= 97 && digit <= 102)
+    const digit = text.charCodeAt(i)
+    const isHex = (digit >= 48 && digit <= 57) || (digit >= 65 && digit <= 70) || (digit >= 97 && digit <= 102)
     if (!isHex) return 0
   }
   return 6

@@ -27,6 +27,8 @@ export interface VersionPlan {
   readonly errorBody: readonly CompiledRule[]
   /** Anything of a request or its answer changes, but by the headers of a deprecation. */
   readonly translates: boolean
+  /** Anything of the answer may. */
+  readonly changesAnswers: boolean
 }
 
 const plans = new WeakMap<Versioning, VersioningPlan>()
@@ -80,6 +82,7 @@ function planVersion(declared: ApiVersion): VersionPlan {
     responseBody: rules(response?.body),
     errorBody: rules(response?.errorBody),
     translates: request !== undefined || response !== undefined,
+    changesAnswers: response !== undefined || (request?.prefixes.length ?? 0) > 0 || declared.deprecation !== undefined,
   })
 }
 

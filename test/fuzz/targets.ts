@@ -6,6 +6,7 @@ import { hpack } from './targets/hpack.ts'
 import { http1Body } from './targets/http1-body.ts'
 import { http1Detect } from './targets/http1-detect.ts'
 import { http1Head } from './targets/http1-head.ts'
+import { json } from './targets/json.ts'
 import { manifests } from './targets/manifests.ts'
 import { paths } from './targets/paths.ts'
 import { regex } from './targets/regex.ts'
@@ -17,6 +18,7 @@ export const targets: readonly FuzzTarget[] = [
   http1Detect,
   hpack,
   h2Session,
+  json,
   manifests,
   routes,
   regex,

@@ -15,6 +15,16 @@ const texts = (name: string, ...values: readonly string[]) => {
 const targetRefs = [{ group: '', kind: 'Service', name: 'web', namespace: 'shop' }]
 const selector = { matchLabels: { app: 'web' } }
 
+const field = { name: 'x-a', value: 'b' }
+const translatedHeaders = { rename: [{ from: 'x-b', to: 'x-c' }], set: [field], replace: [field], remove: ['x-d'] }
+const bodyRules = [
+  { rename: { path: '/a', to: 'b' } },
+  { move: { from: '/l/*/a', to: '/l/*/b/c' } },
+  { remove: '/l/*' },
+  { default: { path: '/d', value: 1 } },
+  { set: { path: '/e', value: null } },
+]
+
 /** Together they use every field there is. */
 const SAMPLES: Readonly<Record<string, readonly object[]>> = {
   AuthorizationPolicy: [
@@ -138,6 +148,14 @@ const SAMPLES: Readonly<Record<string, readonly object[]>> = {
               { header: { name: 'api-version', value: '1' } },
               { mediaType: 'application/json; version=1' },
             ],
+            deprecation: { since: '2026-01-01T00:00:00Z', sunset: '2027-01-01T00:00:00+01:00', link: 'https://a.b/c' },
+            request: {
+              paths: [{ prefix: '/v1', to: '/v2' }],
+              query: { rename: [{ from: 'a', to: 'b' }], remove: ['c'], default: [{ name: 'd', value: '' }] },
+              headers: translatedHeaders,
+              body: bodyRules,
+            },
+            response: { headers: translatedHeaders, body: bodyRules, errorBody: bodyRules },
           },
         ],
       },

@@ -119,3 +119,41 @@ t.test('what tells of a version is looked for in lower case, media types without
     },
   })
 })
+
+t.test('a translation is compiled to what proxies carry out', async (t) => {
+  const spec = `versioning: { versions: [{ name: "1", match: [{ pathPrefix: /v1 }],
+    deprecation: { since: "2026-01-01T01:00:00.5+01:00", sunset: "2027-01-01T00:00:00Z", link: "https://a.b/" },
+    request: { paths: [{ prefix: /v1, to: /v2 }], headers: { rename: [{ from: X-Old, to: X-New }], remove: [X-Gone] },
+      body: [{ rename: { path: "/a~1b/*/c", to: d } }, { remove: /x/0 }, { default: { path: /e, value: { f: 1 } } }] },
+    response: { body: [{ move: { from: /a, to: /b } }, { set: { path: /v, value: null } }] } }] }`
+  t.match(compile(policy(spec)).get('traffic-policy', 'p'), {
+    versioning: {
+      default: undefined,
+      versions: [
+        {
+          deprecation: {
+            deprecation: '@1767225600',
+            sunset: 'Fri, 01 Jan 2027 00:00:00 GMT',
+            link: '<https://a.b/>; rel="deprecation"',
+          },
+          request: {
+            prefixes: [{ from: '/v1', to: '/v2' }],
+            headers: { rename: [{ from: 'x-old', to: 'X-New' }], set: [], replace: [], remove: ['x-gone'] },
+            body: [
+              { type: 'Rename', path: ['a/b', null, 'c'], to: 'd' },
+              { type: 'Remove', path: ['x', '0'] },
+              { type: 'Default', path: ['e'], value: '{"f":1}' },
+            ],
+          },
+          response: {
+            body: [
+              { type: 'Move', from: ['a'], to: ['b'] },
+              { type: 'Set', path: ['v'], value: 'null' },
+            ],
+            errorBody: [],
+          },
+        },
+      ],
+    },
+  })
+})
