@@ -66,6 +66,7 @@ export const REFUSAL = {
   invalidRoute: { status: 500, flag: 'NR', body: 'weir: no valid backend' },
   noRoute: { status: 404, flag: 'NR', body: 'weir: no route' },
   malformed: { status: 400, flag: 'DPE', body: 'weir: malformed request' },
+  notTunnelled: { status: 501, flag: 'DPE', body: 'weir: not served over HTTP/2' },
   tooLarge: { status: 431, flag: 'DPE', body: 'weir: request head too large' },
   unknownVersion: { status: 400, flag: 'NR', body: 'weir: unknown API version' },
   untranslatable: { status: 400, flag: 'DPE', body: 'weir: the body is no JSON that can be translated' },

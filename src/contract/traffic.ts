@@ -77,6 +77,8 @@ export interface RetryPlan {
   readonly attempts: number
   /** Statuses of the application. */
   readonly codes: readonly number[]
+  /** Statuses of gRPC calls that were answered without a message. */
+  readonly grpcStatuses?: readonly number[]
   /** Nothing of the request was sent. */
   readonly connectFailure: boolean
   /** The connection ended before the answer began, or what came is no HTTP. */

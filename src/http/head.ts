@@ -513,7 +513,7 @@ function matches(bytes: Uint8Array, start: number, lowerCaseName: string): boole
 }
 
 /** Version 00 as it is, later ones by their beginning; an all-zero id is none (W3C Trace Context section 3.2). */
-function isTraceparent(text: string): boolean {
+export function isTraceparent(text: string): boolean {
   if (text.length < 55 || text.charCodeAt(2) !== 45 || text.charCodeAt(35) !== 45 || text.charCodeAt(52) !== 45)
     return false
   const version = lowerHex(text, 0, 2)

@@ -8,6 +8,7 @@ import type { ResponseFlag } from '#contract'
 import { type ByteStream, detect, mayBecomeRequest, type StreamOwner } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HttpConnection } from './http-connection.ts'
+import { Http2Connection } from './http2-connection.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import { Relay } from './relay.ts'
@@ -46,6 +47,7 @@ export class Accepted implements StreamOwner, HeldConnection {
   #target: ExchangeTarget | undefined
   #over = false
   #isHttp = false
+  #isHttp2 = false
 
   constructor(
     services: Services,
@@ -77,9 +79,11 @@ export class Accepted implements StreamOwner, HeldConnection {
   onData(bytes: Buffer, length: number): void {
     const all =
       this.#bytes === undefined ? bytes.subarray(0, length) : Buffer.concat([this.#bytes, bytes.subarray(0, length)])
-    switch (detect(all, 0, all.length)) {
+    const found = detect(all, 0, all.length)
+    switch (found) {
       case 'http1':
-        this.#http(this.#bytes === undefined ? Buffer.from(all) : all)
+      case 'http2':
+        this.#http(this.#bytes === undefined ? Buffer.from(all) : all, found === 'http2')
         return
       case 'more':
         this.#bytes = this.#bytes === undefined ? Buffer.from(all) : all
@@ -141,7 +145,7 @@ export class Accepted implements StreamOwner, HeldConnection {
       }
       const denial = this.#pipeline.tcpDenialNow(choice)
       if (this.#over) {
-        if (this.#isHttp) choice.pool.adopt(server)
+        if (this.#isHttp) adopt(choice, server, this.#isHttp2)
         else server.close()
       } else if (denial !== undefined) {
         // A policy changed while it was dialled.
@@ -190,15 +194,17 @@ export class Accepted implements StreamOwner, HeldConnection {
     )
   }
 
-  #http(bytes: Buffer): void {
+  #http(bytes: Buffer, http2: boolean): void {
     this.#isHttp = true
+    this.#isHttp2 = http2
     const server = this.#server
     this.#server = undefined
     this.#finish()
     // Dialled in case the server speaks first: it will serve this request, or another one.
-    if (server !== undefined) this.#target?.pool.adopt(server)
+    if (server !== undefined && this.#target !== undefined) adopt(this.#target, server, http2)
     this.#spoken.sawHttp(this.#key)
-    new HttpConnection(this.#services, this.#pod, this.#stream, this.#pipeline, this.#clientAddress).adopt(bytes)
+    const Connection = http2 ? Http2Connection : HttpConnection
+    new Connection(this.#services, this.#pod, this.#stream, this.#pipeline, this.#clientAddress).adopt(bytes)
   }
 
   #relay(early: Buffer | undefined, clientEnded: boolean): void {
@@ -266,6 +272,12 @@ export class Accepted implements StreamOwner, HeldConnection {
   abort(): void {
     this.#stream.reset()
   }
+}
+
+/** A connection that was dialled before it was known what it is for will serve a request. */
+function adopt({ pool, speaks }: ExchangeTarget, server: ByteStream, http2: boolean): void {
+  if (speaks === 'HTTP/2' || (http2 && speaks === undefined)) pool.sessions.adopt(server)
+  else pool.adopt(server)
 }
 
 /** Listens to a server while its client is still silent. */

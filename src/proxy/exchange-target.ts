@@ -24,6 +24,10 @@ export interface ExchangeTarget {
   readonly quarantine: Verdict | undefined
   /** Header lines (with CRLF) that tell the application the verified peer; empty when not ours to say. */
   readonly identityLines: string
+  /** The same, for HTTP/2: name and value. */
+  readonly identityFields: readonly string[]
+  /** What the destination is declared to speak; undefined: what the client spoke. */
+  readonly speaks: 'HTTP/1.1' | 'HTTP/2' | undefined
   /** Another node's proxy answers. */
   readonly tunnelled: boolean
   readonly decision: ForwardDecision | undefined
@@ -31,8 +35,10 @@ export interface ExchangeTarget {
   readonly flow: Flow | undefined
   readonly edge: RequestEdge
   readonly tcpEdge: TcpEdge
+  readonly grpcEdge: RequestEdge
   readonly access: AccessEdge
   readonly tcpAccess: AccessEdge
+  readonly grpcAccess: AccessEdge
   readonly reporters: Reporters
   /** `ip:port`, for the log. */
   readonly upstream: string

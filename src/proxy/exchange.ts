@@ -9,9 +9,9 @@ import {
   type ForwardDecision,
   observeFailure,
   observeLatency,
-  outcomeOfStatus,
   retryDelayMs,
   type TryFailure,
+  type TryOutcome,
   type VersionedRequest,
   versionedRequest,
 } from '#routing'
@@ -22,6 +22,7 @@ import type { HttpChoice, HttpExchange, HttpPipeline, InsteadChoice, RouteName }
 import type { Pod } from './pod.ts'
 import type { Services } from './services.ts'
 import { newTraceparent, traceIdOf } from './trace-context.ts'
+import { STATUS_AGAIN } from './upstream-sessions.ts'
 
 /** Attempts on fresh connections, the first included, while nothing of the request was processed. */
 export const MAX_ATTEMPTS = 3
@@ -58,6 +59,9 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   protected started = 0
   protected bytesIn = 0
   protected bytesOut = 0
+  grpc = false
+  /** Of a gRPC answer; -1 while there is none. */
+  protected grpcStatus = -1
   /** Grows with every exchange, and with every try: what was begun for an earlier one comes too late. */
   protected epoch = 0
   /** When the present try began to connect, or was sent; 0 while it waits. */
@@ -89,6 +93,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
 
   // ── What a version of HTTP does itself ────────────────────────────────────────────────────────
 
+  abstract readonly version: HttpExchange['version']
   abstract header(lowerCaseName: string): string | undefined
   /** A request is being served, and its client is there. */
   protected abstract inProgress(): boolean
@@ -98,7 +103,9 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   protected abstract holdBody(): void
   /** A try can be sent at once on what is returned. */
   protected abstract ready(target: ExchangeTarget): U | undefined
-  /** A new connection for `target`; the flow is told of it. */
+  /** Room for a new connection is taken, or none is needed; else the request waits. */
+  protected abstract reserve(target: ExchangeTarget): boolean
+  /** Something to send on, of what was reserved; the flow is told of a new connection. */
   protected abstract connect(target: ExchangeTarget, done: Connecting<U>): void
   /** What was connected for a try that is over by now may serve another. */
   protected abstract giveBack(upstream: U): void
@@ -134,6 +141,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.flag = '-'
     this.bytesIn = 0
     this.bytesOut = 0
+    this.grpc = false
+    this.grpcStatus = -1
     this.#triedAt = started
     this.#retries = 0
     this.#upstreamMs = -1
@@ -256,7 +265,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   protected send(target: ExchangeTarget): void {
     const { flow } = target
     const ready = this.ready(target)
-    if (ready === undefined && flow !== undefined && !flow.takeConnection()) {
+    if (ready === undefined && flow !== undefined && !this.reserve(target)) {
       this.#triedAt = 0
       const refusal = flow.wait(this)
       if (refusal !== undefined) this.refuse(refusal, flow.reasonOf(refusal))
@@ -280,12 +289,15 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
         flow?.wake()
         return
       }
-      if (upstream === undefined) this.#connectFailed(target, status, error)
-      else {
+      if (upstream !== undefined) {
         // What it took to connect says little of how soon the next request is answered.
         this.#triedAt = this.services.now()
         this.attach(upstream)
-      }
+      } else if (status === STATUS_AGAIN) {
+        target.load.active--
+        this.attempts--
+        this.resend(target)
+      } else this.#connectFailed(target, status, error)
     })
   }
 
@@ -344,7 +356,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     const flow = this.#flow
     if (plan === undefined || flow === undefined) return false
     const may = flow.takeRetry(plan, failure, this.#retries, this.services.now())
-    if (may === 'exhausted' && typeof failure === 'number') this.flag = 'URX'
+    if (may === 'exhausted' && typeof failure !== 'string') this.flag = 'URX'
     if (may !== 'retry') return false
     this.#retries++
     this.#triedAt = 0
@@ -379,11 +391,17 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   }
 
   /** The head of an answer is here: what its endpoint is worth goes by it. */
-  protected answered(target: ExchangeTarget, status: number): void {
+  protected answered(target: ExchangeTarget, outcome: TryOutcome): void {
     const now = this.services.now()
-    if (status >= 502 && status <= 504) observeFailure(target.load, now - this.#triedAt, now)
+    if (outcome === 'gateway') observeFailure(target.load, now - this.#triedAt, now)
     else observeLatency(target.load, now - this.#triedAt, now)
-    target.flow?.record(target.load, outcomeOfStatus(status), now)
+    target.flow?.record(target.load, outcome, now)
+  }
+
+  /** As `answered`, where the outcome is not known yet. */
+  protected answeredInTime(target: ExchangeTarget): void {
+    const now = this.services.now()
+    observeLatency(target.load, now - this.#triedAt, now)
   }
 
   /** This answer is the one that the client gets. `refusal`: its header of that name, from the destination's node. */
@@ -414,9 +432,15 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     }, ms)
   }
 
-  protected startTimers({ requestTimeoutMs, backendRequestTimeoutMs, retry }: ForwardDecision): void {
-    // The backend's is never the longer one: without a retry it is all there is.
-    if (requestTimeoutMs !== undefined && (backendRequestTimeoutMs === undefined || retry !== undefined)) {
+  /** @param ofClientMs how long the client itself waits */
+  protected startTimers(decision: ForwardDecision | undefined, ofClientMs?: number): void {
+    const { requestTimeoutMs: ofRouteMs, backendRequestTimeoutMs, retry } = decision ?? NO_LIMITS
+    const requestTimeoutMs = least(ofRouteMs, ofClientMs)
+    // The backend's is never longer than the route's: without a retry it is all there is.
+    if (
+      requestTimeoutMs !== undefined &&
+      (backendRequestTimeoutMs === undefined || retry !== undefined || requestTimeoutMs !== ofRouteMs)
+    ) {
       this.#timer = setTimeout(() => {
         this.#timer = undefined
         this.#timeIsOver(requestTimeoutMs, false)
@@ -471,6 +495,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       upstreamMs: this.#upstreamMs,
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
+      grpcStatus: this.grpcStatus,
     })
   }
 
@@ -489,6 +514,12 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       flow.leave(this.#retries > 0)
     }
   }
+}
+
+const NO_LIMITS = { requestTimeoutMs: undefined, backendRequestTimeoutMs: undefined, retry: undefined }
+
+function least(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || (other !== undefined && other < one) ? other : one
 }
 
 function instead(refusal: Refusal, why: string, target: ExchangeTarget | undefined): InsteadChoice {

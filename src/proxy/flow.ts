@@ -12,6 +12,7 @@ import {
   type RetryPlan,
   type TrafficPolicy,
 } from '#contract'
+import type { ByteStream } from '#http'
 import {
   type EndpointLoad,
   type LoadOf,
@@ -23,7 +24,6 @@ import {
 } from '#routing'
 import { EndpointChoice, type HealthUse, type Places } from './endpoint-choice.ts'
 import type { FlowMetrics } from './flow-metrics.ts'
-import type { UpstreamConnection } from './upstream.ts'
 
 /** What a flow needs of a request. */
 export interface FlowRequest {
@@ -39,6 +39,15 @@ export interface Waiter {
   connectionFreed(): void
 }
 
+/** A connection upstream, as far as a flow counts it. */
+export interface CountedConnection {
+  readonly stream: ByteStream
+  /** Serves nobody now. */
+  readonly idle: boolean
+  /** Whose connections it counts among. */
+  counted: Flow | undefined
+}
+
 /** Who waits for a connection when only the number of connections is bounded. */
 const PENDING_DEFAULT = 1024
 
@@ -51,7 +60,7 @@ export class Flow {
   readonly #choice: EndpointChoice
   readonly #budget = new RetryWindow()
   readonly #waiting = new Set<Waiter>()
-  readonly #open = new Set<UpstreamConnection>()
+  readonly #open = new Set<CountedConnection>()
   #policy: TrafficPolicy | undefined
   #limiter: RateLimiter | undefined
   /** Requests in progress. */
@@ -157,7 +166,7 @@ export class Flow {
     const { maxConnections } = this.#policy?.breaker ?? {}
     if (maxConnections !== undefined && this.connections >= maxConnections) {
       for (const connection of this.#open) {
-        if (connection.client !== undefined) continue
+        if (!connection.idle) continue
         connection.stream.close()
         break
       }
@@ -168,7 +177,7 @@ export class Flow {
   }
 
   /** What room was taken for; undefined when it could not be made. */
-  connected(connection: UpstreamConnection | undefined): void {
+  connected(connection: CountedConnection | undefined): void {
     if (connection === undefined) this.#roomGiven()
     else if (connection.stream.closed) this.#roomGiven()
     else {
@@ -177,7 +186,7 @@ export class Flow {
     }
   }
 
-  connectionGone(connection: UpstreamConnection): void {
+  connectionGone(connection: CountedConnection): void {
     this.#open.delete(connection)
     this.#roomGiven()
   }

@@ -16,7 +16,7 @@ import {
   PARSE_DONE,
   type StreamOwner,
 } from '#http'
-import { responseEditsOf } from '#routing'
+import { outcomeOfStatus, responseEditsOf } from '#routing'
 import type { CompiledRule, TranslatedResponse } from '#translation'
 import { type Connecting, Exchange, MAX_ATTEMPTS } from './exchange.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
@@ -27,6 +27,7 @@ import type { HeldConnection, Pod } from './pod.ts'
 import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
 import type { Services } from './services.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
+import { STATUS_REFUSED } from './upstream-sessions.ts'
 
 /** Waiting for a head, or in the middle of one. */
 const READY = 0
@@ -89,6 +90,7 @@ export class HttpConnection
   extends Exchange<UpstreamConnection>
   implements StreamOwner, UpstreamClient, HeldConnection
 {
+  readonly version = 'HTTP/1.1'
   readonly stream: ByteStream
   readonly head: Head
   readonly #body: BodyReader
@@ -561,11 +563,19 @@ export class HttpConnection
     if (!this.#requestDone) this.stream.pause()
   }
 
-  protected ready({ pool }: ExchangeTarget): UpstreamConnection | undefined {
-    return pool.idle()
+  protected reserve({ flow, pool, speaks }: ExchangeTarget): boolean {
+    return flow === undefined || (speaks === 'HTTP/2' && pool.sessions.joinable) || flow.takeConnection()
   }
 
-  protected connect({ pool, flow }: ExchangeTarget, done: Connecting<UpstreamConnection>): void {
+  protected ready({ pool, speaks }: ExchangeTarget): UpstreamConnection | undefined {
+    return speaks === 'HTTP/2' ? pool.bridge(pool.sessions.take()) : pool.idle()
+  }
+
+  protected connect({ pool, flow, speaks }: ExchangeTarget, done: Connecting<UpstreamConnection>): void {
+    if (speaks === 'HTTP/2') {
+      pool.sessions.connect(flow, (session, status, error) => done(pool.bridge(session), status, error))
+      return
+    }
     pool.connect((connection, status, error) => {
       flow?.connected(connection)
       done(connection, status, error)
@@ -636,7 +646,7 @@ export class HttpConnection
     }
     const { target } = this
     if (target !== undefined) {
-      this.answered(target, status)
+      this.answered(target, outcomeOfStatus(status))
       if (status >= 400 && target.flow !== undefined && this.#retryInstead(target, upstream, end - bodyStart)) return
     }
     this.takeAnswer(status, target?.tunnelled === true ? head.get(REFUSAL_HEADER) : undefined)
@@ -944,9 +954,9 @@ export class HttpConnection
       target !== undefined &&
       replay !== '' &&
       this.#requestDone &&
-      upstream.reused &&
       !upstream.answered &&
-      IDEMPOTENT.has(this.method)
+      // Refused by a session of HTTP/2: nobody has looked at it.
+      (status === STATUS_REFUSED || (upstream.reused && IDEMPOTENT.has(this.method)))
     this.detach(false)
     if (again && this.attempts < MAX_ATTEMPTS) {
       this.#unsent = replay

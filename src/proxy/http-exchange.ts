@@ -9,6 +9,10 @@ export interface HttpExchange extends HttpFacts {
   readonly pipeline: HttpPipeline
   /** Address of the peer that opened the connection. */
   readonly clientAddress: string
+  /** As the client speaks it. */
+  readonly version: 'HTTP/1.1' | 'HTTP/2'
+  /** Its content type says that it is a call of gRPC. */
+  readonly grpc: boolean
   readonly method: string
   readonly path: string
   readonly authority: string

@@ -142,6 +142,7 @@ export class OutboundPipeline implements Pipeline {
     const destination = this.#look()
     if (destination.kind !== 'service') return 'detect'
     const { protocol } = destination.port
+    if (protocol === 'http2' || protocol === 'grpc') return 'http'
     return protocol === 'http' ? 'http' : protocol === 'tcp' || protocol === 'tls' ? 'opaque' : 'detect'
   }
 

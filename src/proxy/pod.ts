@@ -125,7 +125,7 @@ export class Pod {
     for (const connection of this.connections) connection.sweep(now)
     for (const [uid, pools] of this.#pools) {
       for (const [key, pool] of pools) {
-        pool.closeIdle(idleSince)
+        pool.sweep(now, idleSince)
         if (pool.size > 0) continue
         // Whoever still holds it must not fill it again: nobody would renew or close what is in it.
         pool.close()

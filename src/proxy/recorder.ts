@@ -22,13 +22,15 @@ export class Recorder implements TrafficRecorder {
 
   request(exchange: HttpExchange, outcome: RequestOutcome): void {
     const target = exchange.target ?? this.#targets.nowhere(exchange.pod, exchange.clientAddress)
-    target.edge.record(
+    const edge = exchange.grpc ? target.grpcEdge : target.edge
+    edge.record(
       outcome.status,
       outcome.flag,
       outcome.durationMs,
       outcome.bytesIn,
       outcome.bytesOut,
       target.reporters,
+      outcome.grpcStatus,
     )
     if (!this.#log.enabled) return
     const record = this.#record
@@ -43,6 +45,9 @@ export class Recorder implements TrafficRecorder {
     record.path = exchange.path
     record.authority = exchange.authority
     record.status = outcome.status
+    record.grpcStatus = outcome.grpcStatus
+    // Said where it is not the usual one.
+    record.version = exchange.version === 'HTTP/2' ? exchange.version : ''
     record.flags = outcome.flag
     record.durationMs = outcome.durationMs
     record.upstreamMs = outcome.upstreamMs
@@ -51,7 +56,7 @@ export class Recorder implements TrafficRecorder {
     record.traceId = outcome.trace
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
-    this.#log.request(target.access, record)
+    this.#log.request(exchange.grpc ? target.grpcAccess : target.access, record)
   }
 
   /** A tunnel that did not come to be: no connection was asked for yet. */

@@ -62,6 +62,11 @@ function copyHeaders(head: Head, dropLength: boolean, host: string | undefined, 
   return host === undefined ? out : `host: ${host}\r\n${out}`
 }
 
+/** Whether line `index` of an answer goes on. */
+export function passesOn(head: Head, index: number, dropLength: boolean): boolean {
+  return passes(head, index, dropLength, undefined)
+}
+
 function passes(head: Head, index: number, dropLength: boolean, host: string | undefined): boolean {
   const id = head.ids[index] as number
   if (id !== HEADER_OTHER) {
@@ -76,6 +81,9 @@ function passes(head: Head, index: number, dropLength: boolean, host: string | u
 /** What a route's filters may not touch: framing, hop-by-hop fields, identity. */
 const UNEDITABLE = new Set([
   'connection',
+  'keep-alive',
+  'proxy-connection',
+  'http2-settings',
   'content-length',
   'transfer-encoding',
   'upgrade',
@@ -84,7 +92,7 @@ const UNEDITABLE = new Set([
 ])
 
 function copyEdited(head: Head, dropLength: boolean, host: string | undefined, edits: readonly HeaderEdit[]): string {
-  const lines: { name: string; value: string }[] = []
+  const lines: Field[] = []
   if (host !== undefined) lines.push({ name: 'host', value: host })
   for (let i = 0; i < head.headerCount; i++) {
     if (!passes(head, i, dropLength, host)) continue
@@ -94,8 +102,20 @@ function copyEdited(head: Head, dropLength: boolean, host: string | undefined, e
   return editLines(lines, edits)
 }
 
+export interface Field {
+  readonly name: string
+  readonly value: string
+}
+
+/** As lines, each with its CRLF. */
+export function editLines(lines: Field[], edits: readonly HeaderEdit[]): string {
+  let out = ''
+  for (const { name, value } of editFields(lines, edits)) out += `${name}: ${value}\r\n`
+  return out
+}
+
 /** Gateway API HTTPHeaderFilter: `set` overwrites, `add` appends with a comma, `remove` takes away. */
-export function editLines(lines: { name: string; value: string }[], edits: readonly HeaderEdit[]): string {
+export function editFields(lines: Field[], edits: readonly HeaderEdit[]): readonly Field[] {
   let left = lines
   const drop = (lower: string): void => {
     left = left.filter((line) => line.name.toLowerCase() !== lower)
@@ -119,9 +139,7 @@ export function editLines(lines: { name: string; value: string }[], edits: reado
     }
     for (const name of edit.remove) if (!UNEDITABLE.has(name.toLowerCase())) drop(name.toLowerCase())
   }
-  let out = ''
-  for (const { name, value } of left) out += `${name}: ${value}\r\n`
-  return out
+  return left
 }
 
 export interface RequestRendering {
@@ -188,13 +206,17 @@ export function renderResponse(head: Head, rendering: ResponseRendering): string
   return `${out}\r\n`
 }
 
-/** Fields that may not come in a trailer section (RFC 9110 section 6.5.1): framing, routing, identity. */
+/** A field that may come in a trailer section: none of framing, routing, identity (RFC 9110 section 6.5.1). */
+export function mayTrail(name: string): boolean {
+  return !(isProtected(name) || name === 'set-cookie' || name.startsWith('content-'))
+}
+
 export function renderTrailers(head: Head): string {
   let out = ''
   for (let i = 0; i < head.headerCount; i++) {
     if (head.ids[i] !== HEADER_OTHER) continue
     const name = head.name(i)
-    if (isProtected(name) || name === 'set-cookie' || name.startsWith('content-')) continue
+    if (!mayTrail(name)) continue
     out += `${name}: ${head.value(i)}\r\n`
   }
   return out
@@ -216,6 +238,7 @@ const REASONS: Readonly<Record<number, string>> = {
   429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
+  501: 'Not Implemented',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
   504: 'Gateway Timeout',
@@ -227,6 +250,22 @@ export function renderOwn(status: number, body: string, close: boolean, headOnly
     `HTTP/1.1 ${status} ${REASONS[status] ?? ''}\r\ncontent-type: text/plain; charset=utf-8\r\n` +
     `content-length: ${body.length}\r\n${extra}${close ? 'connection: close\r\n' : ''}\r\n${headOnly ? '' : body}`
   )
+}
+
+/** As `renderOwn`, of the body's length, for HTTP/2. `extra`: names and values. */
+export function ownFields(status: number, bodyLength: number, extra: readonly string[]): string[] {
+  const length = String(bodyLength)
+  return [':status', String(status), 'content-type', 'text/plain; charset=utf-8', 'content-length', length, ...extra]
+}
+
+/** `extra`: header lines, each with its CRLF. */
+export function redirectFields(status: number, location: string, extra: string): string[] {
+  const fields = ownFields(status, 0, location === '' ? [] : ['location', location])
+  for (const line of extra.split('\r\n')) {
+    const colon = line.indexOf(':')
+    if (colon > 0) fields.push(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim())
+  }
+  return fields
 }
 
 /** `told`: the caller is another node of the mesh, which wants to know the flag. */

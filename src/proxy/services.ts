@@ -16,6 +16,8 @@ export interface RequestOutcome {
   readonly upstreamMs: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Of a gRPC answer; -1 when there is none. */
+  readonly grpcStatus: number
 }
 
 export interface TcpOutcome {

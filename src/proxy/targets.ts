@@ -2,7 +2,16 @@
  * Works out, once per snapshot, what "this pod's traffic to that endpoint" means: through whose namespace and pool it
  * goes, whose policies judge it here, what the application and the log are told of the peer.
  */
-import type { Endpoint, MeshService, PeerIdentity, PeerMode, ProxyLimits, Verdict, Workload } from '#contract'
+import type {
+  AppProtocol,
+  Endpoint,
+  MeshService,
+  PeerIdentity,
+  PeerMode,
+  ProxyLimits,
+  Verdict,
+  Workload,
+} from '#contract'
 import { peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
 import { type PolicySet, policySetFor, quarantineDenial } from '#policy'
@@ -313,7 +322,7 @@ export class Targets {
       protocol: 'http',
       securityPolicy: parts.secured ? 'mutual_tls' : 'none',
     }
-    const log = (protocol: 'http' | 'tcp'): AccessEdge =>
+    const log = (protocol: 'http' | 'tcp' | 'grpc'): AccessEdge =>
       this.#log.edge({
         source: client === undefined ? '' : `${client.namespace}/${client.name}`,
         sourceIdentity: parts.source === undefined ? this.#identity(client) : `spiffe://${parts.source.principal}`,
@@ -334,13 +343,17 @@ export class Targets {
       connection: parts.connection,
       quarantine: parts.quarantine,
       identityLines: parts.identityLines,
+      identityFields: identityFields(parts.identityLines),
+      speaks: spokenBy(parts.decision?.protocol),
       tunnelled: parts.tunnelled,
       decision: parts.decision,
       flow: parts.flow,
       edge: this.#edges.request(description),
       tcpEdge: this.#edges.tcp({ ...description, protocol: 'tcp' }),
+      grpcEdge: this.#edges.request({ ...description, protocol: 'grpc' }),
       access: log('http'),
       tcpAccess: log('tcp'),
+      grpcAccess: log('grpc'),
       reporters,
       upstream: socketText(parts.endpoint),
     }
@@ -420,6 +433,18 @@ function towards(workload: Workload, stock: SocketStock, client: string, count: 
   return workload.hidesClientAddress
     ? { stock, kind: 'plain', localAddress: undefined, count }
     : { stock, kind: 'transparent', localAddress: client, count }
+}
+
+const NO_FIELDS: readonly string[] = Object.freeze([])
+
+/** Of lines as `#identityLines` makes them: there is one, or none. */
+function identityFields(lines: string): readonly string[] {
+  const colon = lines.indexOf(':')
+  return colon < 0 ? NO_FIELDS : [lines.slice(0, colon), lines.slice(colon + 2, -2)]
+}
+
+function spokenBy(protocol: AppProtocol | undefined): ExchangeTarget['speaks'] {
+  return protocol === 'http2' || protocol === 'grpc' ? 'HTTP/2' : protocol === 'http' ? 'HTTP/1.1' : undefined
 }
 
 function modeOf({ peerModes }: Workload, port: number): PeerMode {

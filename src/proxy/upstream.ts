@@ -1,11 +1,13 @@
 /**
- * Upstream HTTP/1.1 connections and their pools. A pool belongs to one (pod whose traffic it is, network
+ * Upstream HTTP/1.1 connections and the pools of all that leads to one destination. A pool belongs to one (pod whose traffic it is, network
  * namespace it leaves from, source address, destination): nothing is shared between identities, and it
  * dies with either pod. A connection serves one exchange at a time and tells its client what it reads.
  */
 import { BodyReader, type ByteStream, Head, PARSE_BAD, PARSE_DONE, type StreamOwner } from '#http'
 import type { Dialer } from './dialer.ts'
-import type { Flow } from './flow.ts'
+import type { CountedConnection, Flow } from './flow.ts'
+import { Http1OverHttp2 } from './http1-over-http2.ts'
+import { type UpstreamSession, UpstreamSessions } from './upstream-sessions.ts'
 
 /** The exchange an upstream connection works for. */
 export interface UpstreamClient {
@@ -28,7 +30,7 @@ const AWAIT_HEAD = 1
 const BODY = 2
 const TUNNEL = 3
 
-export class UpstreamConnection implements StreamOwner {
+export class UpstreamConnection implements StreamOwner, CountedConnection {
   readonly stream: ByteStream
   readonly pool: UpstreamPool
   /** Of the pool, when this was made. */
@@ -41,7 +43,6 @@ export class UpstreamConnection implements StreamOwner {
   /** Bytes of the present exchange's response have arrived. */
   answered = false
   idleSince = 0
-  /** Whose connections it counts among. */
   counted: Flow | undefined
   #state = IDLE
   #partial: Buffer | undefined
@@ -54,6 +55,10 @@ export class UpstreamConnection implements StreamOwner {
     this.stream = stream
     stream.owner = this
     stream.resume()
+  }
+
+  get idle(): boolean {
+    return this.client === undefined
   }
 
   /** Begins an exchange: the response read next is for this client. */
@@ -156,6 +161,7 @@ export class UpstreamPool {
   readonly limits: UpstreamLimits
   readonly #idle: UpstreamConnection[] = []
   readonly #all = new Set<UpstreamConnection>()
+  #sessions: UpstreamSessions | undefined
   closed = false
   generation = 0
 
@@ -174,7 +180,16 @@ export class UpstreamPool {
   }
 
   get size(): number {
-    return this.#all.size
+    return this.#all.size + (this.#sessions?.size ?? 0)
+  }
+
+  /** Of HTTP/2, to the same destination. */
+  get sessions(): UpstreamSessions {
+    if (this.#sessions === undefined) {
+      this.#sessions = new UpstreamSessions(this.dialer, this.limits)
+      if (this.closed) this.#sessions.close()
+    }
+    return this.#sessions
   }
 
   connect(done: Connected): void {
@@ -212,8 +227,15 @@ export class UpstreamPool {
     counted?.connectionGone(connection)
   }
 
-  /** Closes connections idle since before `since`. */
-  closeIdle(since: number): void {
+  /** A request of HTTP/1.1 through one stream of a session. */
+  bridge(session: UpstreamSession | undefined): UpstreamConnection | undefined {
+    if (session === undefined) return undefined
+    return new UpstreamConnection(new Http1OverHttp2(session, this.limits), this)
+  }
+
+  /** Time passes; what is idle since before `since` closes. */
+  sweep(now: number, since: number): void {
+    this.#sessions?.sweep(now, since)
     while (this.#idle.length > 0 && (this.#idle[0] as UpstreamConnection).idleSince < since) {
       ;(this.#idle[0] as UpstreamConnection).stream.close()
     }
@@ -222,12 +244,14 @@ export class UpstreamPool {
   /** Connections made so far serve no further exchange: idle ones close, busy ones when they finish. */
   renew(): void {
     this.generation++
+    this.#sessions?.retire()
     for (const connection of this.#idle.slice()) connection.stream.close()
   }
 
   /** No new exchanges; idle connections close, busy ones finish. */
   close(): void {
     this.closed = true
+    this.#sessions?.close()
     for (const connection of this.#idle.slice()) connection.stream.close()
   }
 }

@@ -105,17 +105,38 @@ const backoff = refine(
   },
 )
 
+/** All but OK. */
+const GRPC_STATUSES = [
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+] as const
+
 const retry = refine(
   object('strict', {
     attempts: withDefault(integer(1, 10), 2),
     codes: withDefault(list(integer(400, 599), { min: 1, max: 64 }), []),
+    grpcStatuses: withDefault(list(oneOf(...GRPC_STATUSES), { min: 1, max: 16 }), []),
     failures: withDefault(list(oneOf('ConnectFailure', 'Reset', 'Timeout'), { min: 1, max: 3 }), []),
     backoff: optional(backoff),
     perTryTimeout: optional(time),
   }),
-  ({ codes, failures }, field, issues) => {
-    if (codes.length + failures.length === 0)
-      issues.push({ field, message: 'needs codes or failures: nothing would be retried' })
+  ({ codes, failures, grpcStatuses }, field, issues) => {
+    if (codes.length + failures.length + grpcStatuses.length === 0)
+      issues.push({ field, message: 'needs codes, failures or grpcStatuses: nothing would be retried' })
   },
 )
 

@@ -4,6 +4,7 @@
  * handles and log fragments by its identity.
  */
 import type {
+  AppProtocol,
   CorsPlan,
   Endpoint,
   HeaderEdit,
@@ -27,6 +28,8 @@ export interface ForwardDecision {
   readonly service: MeshService
   /** The backend's Service port. */
   readonly port: number
+  /** What is declared of that port. */
+  readonly protocol: AppProtocol
   /** Endpoints behind that port, usable or not: for `pickEndpoint`. Empty: answer `noEndpoint`. */
   readonly endpoints: readonly Endpoint[]
   /** To be applied in this order: the rule's, then the backend's. Empty when there are none. */

@@ -273,6 +273,7 @@ function forward(
     rule: how.rule,
     service,
     port,
+    protocol: service.ports.find((known) => known.port === port)?.protocol ?? 'unknown',
     endpoints: service.endpoints[String(port)] ?? NO_ENDPOINTS,
     requestEdits: how.filters.requestEdits,
     responseEdits: how.filters.responseEdits,

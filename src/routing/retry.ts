@@ -1,8 +1,8 @@
 /** When a request is tried again, and after how long. */
 import type { RetryBudget, RetryPlan } from '#contract'
 
-/** What ended a try. A number is the status of the application's answer. */
-export type TryFailure = number | 'connect-failure' | 'reset' | 'timeout'
+/** What ended a try. A number is the status of the application's answer, that of a gRPC call where it says so. */
+export type TryFailure = number | { readonly grpcStatus: number } | 'connect-failure' | 'reset' | 'timeout'
 
 export function mayRetry(plan: RetryPlan, failure: TryFailure): boolean {
   switch (failure) {
@@ -13,7 +13,9 @@ export function mayRetry(plan: RetryPlan, failure: TryFailure): boolean {
     case 'timeout':
       return plan.timeout
     default:
-      return plan.codes.includes(failure)
+      return typeof failure === 'number'
+        ? plan.codes.includes(failure)
+        : plan.grpcStatuses?.includes(failure.grpcStatus) === true
   }
 }
 

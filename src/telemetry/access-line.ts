@@ -65,6 +65,10 @@ export class AccessRecord {
   status = 0
   flags: ResponseFlag = '-'
   durationMs = 0
+  /** Of a gRPC call; negative when none came. */
+  grpcStatus = -1
+  /** As the client speaks it. */
+  version = ''
   /** Until the head of the upstream's answer; negative when there was none. */
   upstreamMs = -1
   bytesIn = 0
@@ -88,6 +92,8 @@ export class AccessRecord {
     this.status = 0
     this.flags = '-'
     this.durationMs = 0
+    this.grpcStatus = -1
+    this.version = ''
     this.upstreamMs = -1
     this.bytesIn = 0
     this.bytesOut = 0
@@ -108,6 +114,8 @@ export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs
   if (record.upstream !== '') line += `,"upstream":${jsonText(record.upstream)}`
   line += `,"method":${jsonText(record.method)},"path":${jsonText(record.path)}`
   line += `,"authority":${jsonText(record.authority)},"status":${record.status},"flags":"${record.flags}"`
+  if (record.grpcStatus >= 0) line += `,"grpcStatus":${record.grpcStatus}`
+  if (record.version !== '') line += `,"version":"${record.version}"`
   line += `,"durationMs":${milliseconds(record.durationMs)}`
   if (record.upstreamMs >= 0) line += `,"upstreamMs":${milliseconds(record.upstreamMs)}`
   line += `,"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}`

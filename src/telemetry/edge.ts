@@ -22,12 +22,14 @@ interface ReporterHandles {
 
 class Outcome {
   readonly status: string
+  readonly grpcStatus: string
   readonly flag: ResponseFlag
   source: ReporterHandles | undefined = undefined
   destination: ReporterHandles | undefined = undefined
 
-  constructor(status: string, flag: ResponseFlag) {
+  constructor(status: string, grpcStatus: string, flag: ResponseFlag) {
     this.status = status
+    this.grpcStatus = grpcStatus
     this.flag = flag
   }
 }
@@ -37,7 +39,7 @@ export class RequestEdge {
   readonly #description: EdgeDescription
   readonly #outcomes = new Map<ResponseFlag, Map<number, Outcome>>()
   #count = 0
-  #lastStatus = -1
+  #lastKey = -1
   #lastFlag: ResponseFlag = '-'
   #last: Outcome | undefined = undefined
 
@@ -46,7 +48,7 @@ export class RequestEdge {
     this.#description = description
   }
 
-  /** Durations in milliseconds, sizes in body bytes. `status` 0 when no answer was sent at all. */
+  /** Durations in milliseconds, sizes in body bytes. `status` 0 when no answer was sent at all, `grpcStatus` -1 when none came. */
   record(
     status: number,
     flag: ResponseFlag,
@@ -54,10 +56,12 @@ export class RequestEdge {
     requestBytes: number,
     responseBytes: number,
     reporters: Reporters,
+    grpcStatus = -1,
   ): void {
     let outcome = this.#last
-    if (outcome === undefined || status !== this.#lastStatus || flag !== this.#lastFlag) {
-      outcome = this.#outcome(status, flag)
+    const key = status + (grpcStatus + 1) * GRPC_KEYS
+    if (outcome === undefined || key !== this.#lastKey || flag !== this.#lastFlag) {
+      outcome = this.#outcome(key, flag, status, grpcStatus)
     }
     const duration = bucketOf(ISTIO_BUCKETS, durationMs)
     const request = bucketOf(ISTIO_BUCKETS, requestBytes)
@@ -78,28 +82,33 @@ export class RequestEdge {
     }
   }
 
-  #outcome(status: number, flag: ResponseFlag): Outcome {
+  #outcome(key: number, flag: ResponseFlag, status: number, grpcStatus: number): Outcome {
     let byStatus = this.#outcomes.get(flag)
     if (byStatus === undefined) {
       byStatus = new Map()
       this.#outcomes.set(flag, byStatus)
     }
-    let outcome = byStatus.get(status)
+    let outcome = byStatus.get(key)
     if (outcome === undefined && this.#count >= MAX_OUTCOMES_PER_EDGE) outcome = byStatus.get(OTHER_STATUS)
     if (outcome === undefined) {
       const full = this.#count >= MAX_OUTCOMES_PER_EDGE
-      outcome = new Outcome(full ? 'other' : String(status), flag)
-      byStatus.set(full ? OTHER_STATUS : status, outcome)
+      const grpc = grpcStatus < 0 || full ? '' : String(grpcStatus)
+      outcome = new Outcome(full ? 'other' : String(status), grpc, flag)
+      byStatus.set(full ? OTHER_STATUS : key, outcome)
       if (!full) this.#count++
     }
-    this.#lastStatus = status
+    this.#lastKey = key
     this.#lastFlag = flag
     this.#last = outcome
     return outcome
   }
 
   #resolve(outcome: Outcome, reporter: 'source' | 'destination'): ReporterHandles {
-    const labels = { ...edgeLabels(this.#description, reporter, outcome.flag), response_code: outcome.status }
+    const labels = {
+      ...edgeLabels(this.#description, reporter, outcome.flag),
+      response_code: outcome.status,
+      grpc_response_status: outcome.grpcStatus,
+    }
     const families = this.#families
     const handles: ReporterHandles = {
       requests: families.requests.handle(labels),
@@ -114,6 +123,8 @@ export class RequestEdge {
 
 /** Key of the outcome that stands for all the others; no HTTP status is negative. */
 const OTHER_STATUS = -1
+/** Statuses of HTTP are below it. */
+const GRPC_KEYS = 1000
 
 interface TcpHandles {
   readonly opened: ValueHandle

@@ -87,7 +87,7 @@ const SHARED_LABELS = [
   'response_flags',
   'connection_security_policy',
 ] as const
-const REQUEST_LABELS = [...SHARED_LABELS, 'response_code'] as const
+const REQUEST_LABELS = [...SHARED_LABELS, 'response_code', 'grpc_response_status'] as const
 
 export type TcpLabel = (typeof SHARED_LABELS)[number]
 export type RequestLabel = (typeof REQUEST_LABELS)[number]

@@ -40,7 +40,11 @@ function renderLabels(labels: Readonly<Record<string, string>>): string {
 
 function labelPairs(labels: Readonly<Record<string, string>>): string {
   let text = ''
-  for (const name in labels) text += `${text === '' ? '' : ','}${name}="${escapeLabel(labels[name] ?? '')}"`
+  for (const name in labels) {
+    const value = labels[name] ?? ''
+    // An empty label is the same as none, to Prometheus.
+    if (value !== '') text += `${text === '' ? '' : ','}${name}="${escapeLabel(value)}"`
+  }
   return text
 }
 

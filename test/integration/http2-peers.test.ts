@@ -191,9 +191,9 @@ const echo: OnStream = (stream, headers) => {
 }
 
 t.test('our server, client of node:http2: requests, interim heads, trailers, many at once', async (t) => {
-  await using server = await ourServer((stream, headers) => {
+  await using server = await ourServer((stream, headers, endStream) => {
     if (headers.includes('/early')) stream.respond([':status', '103', 'link', '</style.css>'], false)
-    echo(stream, headers)
+    echo(stream, headers, endStream)
   })
   const client = http2.connect(`http://127.0.0.1:${server.port}`)
   t.teardown(() => client.destroy())
@@ -228,8 +228,8 @@ t.test(
   'our server, client of node:http2: a CONNECT tunnel with half-close, a reset and a large body that stalls',
   async (t) => {
     const resets: number[] = []
-    await using server = await ourServer((stream, headers) => {
-      echo(stream, headers)
+    await using server = await ourServer((stream, headers, endStream) => {
+      echo(stream, headers, endStream)
       const owner = stream.owner
       stream.owner = {
         onData: (bytes, length) => owner.onData(bytes, length),

@@ -79,7 +79,7 @@ function acceptRequest(
   const stream = new H2Stream(session, id, facts.tunnel, false)
   if (!facts.tunnel) stream.contentLeft = facts.contentLength
   session.streams.add(stream)
-  session.onStream(stream, headers)
+  session.onStream(stream, headers, endStream)
   return stream
 }
 

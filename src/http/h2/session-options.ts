@@ -19,8 +19,8 @@ export interface Http2SessionOptions {
   readonly role: Http2Role
   readonly transport: Http2Transport
   readonly limits?: Partial<Http2Limits>
-  /** Server: a request; set `stream.owner` and resume it, or respond. */
-  readonly onStream?: (stream: H2Stream, headers: readonly string[]) => void
+  /** Server: a request; set `stream.owner` and resume it, or respond. `endStream`: nothing follows its headers. */
+  readonly onStream?: (stream: H2Stream, headers: readonly string[], endStream: boolean) => void
   /** Server: a request that was reset because it is malformed (RFC 9113 section 8.1.1), and why. */
   readonly onMalformed?: (problem: string) => void
   /** The peer's SETTINGS have come: what it allows is known (again). */

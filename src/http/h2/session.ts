@@ -37,7 +37,7 @@ export class Http2Session {
   readonly transport: Http2Transport
   readonly streams: StreamTable
   readonly outbound: Outbound
-  readonly onStream: (stream: H2Stream, headers: readonly string[]) => void
+  readonly onStream: (stream: H2Stream, headers: readonly string[], endStream: boolean) => void
   readonly onMalformed: (problem: string) => void
   /** Since the first tick. */
   nowMs = 0

@@ -1,5 +1,14 @@
 /** TrafficPolicies and the retries of routes → what proxies carry out, all defaults filled in. */
-import type { Faults, HealthCheck, LocalityLevel, OutlierLimits, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
+import {
+  type Faults,
+  GRPC_STATUS,
+  type HealthCheck,
+  type LocalityLevel,
+  type OutlierLimits,
+  type RateLimit,
+  type RetryPlan,
+  type TrafficPolicy,
+} from '#contract'
 import {
   type HealthCheckSpec,
   type InvalidTrafficPolicy,
@@ -109,6 +118,7 @@ function compileRetry(retry: NonNullable<TrafficPolicySpec['retry']>): RetryPlan
     backoffMs,
     maxBackoffMs: msOf(retry.backoff?.max) ?? backoffMs * BACKOFF_SPAN,
     ...(perTryTimeoutMs === undefined ? {} : { perTryTimeoutMs }),
+    ...(retry.grpcStatuses.length === 0 ? {} : { grpcStatuses: retry.grpcStatuses.map((name) => GRPC_STATUS[name]) }),
   }
 }
 

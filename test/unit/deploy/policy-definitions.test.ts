@@ -95,6 +95,7 @@ const SAMPLES: Readonly<Record<string, readonly object[]>> = {
         failures: ['ConnectFailure', 'Reset', 'Timeout'],
         backoff: { base: '10ms', max: '1s' },
         perTryTimeout: '2s',
+        grpcStatuses: ['UNAVAILABLE', 'INTERNAL'],
       },
       retryBudget: { percent: 10, minPerSecond: 5 },
       circuitBreaker: { maxConnections: 100, maxPendingRequests: 10, maxRequests: 50, maxRetries: 3 },

@@ -63,7 +63,7 @@ t.test('one that does not validate says so and nothing else', async (t) => {
     createdAt: '',
     services: ['web'],
     rateLimits: [],
-    invalid: 'spec.retry: needs codes or failures: nothing would be retried',
+    invalid: 'spec.retry: needs codes, failures or grpcStatuses: nothing would be retried',
   })
 })
 

@@ -27,7 +27,7 @@ t.test('a policy needs a Service to apply to, and nothing else', async (t) => {
 
 t.test('a mistake is told with its exact field', async (t) => {
   const cases: [string, string][] = [
-    ['retry: {}', 'retry: needs codes or failures: nothing would be retried'],
+    ['retry: {}', 'retry: needs codes, failures or grpcStatuses: nothing would be retried'],
     ['retry: { codes: [200] }', 'retry.codes[0]: expected 400 to 599, got 200'],
     ['retry: { codes: [503], attempts: 11 }', 'retry.attempts: expected 1 to 10, got 11'],
     [

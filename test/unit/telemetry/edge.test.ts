@@ -58,6 +58,7 @@ t.test('a request on one node is reported by both sides, with the Istio label se
     request_protocol: 'http',
     response_flags: '-',
     response_code: '200',
+    grpc_response_status: '',
   }
   t.strictSame(series('istio_requests_total'), [
     { labels: { ...shared, reporter: 'source', connection_security_policy: 'unknown' }, values: [1] },

@@ -1,0 +1,96 @@
+/**
+ * Header lists of HTTP/2 as they leave the proxy: whatever a client might say in the mesh's name is left out, a route's
+ * edits are made, the rest passes as it came. A list that needs no change is passed on itself.
+ */
+import type { HeaderEdit } from '#contract'
+import { FIELD_DROP, FIELD_GRPC_TIMEOUT, FIELD_HOST, FIELD_TRACEPARENT, fieldClass } from './field-class.ts'
+import { editFields, type Field } from './render.ts'
+
+export interface RequestLine {
+  readonly method: string
+  readonly scheme: string
+  readonly authority: string
+  /** Path and query. */
+  readonly path: string
+  /** Of an extended CONNECT (RFC 8441); empty: it is none. */
+  readonly protocol: string
+}
+
+/**
+ * @param fields as received, from `from` on without pseudo-headers
+ * @param added names and values of the mesh's own
+ * @param keepTrace the client's own traceparent is good
+ * @param dropTimeout a shorter `grpc-timeout` is among what is added
+ */
+export function requestFields(
+  line: RequestLine,
+  fields: readonly string[],
+  from: number,
+  edits: readonly HeaderEdit[],
+  keepTrace: boolean,
+  added: readonly string[],
+  dropTimeout: boolean,
+): string[] {
+  const out =
+    line.protocol === ''
+      ? [':method', line.method, ':scheme', line.scheme, ':authority', line.authority, ':path', line.path]
+      : [
+          ':method',
+          'CONNECT',
+          ':protocol',
+          line.protocol,
+          ':scheme',
+          line.scheme,
+          ':authority',
+          line.authority,
+          ':path',
+          line.path,
+        ]
+  const start = out.length
+  for (let i = from; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const known = fieldClass(name)
+    if (known === FIELD_DROP || known === FIELD_HOST || (known === FIELD_TRACEPARENT && !keepTrace)) continue
+    if (dropTimeout && known === FIELD_GRPC_TIMEOUT) continue
+    out.push(name, fields[i + 1] as string)
+  }
+  if (edits.length > 0) editRequest(out, start, edits)
+  for (let i = 0; i < added.length; i++) out.push(added[i] as string)
+  return out
+}
+
+/** Edits may name the host, which is a pseudo-header here. */
+function editRequest(list: string[], start: number, edits: readonly HeaderEdit[]): void {
+  const at = list.indexOf(':authority') + 1
+  const before: Field[] = [{ name: 'host', value: list[at] as string }]
+  for (let i = start; i < list.length; i += 2) {
+    before.push({ name: list[i] as string, value: list[i + 1] as string })
+  }
+  list.length = start
+  for (const { name, value } of editFields(before, edits)) {
+    const lower = name.toLowerCase()
+    if (lower === 'host') list[at] = value
+    else list.push(lower, value)
+  }
+}
+
+/** Of an answer; `fields` begins with `:status`. */
+export function answerFields(fields: readonly string[], edits: readonly HeaderEdit[]): readonly string[] {
+  const clean = withoutMeshFields(fields)
+  if (edits.length === 0) return clean
+  const before: Field[] = []
+  for (let i = 2; i < clean.length; i += 2) before.push({ name: clean[i] as string, value: clean[i + 1] as string })
+  const out = [':status', clean[1] as string]
+  for (const { name, value } of editFields(before, edits)) out.push(name.toLowerCase(), value)
+  return out
+}
+
+/** Trailers, or an answer's head: nothing that only the mesh may say. */
+export function withoutMeshFields(fields: readonly string[]): readonly string[] {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fieldClass(fields[i] as string) === FIELD_DROP) {
+      return fields.filter((_, at) => fieldClass(fields[at & ~1] as string) !== FIELD_DROP)
+    }
+  }
+  return fields
+}

@@ -1,0 +1,243 @@
+/** gRPC through the mesh: `@grpc/grpc-js` at both ends. */
+import { once } from 'node:events'
+import grpc from '@grpc/grpc-js'
+import t from 'tap'
+import { openDataPath } from '../support/data-path.ts'
+import { ECHO, GrpcPodClient, grpcServerIn } from '../support/grpc-pods.ts'
+
+const path = await openDataPath(t)
+t.teardown(() => path[Symbol.asyncDispose]())
+const service = await path.change(() =>
+  path.lab.addService({
+    name: 'echo',
+    namespace: 'shop',
+    selector: { app: 'web' },
+    ports: [{ name: 'grpc', port: 7000 }],
+  }),
+)
+const clientOf = (port = 7000) => new GrpcPodClient(path.client.netnsPath, service.ipv4, port)
+const { status } = grpc
+
+type Both = grpc.ServerDuplexStream<Buffer, Buffer>
+type Unary = grpc.sendUnaryData<Buffer>
+/** What the server saw of deadlines and cancellations. */
+const seen: { remainingMs: number[]; cancelled: number } = { remainingMs: [], cancelled: 0 }
+let failures = 0
+const implementation: grpc.UntypedServiceImplementation = {
+  Unary: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: Unary) => {
+    const text = call.request.toString()
+    const deadline = call.getDeadline()
+    if (deadline !== Number.POSITIVE_INFINITY) seen.remainingMs.push(Number(deadline) - Date.now())
+    if (text === 'slow') return
+    if (text.startsWith('fail') && failures-- > 0) {
+      done({ code: Number(text.slice(5)), details: 'as asked' })
+      return
+    }
+    const trailer = new grpc.Metadata()
+    trailer.set('x-end', 'yes')
+    trailer.set('x-sent-bin', Buffer.from([0, 255]))
+    trailer.set('x-key', String(call.metadata.get('x-key')[0]))
+    done(null, call.request, trailer)
+  },
+  Up: (call: grpc.ServerReadableStream<Buffer, Buffer>, done: Unary) => {
+    let size = 0
+    call.on('data', (chunk: Buffer) => {
+      size += chunk.length
+    })
+    call.on('end', () => done(null, Buffer.from(String(size))))
+  },
+  Down: (call: grpc.ServerWritableStream<Buffer, Buffer>) => {
+    for (let i = 0; i < Number(call.request); i++) call.write(Buffer.alloc(1000))
+    call.end()
+  },
+  Both: (call: Both) => {
+    call.on('data', (chunk: Buffer) => call.write(chunk))
+    call.on('end', () => call.end())
+    call.on('cancelled', () => seen.cancelled++)
+    call.on('error', () => {})
+  },
+}
+
+async function lineOf(method: string, match: (line: Record<string, unknown>) => boolean = () => true) {
+  return path.agent.waitFor((line) => line['path'] === `/echo.Echo/${method}` && match(line), { from: 0 })
+}
+
+t.test('all four kinds of calls, with metadata and trailers', async (t) => {
+  await using _server = await grpcServerIn(path.web.netnsPath, 7000, implementation)
+  await using client = clientOf()
+  const metadata = new grpc.Metadata()
+  metadata.set('x-key', 'a key')
+  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => client.unary(`message ${i}`, metadata)))
+  t.same(
+    answers.map(({ body }) => body),
+    answers.map((_, i) => `message ${i}`),
+  )
+  t.equal(answers[0]?.trailers.get('x-key')[0], 'a key')
+  t.same(answers[0]?.trailers.get('x-sent-bin')[0], Buffer.from([0, 255]))
+
+  const { Up, Down } = ECHO
+  const size = await new Promise((resolve, reject) => {
+    const up = client.client.makeClientStreamRequest(
+      Up.path,
+      Up.requestSerialize,
+      Up.responseDeserialize,
+      (error: grpc.ServiceError | null, value?: Buffer) => (error === null ? resolve(String(value)) : reject(error)),
+    )
+    for (let i = 0; i < 200; i++) up.write(Buffer.alloc(10_000))
+    up.end()
+  })
+  t.equal(size, '2000000')
+
+  const down = client.client.makeServerStreamRequest(
+    Down.path,
+    Down.requestSerialize,
+    Down.responseDeserialize,
+    Buffer.from('500'),
+  )
+  let received = 0
+  for await (const chunk of down) received += (chunk as Buffer).length
+  t.equal(received, 500_000)
+
+  const both = client.both()
+  for (const word of ['one', 'two']) {
+    both.write(Buffer.from(word))
+    t.equal(String((await once(both, 'data'))[0]), word)
+  }
+  both.end()
+  const [ended] = (await once(both, 'status')) as [grpc.StatusObject]
+  t.equal(ended.code, status.OK)
+  t.match(await lineOf('Unary'), { protocol: 'grpc', version: 'HTTP/2', status: 200, grpcStatus: 0, flags: '-' })
+  const { stdout } = await path.agent.cli('metrics', [])
+  const counted = stdout.split('\n').filter((line) => line.startsWith('istio_requests_total{'))
+  t.ok(
+    counted.some((line) => line.includes('request_protocol="grpc"') && line.includes('grpc_response_status="0"')),
+    counted.join('\n'),
+  )
+})
+
+t.test('a cancelled call is cancelled at the server', async () => {
+  await using _server = await grpcServerIn(path.web.netnsPath, 7000, implementation)
+  await using client = clientOf()
+  const call = client.both()
+  call.write(Buffer.from('x'))
+  await once(call, 'data')
+  const before = seen.cancelled
+  call.cancel()
+  await lineOf('Both', (line) => line['flags'] === 'DC')
+  while (seen.cancelled === before) await new Promise(setImmediate)
+})
+
+t.test('a deadline is passed on, and kept where the server does not', async (t) => {
+  await using _server = await grpcServerIn(path.web.netnsPath, 7000, implementation)
+  await using client = clientOf()
+  await client.unary('quick', new grpc.Metadata(), { deadline: Date.now() + 60_000 })
+  const remaining = seen.remainingMs.at(-1) ?? 0
+  t.ok(remaining > 50_000 && remaining <= 60_000, `${remaining} ms`)
+  await t.rejects(client.unary('slow', new grpc.Metadata(), { deadline: Date.now() + 300 }), {
+    code: status.DEADLINE_EXCEEDED,
+  })
+  await path.change(() =>
+    path.lab.apply(
+      `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: echo, namespace: shop }
+spec:
+  parentRefs: [{ group: '', kind: Service, name: echo }]
+  rules:
+    - matches: [{ path: { type: Exact, value: /echo.Echo/Unary } }]
+      timeouts: { request: 200ms }
+      backendRefs: [{ name: echo, port: 7000 }]`,
+      'route.yaml',
+    ),
+  )
+  await t.rejects(client.unary('slow', new grpc.Metadata(), { deadline: Date.now() + 60_000 }), {
+    code: status.DEADLINE_EXCEEDED,
+  })
+  const told = seen.remainingMs.at(-1) ?? 0
+  t.ok(told <= 200, `${told} ms`)
+  t.match(await lineOf('Unary', (line) => line['flags'] === 'UT'), { status: 200, grpcStatus: 4 })
+  await path.change(() => path.lab.remove('route.yaml'))
+})
+
+t.test('what the mesh answers has a status of gRPC', async (t) => {
+  await using client = clientOf()
+  await t.rejects(client.unary('nobody'), {
+    code: status.UNAVAILABLE,
+    details: 'weir: could not connect to the upstream',
+  })
+  await using _server = await grpcServerIn(path.web.netnsPath, 7000, implementation)
+  const rejected = async (manifest: string, code: number, details = ''): Promise<void> => {
+    await path.change(() => path.lab.apply(manifest, 'object.yaml'))
+    await t.rejects(client.unary('x'), { code, ...(details === '' ? {} : { details }) })
+    await path.change(() => path.lab.remove('object.yaml'))
+  }
+  await rejected(
+    `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: web, namespace: shop }
+spec: { selector: { matchLabels: { app: web } } }`,
+    status.PERMISSION_DENIED,
+    'weir: denied by policy',
+  )
+  const traffic = (spec: string) => `
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: echo, namespace: shop }
+spec: { targetRefs: [{ group: '', kind: Service, name: echo }], ${spec} }`
+  await rejected(traffic('faults: { abort: { status: 503 } }'), status.UNAVAILABLE)
+  await path.change(() =>
+    path.lab.apply(traffic('rateLimits: [{ requests: 1, interval: 1h, burst: 1 }]'), 'object.yaml'),
+  )
+  t.equal((await client.unary('first')).body, 'first')
+  await t.rejects(client.unary('second'), { code: status.RESOURCE_EXHAUSTED })
+  await path.change(() => path.lab.remove('object.yaml'))
+  await rejected(
+    `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: echo, namespace: shop }
+spec:
+  parentRefs: [{ group: '', kind: Service, name: echo }]
+  rules: [{ matches: [{ path: { type: Exact, value: /other } }], backendRefs: [{ name: echo, port: 7000 }] }]`,
+    status.UNIMPLEMENTED,
+  )
+})
+
+t.test('calls are tried again by the statuses that a policy names, and a policy change ends one', async (t) => {
+  await using _server = await grpcServerIn(path.web.netnsPath, 7000, implementation)
+  await using client = clientOf()
+  await path.change(() =>
+    path.lab.apply(
+      `
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: echo, namespace: shop }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: echo }]
+  retry: { grpcStatuses: [UNAVAILABLE], attempts: 2, backoff: { base: 1ms } }`,
+      'retry.yaml',
+    ),
+  )
+  failures = 2
+  t.equal((await client.unary(`fail ${status.UNAVAILABLE}`)).body, `fail ${status.UNAVAILABLE}`)
+  t.equal(failures, -1, 'the third try was answered')
+  failures = 1
+  await t.rejects(client.unary(`fail ${status.INTERNAL}`), { code: status.INTERNAL })
+  const call = client.both()
+  call.write(Buffer.from('x'))
+  await once(call, 'data')
+  const over = new Promise<grpc.StatusObject>((resolve) => call.once('status', resolve))
+  await path.change(() =>
+    path.lab.apply(
+      `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: web, namespace: shop }
+spec: { selector: { matchLabels: { app: web } } }`,
+      'deny.yaml',
+    ),
+  )
+  t.equal((await over).code, status.PERMISSION_DENIED)
+})
