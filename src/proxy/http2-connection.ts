@@ -125,6 +125,7 @@ function unread(pod: Pod, pipeline: HttpPipeline, clientAddress: string): HttpEx
     target: undefined,
     verdict: undefined,
     routeName: undefined,
+    versioned: undefined,
     avoided: [],
     draw: 0,
     header: () => undefined,
