@@ -44,10 +44,26 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
   ],
   observer: ['base', 'contract', 'mesh', 'telemetry'],
+  // Files and lines; who pods are it is told.
+  logs: ['base', 'contract'],
   // Of kubernetes the types.
-  agent: ['base', 'contract', 'linux', 'resources', 'kubernetes', 'discovery', 'mesh', 'identity', 'telemetry', 'cni'],
+  agent: [
+    'base',
+    'contract',
+    'linux',
+    'resources',
+    'kubernetes',
+    'discovery',
+    'mesh',
+    'identity',
+    'telemetry',
+    'logs',
+    'cni',
+  ],
   // The admin API explains decisions, so it asks the deciders themselves.
-  'agent/admin': ['agent', 'base', 'contract', 'mesh', 'identity', 'routing', 'policy', 'telemetry'],
+  'agent/admin': ['agent', 'base', 'contract', 'mesh', 'identity', 'routing', 'policy', 'telemetry', 'logs'],
+  // A thread of the agent; expressions are matched as those of routes are.
+  'agent/logs': ['agent', 'base', 'contract', 'routing', 'logs'],
   'agent/identity': ['agent', 'base', 'contract', 'identity', 'identity/ca'],
   // The CA is a process of its own: of the agent it shares only the identities' side.
   'agent/ca': [
@@ -88,6 +104,10 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['ide
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ['linux'],
   'dns-packet': ['dns'],
+  '@opentelemetry/api': ['src/logs/otlp-sink.ts'],
+  '@opentelemetry/exporter-logs-otlp-http': ['src/logs/otlp-sink.ts'],
+  '@opentelemetry/resources': ['src/logs/otlp-sink.ts'],
+  '@opentelemetry/sdk-logs': ['src/logs/otlp-sink.ts'],
   '@peculiar/x509': ['identity/ca'],
   '@grpc/proto-loader': ['identity/ca', 'agent/cri'],
   '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca', 'agent/cri'],
