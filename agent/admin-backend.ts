@@ -10,6 +10,8 @@ import type { AgentCounters } from './counters.ts'
 import type { DoctorOptions } from './doctor/doctor-options.ts'
 import type { Enroller } from './enrol/enroller.ts'
 import type { NodeIdentities } from './identity/node-identities.ts'
+import type { LogDesk } from './logs/log-desk.ts'
+import { logFamilies } from './logs/log-metrics.ts'
 import type { MeshState } from './mesh-state.ts'
 import type { ProxyPool } from './supervise/proxy-pool.ts'
 
@@ -24,6 +26,8 @@ export interface BackendParts {
   readonly version: string
   /** Where there is one. */
   readonly cluster?: Pick<DoctorOptions, 'api' | 'staleSince'>
+  /** Absent: no logs are read. */
+  readonly logs?: LogDesk
   isReady(): boolean
 }
 
@@ -53,11 +57,12 @@ export function createBackend(parts: BackendParts): AdminBackend {
     },
     peerAuthentications: () => mesh.peerAuthentications(),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
-      { families: counters.families() },
+      { families: [...counters.families(), ...logFamilies(await parts.logs?.status())] },
       ownMetrics.collect(await agentStatus(parts)),
       ...(await pool.metrics()),
     ],
     config: () => ({ ...config, admin: config.admin ?? 'none', enrolled: enroller.list().length }),
+    ...(parts.logs === undefined ? {} : { logs: parts.logs }),
   }
 }
 

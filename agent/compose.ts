@@ -24,6 +24,8 @@ import { type Inheritance, Standby } from './hand-over/standby.ts'
 import { SuccessorDoor } from './hand-over/successor-door.ts'
 import { NodeIdentities } from './identity/node-identities.ts'
 import { createLog } from './log.ts'
+import { LogDesk } from './logs/log-desk.ts'
+import { localPods, logsConfigOf } from './logs/logs-config.ts'
 import { MeshState } from './mesh-state.ts'
 import { openSource } from './source.ts'
 import type { StateDir } from './state-dir.ts'
@@ -114,8 +116,16 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   let handed: HandedPods | undefined
   let leftovers: Disposable | undefined
   let enrolling: Promise<unknown> = Promise.resolve()
+  const logsConfig = logsConfigOf(config, process.env)
+  const logs =
+    logsConfig === undefined
+      ? undefined
+      : new LogDesk({ config: logsConfig, log, pods: () => localPods(mesh.objects(), config.node) })
   // Proxies hear of a change before it is acted on: a pod is never served in a world that does not know it.
-  mesh.onDelta = (delta) => pool.updateWorld(delta)
+  mesh.onDelta = (delta) => {
+    pool.updateWorld(delta)
+    logs?.podsChanged()
+  }
   mesh.onWishes = (wishes) => {
     setAccounts()
     if (begun) enrolling = enroller.setWishes(cni.enrollable(wishes))
@@ -167,6 +177,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     version: readVersion(),
     isReady: () => ready || isStandby,
     cluster: source,
+    ...(logs === undefined ? {} : { logs }),
   })
   const adminOptions = {
     socketPath: join(config.stateDir, 'admin.sock'),
@@ -235,6 +246,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     if (inheritance?.handedOver === true) void inheritance.predecessorGone.then(() => clearLater(clear))
     else await clear()
     begun = true
+    logs?.begin()
     enrolling = enroller.setWishes(cni.enrollable(mesh.wishes))
     await cni.listen()
     // Only now is there somebody to answer the plugin.
@@ -267,6 +279,8 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       leftovers?.[Symbol.dispose]()
       await cluster?.[Symbol.asyncDispose]()
       chain?.[Symbol.dispose]()
+      // Whoever goes on with the pods goes on with their logs, from where this one was.
+      await logs?.stop()
       const uninstalled = stateDir.isOurs && isUninstalled(config.stateDir)
       // One that has not begun has nothing to hand over.
       const successor = uninstalled || !begun ? undefined : door?.successor

@@ -57,6 +57,22 @@ export interface AgentConfig {
   readonly revocationFile: string | undefined
   /** Those of the proxies' limits that were given. */
   readonly limits: Partial<ProxyLimits>
+  readonly logs: LogsSettings
+}
+
+/** The pods' logs. */
+export interface LogsSettings {
+  readonly which: 'enrolled' | 'all' | 'off'
+  readonly root: string
+  /** Last lines of pods that are gone. */
+  readonly keepMs: number
+  readonly keepMib: number
+  /** Undefined: not shipped to a file. */
+  readonly file: string | undefined
+  readonly fileMib: number
+  readonly files: number
+  /** Undefined: not shipped to a collector. */
+  readonly otlpUrl: string | undefined
 }
 
 const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; readonly says: string }>> = {
@@ -72,6 +88,7 @@ const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; 
   'max-requests-per-pod': { limit: 'maxRequestsPerPod', says: 'requests in flight of one pod' },
 }
 
+const LOG_ROOT_DEFAULT = '/var/log/pods'
 const PLUGIN_DEFAULT = join(import.meta.dirname, '../dist/weir-cni')
 
 export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernetes) [options]
@@ -106,6 +123,14 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --take-over           if another agent runs with the same state directory: wait beside it, ready, and go on with its
                         pods, sockets included, when it is told to end
   --log-level LEVEL     ${LOG_LEVELS.join(', ')}; default info
+  --logs WHICH          logs of which pods of the node can be read and are shipped: enrolled (default), all, or off
+  --log-root DIR        where the kubelet has them; default ${LOG_ROOT_DEFAULT}
+  --log-keep DURATION   how long the last lines of pods that are gone are kept; default 1h, 0s for not at all
+  --log-keep-mib N      for all of them together, in the state directory; default 16
+  --log-file FILE       append all lines to FILE as JSON; rotated by size
+  --log-file-mib N      size at which it is; default 64
+  --log-files N         files in all: FILE, FILE.1, …; default 5
+  --log-otlp URL        send all lines to an OpenTelemetry collector, as http://collector:4318/v1/logs
 Limits of each proxy:
 ${Object.entries(LIMIT_FLAGS)
   .map(([name, { limit, says }]) => `  --${`${name} N`.padEnd(30)}${says}; default ${PROXY_LIMITS_DEFAULT[limit]}`)
@@ -183,6 +208,26 @@ const FLAGS: Record<string, Flag> = {
   },
 }
 
+Object.assign(FLAGS, {
+  logs: { default: 'enrolled', wrong: matching(/^(enrolled|all|off)$/, 'enrolled, all or off') },
+  'log-root': { default: LOG_ROOT_DEFAULT, wrong: anyText },
+  'log-keep': {
+    default: '1h',
+    wrong: (value) =>
+      (durationMs(value) ?? Number.POSITIVE_INFINITY) <= MAX_LOG_KEEP_MS
+        ? undefined
+        : `expected a duration from 0s to 720h such as 1h, got ${JSON.stringify(value)}`,
+  },
+  'log-keep-mib': { default: '16', wrong: between(0, 100_000) },
+  'log-file': { optional: true, wrong: anyText },
+  'log-file-mib': { default: '64', wrong: between(1, 100_000) },
+  'log-files': { default: '5', wrong: between(1, 1000) },
+  'log-otlp': {
+    optional: true,
+    wrong: matching(/^https?:\/\/[^\s/]+\/\S*$/, 'a URL with its path such as http://collector:4318/v1/logs'),
+  },
+} satisfies Record<string, Flag>)
+
 for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
   FLAGS[name] = {
     default: String(PROXY_LIMITS_DEFAULT[limit]),
@@ -253,6 +298,10 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
       errors.push(`--${name}: needed with --ca; give it as ${EXAMPLES[name]} (see weir agent --help).`)
     if (values.has(name) && !values.has('ca')) errors.push(`--${name}: only with --ca.`)
   }
+  for (const name of ['log-file', 'log-otlp']) {
+    if (values.has(name) && values.get('logs') === 'off')
+      errors.push(`--${name}: not together with --logs off; keep one of them.`)
+  }
   if (values.has('ca-crl') && !values.has('ca')) {
     errors.push('--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.')
   }
@@ -290,6 +339,21 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     dns: dnsOf(value('dns-upstream')),
     revocationFile: value('ca-crl') === '' ? undefined : resolve(value('ca-crl')),
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
+    logs: logsOf(value),
+  }
+}
+
+function logsOf(value: (name: string) => string): LogsSettings {
+  const which = value('logs')
+  return {
+    which: which === 'all' || which === 'off' ? which : 'enrolled',
+    root: resolve(value('log-root')),
+    keepMs: durationMs(value('log-keep')) ?? 0,
+    keepMib: Number(value('log-keep-mib')),
+    file: value('log-file') === '' ? undefined : resolve(value('log-file')),
+    fileMib: Number(value('log-file-mib')),
+    files: Number(value('log-files')),
+    otlpUrl: value('log-otlp') === '' ? undefined : value('log-otlp'),
   }
 }
 
@@ -312,6 +376,7 @@ function issuerOf(value: (name: string) => string): IssuerConfig {
 
 const MIN_CERT_TTL_MS = 5_000
 const MAX_CERT_TTL_MS = 720 * 3_600_000
+const MAX_LOG_KEEP_MS = 720 * 3_600_000
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
 
 /** `90s`, `30m`, `24h`. */

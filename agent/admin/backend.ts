@@ -3,6 +3,7 @@
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
 import type { CheckLine, EjectedEndpoint, MetricsAnswer, PeerMode, UnhealthyEndpoint } from '#contract'
+import type { LogQuery } from '#logs'
 import type { Snapshot } from '#mesh'
 
 export interface AdminBackend {
@@ -22,6 +23,17 @@ export interface AdminBackend {
   metrics(): Promise<readonly MetricsAnswer[]>
   /** The configuration in force, with its defaults; values are shown to whoever may reach the admin address. */
   config(): Readonly<Record<string, unknown>>
+  /** Absent: this agent reads none. */
+  readonly logs?: LogReading
+}
+
+/** Logs of the node's pods, one reader at a time. */
+export interface LogReading {
+  /** Frames of JSON lines; a few are under way until they are acknowledged. `ended` comes once. */
+  open(
+    query: LogQuery,
+    handlers: { frame(text: string): void; ended(problem: string): void },
+  ): { acknowledge(): void; close(): void }
 }
 
 /** An endpoint that a pod's requests are kept from by one of its proxies. */

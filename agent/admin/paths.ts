@@ -3,6 +3,7 @@ import { mergeFamilies, PROMETHEUS_CONTENT_TYPE, renderPrometheus } from '#telem
 import type { AdminBackend } from './backend.ts'
 import { explain } from './explain.ts'
 import { readExplainQuery } from './explain-query.ts'
+import { LOGS_PATH } from './log-stream.ts'
 import type { Reply } from './reply.ts'
 import { errorReply, jsonReply, textReply } from './reply.ts'
 import { listPolicies, listRoutes } from './world-listing.ts'
@@ -21,6 +22,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
   ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],
+  [LOGS_PATH, () => errorReply(426, `${LOGS_PATH} is a WebSocket; weir logs asks it`)],
 ])
 
 /** `path` without query. Rejects only for what the backend throws. */

@@ -7,9 +7,11 @@ import { once } from 'node:events'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { errorLine, startTimer } from '#base'
 import type { AdminBackend } from './backend.ts'
 import { isAddressInUse, listenOnAddress, listenOnSocket } from './listen.ts'
+import { LOGS_PATH, readLogsQuery, refuseLogs, refuseUpgrade, streamLogs } from './log-stream.ts'
 import { answerPath } from './paths.ts'
 import type { Reply } from './reply.ts'
 import { errorReply } from './reply.ts'
@@ -114,7 +116,42 @@ function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
     server.on('error', (error) => options.logger.warn({ err: error }, 'admin server error'))
   })
   server.on('clientError', (_error, socket) => socket.destroy())
+  server.on('upgrade', (request, socket) => {
+    const open = upgraded.get(server) ?? new Set()
+    upgraded.set(server, open.add(socket))
+    socket.on('close', () => open.delete(socket))
+    socket.on('error', () => socket.destroy())
+    upgrade(options, hosts, request, socket).catch((error: unknown) => {
+      options.logger.warn({ err: error }, 'admin stream failed')
+      socket.destroy()
+    })
+  })
   return server
+}
+
+/** WebSockets of a server; its end is theirs. */
+const upgraded = new WeakMap<Server, Set<Duplex>>()
+
+async function upgrade(
+  options: AdminOptions,
+  hosts: HostRule,
+  request: IncomingMessage,
+  socket: Duplex,
+): Promise<void> {
+  const { logs } = options.backend
+  const url = URL.parse(request.url ?? '/', 'http://admin')
+  const isHostOurs = hosts !== 'loopback' || isAddress(request.headers.host ?? '')
+  const refusal = !isHostOurs
+    ? errorReply(421, 'Ask by address: this Host name is not ours')
+    : url?.pathname !== LOGS_PATH
+      ? errorReply(404, `No such stream; there is ${LOGS_PATH}`)
+      : refuseLogs(request, hosts !== 'any', logs !== undefined)
+  const query = refusal ?? readLogsQuery(url?.searchParams ?? new URLSearchParams(), Date.now())
+  if ('body' in query || logs === undefined) {
+    if ('body' in query) refuseUpgrade(socket, query)
+    return
+  }
+  await streamLogs(logs, query, request, socket)
 }
 
 async function handle(
@@ -183,5 +220,6 @@ async function closeServer(server: Server): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   server.closeAllConnections()
+  for (const socket of upgraded.get(server) ?? []) socket.destroy()
   await closed
 }

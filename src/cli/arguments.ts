@@ -6,16 +6,17 @@ import { nearest } from './nearest.ts'
 export type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
 export type Arguments =
-  | { readonly kind: 'values'; readonly values: Values; readonly word: string | undefined }
+  | { readonly kind: 'values'; readonly values: Values; readonly words: readonly string[] }
   | { readonly kind: 'usage'; readonly line: string }
 
-/** Takes flags, and one word that belongs to none where the verb has a use for it. */
+/** @param maxWords words that belong to no flag; one more is an error */
 export function readArguments(
   verb: string,
   argv: readonly string[],
   options: ParseArgsOptionsConfig,
-  takesWord = false,
+  maxWords = 0,
 ): Arguments {
+  const words: string[] = []
   const { values, tokens } = parseArgs({
     args: [...argv],
     options,
@@ -23,13 +24,11 @@ export function readArguments(
     allowPositionals: true,
     tokens: true,
   })
-  let word: string | undefined
   for (const token of tokens) {
-    if (token.kind === 'positional' && takesWord && word === undefined) {
-      word = token.value
-      continue
+    if (token.kind === 'positional' && words.length === maxWords) {
+      return usage(verb, `takes no ${maxWords === 0 ? '' : 'further '}argument ${JSON.stringify(token.value)}`)
     }
-    if (token.kind === 'positional') return usage(verb, `takes no argument ${JSON.stringify(token.value)}`)
+    if (token.kind === 'positional') words.push(token.value)
     if (token.kind !== 'option') continue
     const option = options[token.name]
     if (option === undefined) {
@@ -41,7 +40,7 @@ export function readArguments(
       return usage(verb, `flag --${token.name} takes no value`)
     if (option.type === 'string' && lacksValue(token)) return usage(verb, `flag --${token.name} needs a value`)
   }
-  return { kind: 'values', values, word }
+  return { kind: 'values', values, words }
 }
 
 /** The value of a flag that takes one; undefined when it is not given. */

@@ -40,7 +40,8 @@ function askSocket(socketPath: string, path: string): Promise<Asked> {
   return promise
 }
 
-function unreachableLine(socketPath: string, error: unknown): string {
+/** What to do about an agent that cannot be reached. */
+export function unreachableLine(socketPath: string, error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   const remedy =
     code === 'EACCES' || code === 'EPERM'

@@ -7,6 +7,8 @@ import { checkVerb } from './check.ts'
 import { configVerb } from './config.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
 import { explainVerb } from './explain.ts'
+import { createListen } from './listen.ts'
+import { logsVerb } from './logs.ts'
 import { metricsVerb } from './metrics.ts'
 import { nearest } from './nearest.ts'
 import { podsVerb } from './pods.ts'
@@ -20,6 +22,9 @@ import type { AnnotatePodCall, PreflightCall, Verb } from './verb.ts'
 export interface CliIo {
   out(text: string): void
   err(text: string): void
+  /** As `VerbCall.print`. */
+  print(text: string): Promise<boolean>
+  readonly isTerminal: boolean
   /** Runs the agent until it ends; its exit code, or undefined when it sets that itself. */
   runAgent(argv: readonly string[]): Promise<number | undefined>
   /** Runs the certificate authority until it ends; its exit code. */
@@ -39,6 +44,7 @@ const VERBS: readonly Verb[] = [
   routesVerb,
   policiesVerb,
   explainVerb,
+  logsVerb,
   metricsVerb,
   configVerb,
   checkVerb,
@@ -89,9 +95,9 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
   const verb = VERBS.find(({ name }) => name === word)
   if (verb === undefined) return unknownVerb(word, io)
   const options = { ...verb.options, ...SHARED_OPTIONS }
-  const read = readArguments(verb.name, argv, options, verb.takesWord)
+  const read = readArguments(verb.name, argv, options, verb.maxWords)
   if (read.kind === 'usage') return usageError(read.line, io)
-  const { values, word: given } = read
+  const { values, words } = read
   if (values['help'] === true) {
     io.out(renderVerbUsage(verb))
     return EXIT_OK
@@ -99,9 +105,12 @@ async function runVerb(word: string, argv: readonly string[], io: CliIo): Promis
   const stateDir = textValue(values, 'state-dir') ?? STATE_DIR_DEFAULT
   const result = await verb.run({
     values,
-    word: given,
+    words,
     json: values['json'] === true,
     ask: createAsk(stateDir),
+    listen: createListen(stateDir),
+    print: (text) => io.print(text),
+    isTerminal: io.isTerminal,
     preflight: (call) => io.runPreflight({ ...call, stateDir, version: readVersion() }),
     annotatePod: (call) => io.annotatePod(call),
     nowMs: io.nowMs(),

@@ -3,12 +3,21 @@ import { errorLine } from '#base'
 import { runCli } from './cli.ts'
 
 // A reader that has enough (`weir metrics | head`) is no error.
-process.stdout.on('error', () => {})
+let isRead = true
+process.stdout.on('error', () => {
+  isRead = false
+})
 
 try {
   const exitCode = await runCli(process.argv.slice(2), {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
+    print: (text) => {
+      const { promise, resolve } = Promise.withResolvers<boolean>()
+      process.stdout.write(text, () => resolve(isRead))
+      return promise
+    },
+    isTerminal: process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
     runAgent: async (argv) => {
       const { main } = await import('../../agent/main.ts')
       const code: unknown = await main(argv)

@@ -21,7 +21,7 @@ export const quarantineVerb: Verb = {
   summary: 'cut a pod off from all but a debugger, alive',
   does: 'Cuts a pod off from everything but the addresses allowed, while it stays alive to be examined.',
   usage: 'NAMESPACE/POD [--allow CIDR,...]',
-  takesWord: true,
+  maxWords: 1,
   options: { allow: { type: 'string' }, kubeconfig: { type: 'string' } },
   optionHelp: [
     '--allow CIDR,...       who may still speak with it, e.g. 10.0.0.5/32; default: nobody',
@@ -37,7 +37,7 @@ export const releaseVerb: Verb = {
   summary: 'end the quarantine of a pod',
   does: 'Ends the quarantine of a pod.',
   usage: 'NAMESPACE/POD',
-  takesWord: true,
+  maxWords: 1,
   options: { kubeconfig: { type: 'string' } },
   optionHelp: ['--kubeconfig FILE      as whom to end it; default: as the pod that this runs in'],
   examples: ['release shop/web-6d4cf'],
@@ -48,7 +48,7 @@ export const releaseVerb: Verb = {
 /** @param allow undefined: release */
 async function change(call: VerbCall, allow: string | undefined): Promise<VerbResult> {
   const verb = allow === undefined ? 'release' : 'quarantine'
-  const [, namespace, name] = /^([a-z0-9-]+)\/([a-z0-9.-]+)$/.exec(call.word ?? '') ?? []
+  const [, namespace, name] = /^([a-z0-9-]+)\/([a-z0-9.-]+)$/.exec(call.words[0] ?? '') ?? []
   if (namespace === undefined || name === undefined) {
     const error = `weir ${verb} needs one NAMESPACE/POD (see weir ${verb} --help)`
     return { exitCode: EXIT_USAGE, output: '', error }

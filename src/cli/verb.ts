@@ -3,6 +3,7 @@ import type { ParseArgsOptionsConfig } from 'node:util'
 import type { CheckLine } from '#contract'
 import type { Values } from './arguments.ts'
 import type { Ask } from './ask.ts'
+import type { Listen } from './listen.ts'
 
 export interface Verb {
   readonly name: string
@@ -12,14 +13,14 @@ export interface Verb {
   readonly does?: string
   /** What follows `weir NAME` in the usage line; empty for nothing. */
   readonly usage: string
-  /** Takes one word beside its flags. */
-  readonly takesWord?: true
   /** Its own flags; `--json`, `--state-dir` and `--help` are every verb's. */
   readonly options: ParseArgsOptionsConfig
   /** One line per own flag. */
   readonly optionHelp: readonly string[]
   /** What follows `weir ` in a command that one may want, with what it is for. */
   readonly examples?: readonly string[]
+  /** Words that it takes besides its flags; none when absent. */
+  readonly maxWords?: number
   /** What the exit codes 0 and 1 mean, where that needs saying. */
   readonly exitHelp?: string
   run(call: VerbCall): Promise<VerbResult>
@@ -27,10 +28,14 @@ export interface Verb {
 
 export interface VerbCall {
   readonly values: Values
-  /** Of a verb that takes one, where it is given. */
-  readonly word: string | undefined
+  readonly words: readonly string[]
   readonly json: boolean
   readonly ask: Ask
+  readonly listen: Listen
+  /** For what comes bit by bit. Resolves when more may be written; false: nobody reads any more. */
+  print(text: string): Promise<boolean>
+  /** Colours and the like are for terminals. */
+  readonly isTerminal: boolean
   /** Looks at this machine and a cluster without asking an agent. */
   preflight(call: Omit<PreflightCall, 'stateDir' | 'version'>): Promise<readonly CheckLine[]>
   /** Sets annotations of a pod through the API server; undefined when it is done, else one line that says why not. */

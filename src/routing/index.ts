@@ -12,6 +12,7 @@ export { latencyNow, newEndpointLoad, observeFailure, observeLatency } from './e
 export { explainRoute } from './explain-route.ts'
 export { forwardedFacts, type VersionedRequest, versionedRequest } from './forwarded-facts.ts'
 export { hashDraw } from './hash-ring.ts'
+export { compileRegex } from './linear-regex.ts'
 export { nearest, type Place, sharedLevel } from './locality.ts'
 export { distribute, drawGroup, type WeightedEndpoints } from './locality-weights.ts'
 export type { EjectionReason, TryOutcome } from './outliers.ts'

@@ -44,6 +44,11 @@ async function weir(...argv: string[]): Promise<Ran> {
     err: (text) => {
       err += text
     },
+    print: async (text) => {
+      out += text
+      return true
+    },
+    isTerminal: false,
     runAgent: async (args) => {
       out += `agent ${args.join(' ')}`
       return 3
