@@ -79,6 +79,7 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
       worldVersion,
       rssBytes: lastStatus?.rssBytes ?? 0,
       eventLoopLagMs: lastStatus?.eventLoopLagMs ?? 0,
+      shedding: lastStatus?.shedding ?? false,
       pods: pods.length,
       connections: pods.reduce((sum, pod) => sum + pod.connections, 0),
       requestsInFlight: pods.reduce((sum, pod) => sum + pod.requestsInFlight, 0),

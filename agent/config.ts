@@ -86,6 +86,8 @@ const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; 
   'tcp-idle-timeout-ms': { limit: 'tcpIdleTimeoutMs', says: 'opaque connection without a byte; 0 for never' },
   'max-connections-per-pod': { limit: 'maxConnectionsPerPod', says: 'connections one pod may hold' },
   'max-requests-per-pod': { limit: 'maxRequestsPerPod', says: 'requests in flight of one pod' },
+  'shed-lag-ms': { limit: 'shedLagMs', says: 'event loop lag at which new requests get 503; 0 for never' },
+  'resume-lag-ms': { limit: 'resumeLagMs', says: 'event loop lag below which they are taken again' },
 }
 
 const LOG_ROOT_DEFAULT = '/var/log/pods'
@@ -231,7 +233,7 @@ Object.assign(FLAGS, {
 for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
   FLAGS[name] = {
     default: String(PROXY_LIMITS_DEFAULT[limit]),
-    wrong: between(limit === 'tcpIdleTimeoutMs' ? 0 : 1, 999_999_999),
+    wrong: between(limit === 'tcpIdleTimeoutMs' || limit === 'shedLagMs' ? 0 : 1, 999_999_999),
   }
 }
 
@@ -304,6 +306,10 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
   }
   if (values.has('ca-crl') && !values.has('ca')) {
     errors.push('--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.')
+  }
+  const shedLagMs = Number(values.get('shed-lag-ms'))
+  if (shedLagMs > 0 && Number(values.get('resume-lag-ms')) >= shedLagMs) {
+    errors.push(`--resume-lag-ms: must be below --shed-lag-ms (${shedLagMs}): give both.`)
   }
   if (errors.length > 0) return { kind: 'errors', errors }
   return { kind: 'config', config: toConfig((name) => values.get(name) ?? '', switches) }

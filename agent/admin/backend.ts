@@ -110,6 +110,8 @@ export interface ProxyState {
   readonly worldVersion: number
   readonly rssBytes: number
   readonly eventLoopLagMs: number
+  /** New requests are refused until the lag is less. */
+  readonly shedding: boolean
   readonly pods: number
   readonly connections: number
   readonly requestsInFlight: number

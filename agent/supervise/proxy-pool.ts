@@ -284,6 +284,13 @@ export class ProxyPool {
       case 'sockets-wanted':
         this.#giveSockets(slot, message)
         return
+      case 'shedding': {
+        const { shedding, lagMs, shedRequests } = message
+        const facts = { proxy: slot.id, lagMs: Math.round(lagMs), shedRequests }
+        if (shedding) this.#options.log.warn(facts, 'proxy sheds load: its event loop lags')
+        else this.#options.log.info(facts, 'proxy takes all requests again')
+        return
+      }
       case 'endpoint-health': {
         const { why, ...endpoint } = message.endpoint
         if (message.healthy) this.#options.log.info({ proxy: slot.id, ...endpoint }, 'endpoint healthy')

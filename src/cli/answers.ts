@@ -58,6 +58,7 @@ export interface ProxyAnswer {
   readonly worldVersion: number
   readonly rssBytes: number
   readonly eventLoopLagMs: number
+  readonly shedding: boolean
   readonly pods: number
   readonly connections: number
   readonly requestsInFlight: number

@@ -54,7 +54,7 @@ function renderProxies(status: StatusAnswer): string {
     String(proxy.connections),
     String(proxy.requestsInFlight),
     renderBytes(proxy.rssBytes),
-    `${proxy.eventLoopLagMs.toFixed(1)} ms`,
+    `${proxy.eventLoopLagMs.toFixed(1)} ms${proxy.shedding ? ', sheds load' : ''}`,
     String(proxy.restarts),
   ])
   return renderTable(head, rows)

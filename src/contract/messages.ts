@@ -43,6 +43,10 @@ export interface ProxyLimits {
   readonly maxConnectionsPerPod: number
   /** Requests in flight (until the end of the body) of one pod in one proxy. */
   readonly maxRequestsPerPod: number
+  /** Above this lag of the event loop (average of the last looks) new requests are shed, ms; 0 for never. */
+  readonly shedLagMs: number
+  /** Below it they are taken again, ms. */
+  readonly resumeLagMs: number
 }
 
 export const PROXY_LIMITS_DEFAULT: ProxyLimits = {
@@ -56,6 +60,8 @@ export const PROXY_LIMITS_DEFAULT: ProxyLimits = {
   tcpIdleTimeoutMs: 3_600_000,
   maxConnectionsPerPod: 10_000,
   maxRequestsPerPod: 10_000,
+  shedLagMs: 500,
+  resumeLagMs: 250,
 }
 
 /** `tunnel`: HBONE from other nodes. `dns-udp` is no listener but a bound socket; all others are TCP. */
@@ -146,6 +152,8 @@ export type ProxyToAgent =
     }
   /** An endpoint is seen as healthy, or not, from now on: for the log. */
   | { readonly type: 'endpoint-health'; readonly healthy: boolean; readonly endpoint: CheckedEndpoint }
+  /** New requests are refused from now on because the event loop lags, or taken again: for the log. */
+  | { readonly type: 'shedding'; readonly shedding: boolean; readonly lagMs: number; readonly shedRequests: number }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   | { readonly type: 'drained' }
 
@@ -173,6 +181,8 @@ export interface ProxyStatusAnswer {
   readonly worldVersion: number
   readonly rssBytes: number
   readonly eventLoopLagMs: number
+  /** New requests are refused until the lag is less. */
+  readonly shedding: boolean
   readonly pods: readonly {
     readonly uid: string
     readonly workload: string

@@ -29,6 +29,8 @@ export type ResponseFlag =
   | 'SI'
   /** A limit was reached: a circuit breaker's, or one of the shared proxy (requests of this pod). */
   | 'UO'
+  /** Load is shed: the proxy's event loop lags (Envoy: the overload manager). */
+  | 'OM'
   /** The proxy is draining. */
   | 'DR'
   /** The answer was delayed by an injected fault. */
@@ -77,6 +79,7 @@ export const REFUSAL = {
   rateLimited: { status: 429, flag: 'RL', body: 'weir: too many requests' },
   overflow: { status: 503, flag: 'UO', body: 'weir: the circuit breaker of the upstream is open' },
   overload: { status: 503, flag: 'UO', body: 'weir: too many requests in flight' },
+  shed: { status: 503, flag: 'OM', body: 'weir: overloaded, try again', retryAfterSeconds: 1 },
 } as const satisfies Record<string, Refusal>
 
 /** An injected fault. */

@@ -18,7 +18,7 @@ import type { ByteStream } from '#http'
 import { originalDestination } from '#linux'
 import { type Snapshot, World, type WorldChange } from '#mesh'
 import { type ForwardDecision, rewriteTarget } from '#routing'
-import { AccessLog, createIstioFamilies, EdgeCache, Metrics } from '#telemetry'
+import { AccessLog, createIstioFamilies, EdgeCache, Metrics, type ValueHandle } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { Answerer } from './dns/answerer.ts'
 import { TcpQueries, UdpQueries } from './dns/listeners.ts'
@@ -27,6 +27,7 @@ import { answerConnectCheck } from './health/connect-answer.ts'
 import { HealthChecks } from './health/health-checks.ts'
 import { HeldBytes } from './held-body.ts'
 import type { HttpExchange } from './http-exchange.ts'
+import { LAG_SAMPLE_MS, LoadShedder } from './load-shedder.ts'
 import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
 import { Recorder } from './recorder.ts'
@@ -61,6 +62,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   /** Told when the last connection of a removed pod has ended. */
   onDrained: (uid: string) => void = () => {}
   /** Told when an endpoint is seen as healthy, or not, from now on. */
+  /** Told when new requests begin to be refused because the event loop lags, and when that ends. */
+  onShedding: (shedding: boolean, lagMs: number, shedRequests: number) => void = () => {}
   onHealth: (healthy: boolean, endpoint: CheckedEndpoint) => void = () => {}
   readonly #ask: AskSockets
   readonly #world = new World()
@@ -77,9 +80,11 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly #refused = new Map<string, number>()
   readonly #http = new Set<string>()
   readonly #sweeper: NodeJS.Timeout
+  readonly #shedder: LoadShedder
+  readonly #shedRequests: ValueHandle
+  readonly #sheddingGauge: ValueHandle
+  readonly #sampler: NodeJS.Timeout
   #nextRequest = 1
-  #lagMs = 0
-  #lastSweep: number
 
   constructor(settings: ProxySettings, ask: AskSockets) {
     this.#ask = ask
@@ -96,7 +101,22 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.flows = new Flows(this, this.targets.loadOf, this.metrics, this.health)
     this.recorder = new Recorder(this.targets, this.#log)
     this.#dns = new Answerer(this, settings.dns)
-    this.#lastSweep = performance.now()
+    this.#shedRequests = this.metrics
+      .counter({
+        name: 'weir_shed_requests_total',
+        help: 'Requests refused because the event loop lagged.',
+        labels: [],
+      })
+      .handle({})
+    this.#sheddingGauge = this.metrics
+      .gauge({
+        name: 'weir_load_shedding',
+        help: '1 while new requests are refused because the event loop lags.',
+        labels: [],
+      })
+      .handle({})
+    this.#shedder = new LoadShedder(settings.limits, performance.now())
+    this.#sampler = setInterval(() => this.#sampleLag(), LAG_SAMPLE_MS)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
   }
 
@@ -235,6 +255,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
+    clearInterval(this.#sampler)
     this.health.close()
     for (const pod of [...this.#pods.values()]) this.#close(pod)
     const late = new Promise<void>((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref())
@@ -298,10 +319,23 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     new Accepted(this, pod, pipeline, stream, clientAddress, this)
   }
 
+  get shedding(): boolean {
+    return this.#shedder.shedding
+  }
+
+  shed(): void {
+    this.#shedRequests.inc(1)
+  }
+
+  #sampleLag(): void {
+    if (!this.#shedder.sample(performance.now())) return
+    const { shedding, lagMs } = this.#shedder
+    this.#sheddingGauge.set(shedding ? 1 : 0)
+    this.onShedding(shedding, lagMs, this.#shedRequests.value)
+  }
+
   #sweep(): void {
     const now = performance.now()
-    this.#lagMs = Math.max(0, now - this.#lastSweep - SWEEP_MS)
-    this.#lastSweep = now
     const idleSince = now - this.limits.upstreamIdleTimeoutMs
     for (const pod of this.#pods.values()) {
       pod.sweep(now, idleSince)
@@ -321,7 +355,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       pid: process.pid,
       worldVersion: this.snapshot.version,
       rssBytes: process.memoryUsage.rss(),
-      eventLoopLagMs: this.#lagMs,
+      eventLoopLagMs: this.#shedder.lagMs,
+      shedding: this.#shedder.shedding,
       pods: [...this.#pods.values()].map((pod) => ({
         uid: pod.uid,
         workload: pod.workload,

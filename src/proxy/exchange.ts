@@ -155,6 +155,10 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   /** Where the request goes, or what answers it instead: by the proxy's limits, the pipeline, and the target's flow. */
   protected admit(now: number): HttpChoice {
     const { pod } = this
+    if (this.services.shedding && !this.pipeline.isProbe(this)) {
+      this.services.shed()
+      return instead(REFUSAL.shed, 'the event loop of the proxy lags', undefined)
+    }
     if (pod.requestsInFlight >= this.services.limits.maxRequestsPerPod) {
       return instead(REFUSAL.overload, 'too many requests in flight for this pod', undefined)
     }

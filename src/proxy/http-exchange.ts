@@ -65,6 +65,8 @@ export interface HttpPipeline {
   choose(exchange: HttpExchange): HttpChoice
   /** Judges the exchange in progress again by the present policies. Returns the verdict that now denies it. */
   denialNow(exchange: HttpExchange): Verdict | undefined
+  /** The kubelet asks: that is answered however much there is to do. */
+  isProbe(exchange: HttpExchange): boolean
   /** The client is the proxy of another node. */
   readonly fromTunnel: boolean
 }

@@ -50,6 +50,7 @@ function handle(message: AgentToProxy): void {
         send({ type: 'sockets-wanted', id, uid, kind, family, count }),
       )
       engine.onDrained = (uid) => send({ type: 'pod-drained', uid })
+      engine.onShedding = (shedding, lagMs, shedRequests) => send({ type: 'shedding', shedding, lagMs, shedRequests })
       engine.onHealth = (healthy, endpoint) => send({ type: 'endpoint-health', healthy, endpoint })
       break
     case 'world':

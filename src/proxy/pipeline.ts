@@ -216,6 +216,10 @@ export class OutboundPipeline implements Pipeline {
     return target
   }
 
+  isProbe(): boolean {
+    return false
+  }
+
   denialNow(exchange: HttpExchange): Verdict | undefined {
     return this.#denialNow(exchange.target, exchange)
   }
@@ -316,6 +320,12 @@ export class InboundPipeline implements Pipeline {
     this.verdict = verdict
     if (verdict.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
     return target
+  }
+
+  isProbe(exchange: HttpExchange): boolean {
+    const { workload, connection } = (this.fromTunnel ? undefined : this.#current()) ?? {}
+    if (workload === undefined || connection === undefined) return false
+    return probeVerdict(workload, connection.sourceIp, connection.destinationPort, exchange) !== undefined
   }
 
   denialNow(exchange: HttpExchange): Verdict | undefined {

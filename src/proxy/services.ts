@@ -58,6 +58,10 @@ export interface Services {
   /** Host for a request that names none: where its connection was going. */
   originalAuthority(exchange: HttpExchange): string
   readonly recorder: TrafficRecorder
+  /** New requests are too much for this process now. */
+  readonly shedding: boolean
+  /** One was refused for that. */
+  shed(): void
   /** A pod's connection is gone (it may have been the last of a draining pod). */
   connectionClosed(pod: Pod): void
 }

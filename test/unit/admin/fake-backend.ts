@@ -177,6 +177,7 @@ export class FakeBackend implements AdminBackend {
           worldVersion: 1,
           rssBytes: 60 << 20,
           eventLoopLagMs: 0.25,
+          shedding: false,
           pods: 1,
           connections: 3,
           requestsInFlight: 1,

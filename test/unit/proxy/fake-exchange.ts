@@ -134,6 +134,8 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
       connectionRefused: () => {},
     },
     connectionClosed: () => {},
+    shedding: false,
+    shed: () => {},
   }
   const stock = new SocketStock('uid', () => {})
   const tunnels = new TunnelPool({
@@ -228,7 +230,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
   const client = new FakeHandle()
   const nobody = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
   const stream = new TcpStream(client, nobody)
-  const pipeline = { choose: () => target, denialNow: () => undefined, fromTunnel: false }
+  const pipeline = { choose: () => target, denialNow: () => undefined, isProbe: () => false, fromTunnel: false }
   const connection = new HttpConnection(services, pod, stream, pipeline, '10.0.0.3')
   stream.owner = connection
   stream.resume()
