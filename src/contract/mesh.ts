@@ -168,6 +168,13 @@ export type RouteFilter =
       readonly path?: PathRewrite
       readonly statusCode: number
     }
+  /** A copy of so many of so many requests goes there, too; its answer is thrown away. */
+  | {
+      readonly type: 'RequestMirror'
+      readonly backend: Pick<RouteBackend, 'service' | 'invalid'>
+      readonly numerator: number
+      readonly denominator: number
+    }
   | { readonly type: 'CORS'; readonly cors: CorsPlan }
 
 /** What scripts of other origins may do, as a browser is told. In each list `*` stands alone, for all. */

@@ -17,7 +17,7 @@ import type {
 import type { ByteStream } from '#http'
 import { originalDestination } from '#linux'
 import { type Snapshot, World, type WorldChange } from '#mesh'
-import { type ForwardDecision, rewriteTarget } from '#routing'
+import { type ForwardDecision, type MirrorPlan, rewriteTarget } from '#routing'
 import { AccessLog, createIstioFamilies, EdgeCache, Metrics, type ValueHandle } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { Answerer } from './dns/answerer.ts'
@@ -26,9 +26,11 @@ import { Flows } from './flows.ts'
 import { answerConnectCheck } from './health/connect-answer.ts'
 import { HealthChecks } from './health/health-checks.ts'
 import { HeldBytes } from './held-body.ts'
+import { HttpConnection } from './http-connection.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import { LAG_SAMPLE_MS, LoadShedder } from './load-shedder.ts'
-import { InboundPipeline, isMeshSocket, OutboundPipeline, type SocketName } from './pipeline.ts'
+import { Mirrors, type RequestCopy } from './mirrors.ts'
+import { InboundPipeline, isMeshSocket, MirrorPipeline, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
 import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
@@ -80,6 +82,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly #refused = new Map<string, number>()
   readonly #http = new Set<string>()
   readonly #sweeper: NodeJS.Timeout
+  readonly #mirrors: Mirrors
   readonly #shedder: LoadShedder
   readonly #shedRequests: ValueHandle
   readonly #sheddingGauge: ValueHandle
@@ -99,6 +102,14 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.targets = new Targets(this, settings, new EdgeCache(createIstioFamilies(this.metrics)), this.#log)
     this.health = new HealthChecks(this, this.metrics, (healthy, endpoint) => this.onHealth(healthy, endpoint))
     this.flows = new Flows(this, this.targets.loadOf, this.metrics, this.health)
+    this.#mirrors = new Mirrors(
+      this.metrics,
+      (of, decision, stream, bytes) => {
+        const pipeline = new MirrorPipeline(this, of, decision)
+        new HttpConnection(this, of.pod, stream, pipeline, of.clientAddress).adopt(bytes)
+      },
+      (of) => this.snapshot.workload(of.pod.workload),
+    )
     this.recorder = new Recorder(this.targets, this.#log)
     this.#dns = new Answerer(this, settings.dns)
     this.#shedRequests = this.metrics
@@ -133,7 +144,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   }
 
   originalAuthority(exchange: HttpExchange): string {
-    const { original } = exchange.pipeline as InboundPipeline | OutboundPipeline
+    const { original } = exchange.pipeline as InboundPipeline | OutboundPipeline | MirrorPipeline
     const host = original.address.includes(':') ? `[${original.address}]` : original.address
     return original.port === 80 ? host : `${host}:${original.port}`
   }
@@ -317,6 +328,10 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
         ? new OutboundPipeline(this, pod, original, clientAddress)
         : new InboundPipeline(this, pod, original, clientAddress, undefined)
     new Accepted(this, pod, pipeline, stream, clientAddress, this)
+  }
+
+  copyOf(exchange: HttpExchange, plans: readonly MirrorPlan[]): RequestCopy | undefined {
+    return this.#mirrors.begin(exchange, plans)
   }
 
   get shedding(): boolean {

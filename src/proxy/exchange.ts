@@ -19,6 +19,7 @@ import { bodyOfRequest, type TranslatedResponse, translateResponse } from '#tran
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow, Waiter } from './flow.ts'
 import type { HttpChoice, HttpExchange, HttpPipeline, InsteadChoice, RouteName } from './http-exchange.ts'
+import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
 import type { Services } from './services.ts'
 import { newTraceparent, traceIdOf } from './trace-context.ts'
@@ -51,6 +52,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   readonly avoided: EndpointLoad[] = []
   draw = 0
   protected upstream: U | undefined
+  /** What goes to mirrors when the request is complete. */
+  protected copy: RequestCopy | undefined
   protected attempts = 0
   protected responseStarted = false
   protected status = 0
@@ -130,6 +133,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.verdict = undefined
     this.versioned = undefined
     this.routeName = undefined
+    this.copy = undefined
     this.method = ''
     this.path = ''
     this.query = ''
@@ -168,11 +172,15 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     const choice = this.pipeline.choose(this)
     if (choice.kind !== 'forward') return choice
     this.target = choice
-    const { flow } = choice
-    if (flow === undefined) return choice
+    const { flow, decision } = choice
+    if (flow === undefined) {
+      if (decision?.mirrors !== undefined) this.copy = this.services.copyOf(this, decision.mirrors)
+      return choice
+    }
     const refusal = flow.enter(this, now)
     if (refusal !== undefined) return instead(refusal, flow.reasonOf(refusal), choice)
     this.#flow = flow
+    if (decision?.mirrors !== undefined) this.copy = this.services.copyOf(this, decision.mirrors)
     const fault = flow.fault(Math.random(), Math.random())
     if (fault === undefined) return choice
     this.#delayMs = fault.delayMs
@@ -192,6 +200,13 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.target = choice.target
     if (this.#delayMs > 0) this.#later(this.#delayMs, () => this.refuse(choice.refusal, choice.why))
     else this.refuse(choice.refusal, choice.why)
+  }
+
+  /** The request has come whole. @param head its start line and header lines without framing, each with its CRLF */
+  protected sendCopy(head: string): void {
+    const { copy } = this
+    this.copy = undefined
+    copy?.send(head)
   }
 
   /** Sends what was rendered, after an injected delay if there is to be one. */

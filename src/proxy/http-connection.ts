@@ -24,7 +24,7 @@ import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
 import type { HttpPipeline } from './http-exchange.ts'
 import { isMeshHeader } from './mesh-headers.ts'
 import type { HeldConnection, Pod } from './pod.ts'
-import { renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
+import { renderCopy, renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
 import type { Services } from './services.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
 import { STATUS_REFUSED } from './upstream-sessions.ts'
@@ -280,7 +280,10 @@ export class HttpConnection
       this.#collecting = true
       if (!this.#consumeBody(bytes, bodyStart, end)) return
       this.#collecting = false
-    } else if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+    } else {
+      if (bodyStart < end) this.#hold(bytes, bodyStart, end)
+      if (this.copy !== undefined) this.#copyRequest()
+    }
     if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     this.sendFirst(choice)
   }
@@ -492,8 +495,14 @@ export class HttpConnection
       this.#deadline = 0
       this.bytesIn += body.received
       if (stop < end) this.#hold(bytes, stop, end)
+      if (this.copy !== undefined) this.#copyRequest()
     }
     return true
+  }
+
+  /** To its mirrors: now that it is known to be one. What becomes a tunnel is no request alone. */
+  #copyRequest(): void {
+    if (!this.#upgrading) this.sendCopy(renderCopy(this.head))
   }
 
   #readBody(bytes: Buffer, start: number, end: number): void {
@@ -505,6 +514,7 @@ export class HttpConnection
 
   /** A piece of the request's body. */
   requestData(bytes: Buffer, start: number, end: number): void {
+    if (this.copy !== undefined) this.copy.add(bytes, start, end)
     if (this.#requestChunked) chunks.add(bytes, start, end)
     else if (this.#collecting) this.#unsent += latin1(bytes, start, end)
     else {

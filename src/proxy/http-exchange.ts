@@ -67,6 +67,8 @@ export interface HttpPipeline {
   denialNow(exchange: HttpExchange): Verdict | undefined
   /** The kubelet asks: that is answered however much there is to do. */
   isProbe(exchange: HttpExchange): boolean
+  /** Its requests are copies of others. */
+  readonly mirror: boolean
   /** The client is the proxy of another node. */
   readonly fromTunnel: boolean
 }

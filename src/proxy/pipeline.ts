@@ -104,6 +104,7 @@ const GONE = { kind: 'gone', why: 'the pod that the connection was made to is go
 
 export class OutboundPipeline implements Pipeline {
   readonly fromTunnel = false
+  readonly mirror = false
   verdict: Verdict | undefined
   readonly original: SocketName
   readonly #engine: Engine
@@ -269,9 +270,52 @@ export class OutboundPipeline implements Pipeline {
   }
 }
 
+/** Copies of requests, each on a connection of its own: to any endpoint of the mirror's backend, judged by policy there. */
+export class MirrorPipeline implements HttpPipeline {
+  readonly fromTunnel = false
+  readonly mirror = true
+  readonly original: SocketName
+  readonly #engine: Engine
+  readonly #pod: Pod
+  readonly #clientAddress: string
+  readonly #decision: ForwardDecision
+
+  constructor(engine: Engine, of: HttpExchange, decision: ForwardDecision) {
+    this.#engine = engine
+    this.#pod = of.pod
+    this.#clientAddress = of.clientAddress
+    this.#decision = decision
+    this.original = (of.pipeline as OutboundPipeline).original
+  }
+
+  choose(exchange: HttpExchange): HttpChoice {
+    const { targets } = this.#engine
+    const decision = this.#decision
+    const usable = usableEndpoints(ofFamily(decision.endpoints, this.original.address.includes(':')))
+    const facts = { now: this.#engine.now(), random: Math.random, turn: 0, hashKey: undefined }
+    const left = without(usable, exchange.avoided, targets.loadOf)
+    const endpoint = pickBy(BALANCING_DEFAULT, left, targets.loadOf, facts)
+    if (endpoint === undefined) {
+      const { namespace, name } = decision.service
+      return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
+    }
+    const target = targets.outbound(this.#pod, this.#clientAddress, decision, endpoint, decision.service)
+    return judgeRequest(byPolicy, target, exchange)
+  }
+
+  isProbe(): boolean {
+    return false
+  }
+
+  denialNow(exchange: HttpExchange): Verdict | undefined {
+    return denialNow(this.#engine, byPolicy, exchange.target, exchange)
+  }
+}
+
 /** What arrives at a pod: plain from outside the mesh, without an identity, or through a tunnel from a verified peer. */
 export class InboundPipeline implements Pipeline {
   readonly fromTunnel: boolean
+  readonly mirror = false
   verdict: Verdict | undefined
   readonly original: SocketName
   readonly #engine: Engine

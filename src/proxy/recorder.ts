@@ -56,6 +56,7 @@ export class Recorder implements TrafficRecorder {
     record.traceId = outcome.trace
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
+    record.mirror = exchange.pipeline.mirror
     this.#log.request(exchange.grpc ? target.grpcAccess : target.access, record)
   }
 

@@ -174,6 +174,13 @@ export function renderRequest(head: Head, rendering: RequestRendering): string {
   return `${out}${rendering.extra}\r\n`
 }
 
+/** The head as the client meant it, start line first, without framing and what belongs to its connection. */
+export function renderCopy(head: Head): string {
+  const lines = copyHeaders(head, true, undefined, [])
+  const expecting = head.expectContinue ? lines.replace(/^expect:[^\r]*\r\n/im, '') : lines
+  return `${head.method} ${head.target} HTTP/1.1\r\n${expecting}${head.teTrailers ? 'te: trailers\r\n' : ''}`
+}
+
 export interface ResponseRendering {
   /** Framing of the body on the client's side. */
   readonly framing: 'none' | 'length' | 'chunked' | 'close'

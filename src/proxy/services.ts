@@ -1,9 +1,10 @@
 /** What connections need of the proxy process; implemented by `engine.ts`, and by tests. */
 import type { HttpFacts, ProxyLimits, ResponseFlag, Verdict } from '#contract'
 import type { Snapshot } from '#mesh'
-import type { ForwardDecision } from '#routing'
+import type { ForwardDecision, MirrorPlan } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpExchange } from './http-exchange.ts'
+import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
 
 export interface RequestOutcome {
@@ -60,6 +61,8 @@ export interface Services {
   readonly recorder: TrafficRecorder
   /** New requests are too much for this process now. */
   readonly shedding: boolean
+  /** Copies what comes of the request, to be sent where the plans say; undefined when none of them takes it. */
+  copyOf(exchange: HttpExchange, plans: readonly MirrorPlan[]): RequestCopy | undefined
   /** One was refused for that. */
   shed(): void
   /** A pod's connection is gone (it may have been the last of a draining pod). */

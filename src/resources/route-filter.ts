@@ -1,10 +1,11 @@
 /** The filters of an HTTPRoute (Gateway API v1): one of a few types, each with the field of its own name. */
 import { corsFilterSchema } from './cors-filter.ts'
-import { checkHeaderName, checkHeaderValue, checkPreciseHostname } from './names.ts'
+import { checkHeaderName, checkHeaderValue, checkLabelName, checkPreciseHostname, checkSubdomain } from './names.ts'
 import { isPathText } from './route-match.ts'
 import {
   FAILED,
   type Issue,
+  integer,
   list,
   type Output,
   object,
@@ -100,7 +101,38 @@ const urlRewrite = object('strict', {
   path: optional(pathModifier),
 })
 
+/** Of requests: one of the two, or all of them. */
+const requestMirror = refine(
+  object('strict', {
+    backendRef: object('strict', {
+      group: withDefault(string(), ''),
+      kind: withDefault(string(), 'Service'),
+      name: string(checkSubdomain),
+      namespace: optional(string(checkLabelName)),
+      port: optional(port()),
+    }),
+    percent: optional(integer(0, 100)),
+    fraction: optional(
+      refine(
+        object('strict', {
+          numerator: integer(0, 2_147_483_647),
+          denominator: withDefault(integer(1, 2_147_483_647), 100),
+        }),
+        ({ numerator, denominator }, field, issues) => {
+          if (numerator <= denominator) return
+          issues.push({ field, message: `numerator ${numerator} is above denominator ${denominator}` })
+        },
+      ),
+    ),
+  }),
+  ({ percent, fraction }, field, issues) => {
+    if (percent !== undefined && fraction !== undefined)
+      issues.push({ field, message: 'percent and fraction cannot be combined: keep one of them' })
+  },
+)
+
 const FIELD_OF_TYPE = {
+  RequestMirror: 'requestMirror',
   RequestHeaderModifier: 'requestHeaderModifier',
   ResponseHeaderModifier: 'responseHeaderModifier',
   RequestRedirect: 'requestRedirect',
@@ -110,13 +142,19 @@ const FIELD_OF_TYPE = {
 
 /** Filters of the API that the mesh does not carry out. One may not be skipped, so the route is refused. */
 const UNSUPPORTED = {
-  RequestMirror: 'requestMirror',
   ExternalAuth: 'externalAuth',
   ExtensionRef: 'extensionRef',
 }
 const supportedList = `supported are ${Object.keys(FIELD_OF_TYPE).join(', ')}`
 
-const supported = oneOf('RequestHeaderModifier', 'ResponseHeaderModifier', 'RequestRedirect', 'URLRewrite', 'CORS')
+const supported = oneOf(
+  'RequestMirror',
+  'RequestHeaderModifier',
+  'ResponseHeaderModifier',
+  'RequestRedirect',
+  'URLRewrite',
+  'CORS',
+)
 const filterType: typeof supported = {
   read(value, field, issues) {
     if (typeof value !== 'string' || !Object.hasOwn(UNSUPPORTED, value)) return supported.read(value, field, issues)
@@ -135,6 +173,7 @@ const filter = refine(
       requestRedirect: optional(requestRedirect),
       urlRewrite: optional(urlRewrite),
       cors: optional(corsFilterSchema),
+      requestMirror: optional(requestMirror),
     },
     Object.fromEntries(Object.values(UNSUPPORTED).map((name) => [name, `is not supported: ${supportedList}`])),
   ),
@@ -148,11 +187,11 @@ const filter = refine(
   },
 )
 
-/** Up to 16 filters, each type once, and not both a redirect and a rewrite. */
+/** Up to 16 filters, each type but RequestMirror once, and not both a redirect and a rewrite. */
 export const filtersSchema = refine(list(filter, { max: 16 }), (filters, field, issues) => {
   const seen = new Set<string>()
   for (const [index, { type }] of filters.entries()) {
-    if (seen.has(type))
+    if (seen.has(type) && type !== 'RequestMirror')
       issues.push({ field: `${field}[${index}].type`, message: `${type} is already used: once in a list` })
     seen.add(type)
   }

@@ -54,6 +54,16 @@ export interface ForwardDecision {
   readonly traffic: TrafficPolicy | undefined
   /** The versions of the backend's API, where its TrafficPolicy declares them and its port may speak HTTP. */
   readonly versions: VersioningPlan | undefined
+  /** Where copies go; undefined for nowhere. */
+  readonly mirrors: readonly MirrorPlan[] | undefined
+}
+
+export interface MirrorPlan {
+  /** As the request's own but for its backend: the rule's filters apply, timeouts too. */
+  readonly decision: ForwardDecision
+  /** So many of so many requests. */
+  readonly numerator: number
+  readonly denominator: number
 }
 
 /** The mesh answers a browser that asks what it may do (CORS). */

@@ -15,6 +15,12 @@ export function explainTraffic(snapshot: Snapshot, decision: ForwardDecision): r
     else lines.push(`${name} does not apply: an older one does.`)
   }
   if (traffic !== undefined) lines.push(...explainLimits(traffic))
+  for (const { decision: copy, numerator, denominator } of decision.mirrors ?? []) {
+    const share = numerator === denominator ? 'Each request' : `${numerator} of ${denominator} requests`
+    lines.push(
+      `${share} of up to 64 KiB goes to Service ${copy.service.namespace}/${copy.service.name}:${copy.port}, too, as a copy whose answer is thrown away.`,
+    )
+  }
   if (retry !== undefined) lines.push(explainRetry(retry, traffic))
   if (traffic?.balancing !== undefined) lines.push(explainBalancing(traffic.balancing))
   return lines

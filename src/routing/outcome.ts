@@ -17,7 +17,7 @@ import type {
 } from '#contract'
 import { ROUTE_KIND } from '#contract'
 import { planVersioning, type VersioningPlan } from '#translation'
-import type { FailDecision, ForwardDecision } from './decision.ts'
+import type { FailDecision, ForwardDecision, MirrorPlan } from './decision.ts'
 import type { RedirectFilter, RedirectPlan } from './redirect.ts'
 
 export type Outcome = ForwardDecision | FailDecision | RedirectPlan
@@ -129,10 +129,12 @@ function compileBackend(
   const routeName = `${route.namespace}/${route.name}`
   const early = outcomeOf(filters, prefix, fail, context, routeName, ruleName)
   if (early !== undefined) return early
+  const mirrors = compileMirrors(context, route, rule, ruleName, [...rule.filters, ...backend.filters], prefix)
   return forward(context, service, port, {
     route: routeName,
     rule: ruleName,
     filters,
+    mirrors,
     prefix: prefix ?? '',
     requestTimeoutMs: rule.requestTimeoutMs || undefined,
     backendRequestTimeoutMs: rule.backendRequestTimeoutMs || undefined,
@@ -141,11 +143,59 @@ function compileBackend(
 }
 
 /**
+ * "If the referent cannot be found, this BackendRef is invalid and must be dropped" (HTTPRequestMirrorFilter): what can't be
+ * mirrored is told where references are checked, and disturbs nothing.
+ */
+function compileMirrors(
+  context: OutcomeContext,
+  route: Route,
+  rule: RouteRule,
+  ruleName: string,
+  filters: readonly RouteFilter[],
+  prefix: string | undefined,
+): readonly MirrorPlan[] | undefined {
+  const plans: MirrorPlan[] = []
+  for (const filter of filters) {
+    if (filter.type !== 'RequestMirror' || filter.numerator === 0) continue
+    const { backend, numerator, denominator } = filter
+    const { namespace, name, port } = backend.service
+    const service = context.backends.get(`${namespace}/${name}`)
+    if (backend.invalid !== undefined || service === undefined || !mayRefer(context, route, backend)) continue
+    if (!service.ports.some((known) => known.port === port)) continue
+    const decision = forward(context, service, port, {
+      route: `${route.namespace}/${route.name}`,
+      rule: ruleName,
+      filters: combineFilters(rule.filters, NO_FILTERS),
+      mirrors: undefined,
+      prefix: prefix ?? '',
+      requestTimeoutMs: rule.requestTimeoutMs || MIRROR_TIMEOUT_MS,
+      backendRequestTimeoutMs: rule.backendRequestTimeoutMs || undefined,
+      retry: NO_RETRY,
+    })
+    plans.push({ decision, numerator, denominator })
+  }
+  return plans.length === 0 ? undefined : Object.freeze(plans)
+}
+
+/** Nobody waits for the answer to a copy; it may not go on forever. */
+const MIRROR_TIMEOUT_MS = 15_000
+/** Nor is one sent twice. */
+const NO_RETRY: RetryPlan = Object.freeze({
+  attempts: 0,
+  codes: [],
+  connectFailure: false,
+  reset: false,
+  timeout: false,
+  backoffMs: 0,
+  maxBackoffMs: 0,
+})
+
+/**
  * References across namespaces need a ReferenceGrant. (GEP-1294 lets a mesh go without; Weir asks for
  * it, so that a namespace decides itself who sends it traffic.) The Service that the client called is
  * no new reference: a consumer route may always send requests on to where they were going.
  */
-function mayRefer(context: OutcomeContext, route: Route, backend: RouteBackend): boolean {
+function mayRefer(context: OutcomeContext, route: Route, backend: Pick<RouteBackend, 'service'>): boolean {
   const { namespace, name } = backend.service
   if (namespace === route.namespace) return true
   if (namespace === context.service.namespace && name === context.service.name) return true
@@ -198,6 +248,8 @@ function combineFilters(ofRule: readonly RouteFilter[], ofBackend: readonly Rout
       case 'CORS':
         cors = filter.cors
         break
+      case 'RequestMirror':
+        break
     }
   }
   return {
@@ -244,6 +296,7 @@ export function defaultForward(context: OutcomeContext): ForwardDecision {
     route: undefined,
     rule: undefined,
     filters: combineFilters(NO_FILTERS, NO_FILTERS),
+    mirrors: undefined,
     prefix: '',
     requestTimeoutMs: undefined,
     backendRequestTimeoutMs: undefined,
@@ -259,6 +312,7 @@ function forward(
     readonly route: string | undefined
     readonly rule: string | undefined
     readonly filters: Filters
+    readonly mirrors: readonly MirrorPlan[] | undefined
     readonly prefix: string
     readonly requestTimeoutMs: number | undefined
     readonly backendRequestTimeoutMs: number | undefined
@@ -287,6 +341,7 @@ function forward(
     retry: retry !== undefined && retry.attempts > 0 ? retry : undefined,
     traffic,
     versions: versionsOf(traffic, service, port),
+    mirrors: how.mirrors,
   })
 }
 

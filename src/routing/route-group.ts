@@ -14,7 +14,16 @@
  * from the hostnames field" (GEP-1294), a mesh route binds by ClusterIP (conformance test
  * MeshFrontendHostname); to select by host, match the header `Host`.
  */
-import type { MeshService, ReferenceGrant, Route, ServicePort, TrafficPolicy, Workload } from '#contract'
+import type {
+  MeshService,
+  ReferenceGrant,
+  Route,
+  RouteBackend,
+  RouteRule,
+  ServicePort,
+  TrafficPolicy,
+  Workload,
+} from '#contract'
 import { ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { VersioningPlan } from '#translation'
@@ -176,8 +185,8 @@ function compilePort(
   const grants = new Map<string, readonly ReferenceGrant[]>()
   for (const route of bound) {
     for (const rule of route.rules) {
-      for (const backend of rule.backends) {
-        const { namespace, name } = backend.service
+      for (const { service: referred } of referencesOf(rule)) {
+        const { namespace, name } = referred
         backends.set(`${namespace}/${name}`, snapshot.service(`${namespace}/${name}`))
         if (namespace !== route.namespace) grants.set(namespace, snapshot.grants(namespace))
       }
@@ -215,6 +224,13 @@ function compilePort(
     traffic,
     grants,
   }
+}
+
+/** Backends, and what mirrors refer to. */
+function referencesOf(rule: RouteRule): readonly Pick<RouteBackend, 'service'>[] {
+  const filters = [...rule.filters, ...rule.backends.flatMap((backend) => backend.filters)]
+  const mirrors = filters.flatMap((filter) => (filter.type === 'RequestMirror' ? [filter.backend] : []))
+  return [...rule.backends, ...mirrors]
 }
 
 /** Those that apply: an HTTPRoute does not where a GRPCRoute of its namespace binds the port, too. */

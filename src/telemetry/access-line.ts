@@ -78,6 +78,8 @@ export class AccessRecord {
   refused = false
   /** Why it was refused or cut, in words; never told to the client. */
   reason = ''
+  /** It is a copy of another request. */
+  mirror = false
 
   reset(): void {
     this.sourceAddress = ''
@@ -100,6 +102,7 @@ export class AccessRecord {
     this.traceId = ''
     this.refused = false
     this.reason = ''
+    this.mirror = false
   }
 }
 
@@ -121,6 +124,7 @@ export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs
   line += `,"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}`
   if (record.traceId !== '') line += `,"traceId":${jsonText(record.traceId)}`
   if (record.reason !== '') line += `,"reason":${jsonText(record.reason)}`
+  if (record.mirror) line += ',"mirror":true'
   return `${line}}\n`
 }
 

@@ -18,6 +18,7 @@ import {
   type TrafficPolicyObject,
   targetRefsOf,
 } from '#resources'
+import { mirrorRefs } from './mirror-refs.ts'
 import { GrpcBindings } from './route-conflicts.ts'
 import { applyingTrafficPolicies } from './traffic-conflicts.ts'
 
@@ -131,11 +132,13 @@ function backendsResolved(
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
 ): Condition {
-  for (const [at, { backendRefs }] of route.spec.rules.entries()) {
-    for (const [index, ref] of backendRefs.entries()) {
+  for (const [at, rule] of route.spec.rules.entries()) {
+    const field = `spec.rules[${at}]`
+    const backends = rule.backendRefs.map((ref, index) => [`${field}.backendRefs[${index}]`, ref] as const)
+    for (const [place, ref] of [...backends, ...mirrorRefs(rule, field)]) {
       const wrong = backendFault(route, ref, services, grants)
       if (wrong === undefined) continue
-      const message = `spec.rules[${at}].backendRefs[${index}]: ${wrong.message}`
+      const message = `${place}: ${wrong.message}`
       return condition('ResolvedRefs', wrong.reason, message)
     }
   }
@@ -144,7 +147,7 @@ function backendsResolved(
 
 function backendFault(
   route: HttpRouteObject | GrpcRouteObject,
-  ref: BackendRefSpec,
+  ref: Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>,
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
 ): { readonly reason: string; readonly message: string } | undefined {

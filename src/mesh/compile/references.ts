@@ -19,6 +19,7 @@ import {
 } from '#resources'
 import { checkAnnotations } from './annotations.ts'
 import { ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
+import { mirrorRefs } from './mirror-refs.ts'
 import { PodSelection } from './pod-selection.ts'
 import { isFinished } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
@@ -116,6 +117,10 @@ function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): voi
   }
   if (!route.spec.parentRefs.some(({ group, kind }) => isCoreGroup(group) && kind === 'Service')) return
   for (const [at, rule] of route.spec.rules.entries()) {
+    for (const [field, ref] of mirrorRefs(rule, `spec.rules[${at}]`)) {
+      const wrong = backendFault(route, ref, known)
+      if (wrong !== undefined) known.problems.add(route, field, `${wrong}; nothing is mirrored there`)
+    }
     const total = rule.backendRefs.reduce((sum, { weight }) => sum + weight, 0)
     for (const [index, ref] of rule.backendRefs.entries()) {
       const field = `spec.rules[${at}].backendRefs[${index}]`
@@ -132,7 +137,9 @@ function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): voi
   }
 }
 
-function backendFault(route: HttpRouteObject | GrpcRouteObject, ref: BackendRefSpec, known: Known): string | undefined {
+type Reference = Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>
+
+function backendFault(route: HttpRouteObject | GrpcRouteObject, ref: Reference, known: Known): string | undefined {
   if (!isCoreGroup(ref.group) || ref.kind !== 'Service' || ref.port === undefined) return undefined
   const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
   const service = known.services.get(name)

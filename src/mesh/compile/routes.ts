@@ -100,7 +100,7 @@ function compileRule(rule: RouteRuleBody, index: number, route: HttpRouteObject,
   return {
     ...(rule.name === undefined ? {} : { name: rule.name }),
     matches: rule.matches.map(compileMatch),
-    filters: rule.filters.map(compileFilter),
+    filters: rule.filters.map(filterCompiler(`spec.rules[${index}].filters`, route, problems)),
     backends: rule.backendRefs.map((ref, at) =>
       compileBackend(ref, `spec.rules[${index}].backendRefs[${at}]`, route, problems),
     ),
@@ -119,7 +119,7 @@ function compileGrpcRule(
   return {
     ...(rule.name === undefined ? {} : { name: rule.name }),
     matches: rule.matches.map(compileGrpcMatch),
-    filters: rule.filters.map(compileFilter),
+    filters: rule.filters.map(filterCompiler(`spec.rules[${index}].filters`, route, problems)),
     backends: rule.backendRefs.map((ref, at) =>
       compileBackend(ref, `spec.rules[${index}].backendRefs[${at}]`, route, problems),
     ),
@@ -173,8 +173,29 @@ function firstOfEach<T extends { readonly name: string }>(entries: readonly T[])
   return entries.filter((entry, index) => entries.findIndex(({ name }) => name === entry.name) === index)
 }
 
+/** @param field of the list that it is in */
+type FilterCompiler = (filter: RouteFilterSpec, index: number) => RouteFilter
+
+function filterCompiler(field: string, route: HttpRouteObject | GrpcRouteObject, problems: ProblemLog): FilterCompiler {
+  return (filter, index) => {
+    if (filter.type !== 'RequestMirror' || filter.requestMirror === undefined) return compileFilter(filter)
+    const { backendRef, percent = 100, fraction } = filter.requestMirror
+    const at = `${field}[${index}].requestMirror.backendRef`
+    const wrong = refFault(backendRef)
+    if (wrong !== undefined) problems.add(route, at, `${wrong}; nothing is mirrored there`)
+    return {
+      type: 'RequestMirror',
+      backend: backendOf(backendRef, at, wrong, route.metadata.namespace),
+      numerator: fraction?.numerator ?? percent,
+      denominator: fraction?.denominator ?? 100,
+    }
+  }
+}
+
 function compileFilter(filter: RouteFilterSpec): RouteFilter {
   switch (filter.type) {
+    case 'RequestMirror':
+      throw new Error('A RequestMirror is compiled with its reference')
     case 'RequestHeaderModifier':
       return { type: filter.type, edit: compileEdit(filter.requestHeaderModifier) }
     case 'ResponseHeaderModifier':
@@ -234,17 +255,27 @@ function compileBackend(
   route: HttpRouteObject | GrpcRouteObject,
   problems: ProblemLog,
 ): RouteBackend {
-  const wrong =
-    !isCoreGroup(ref.group) || ref.kind !== 'Service'
-      ? `${ref.group === '' ? '' : `${ref.group}/`}${ref.kind} ${ref.name} is no backend: only Services are`
-      : ref.port === undefined
-        ? `needs a port: a Service backend is a name and a port`
-        : undefined
+  const wrong = refFault(ref)
   if (wrong !== undefined) problems.add(route, field, `${wrong}; its share of requests gets 500`)
   return {
     weight: ref.weight,
-    filters: ref.filters.map(compileFilter),
-    service: { namespace: ref.namespace ?? route.metadata.namespace, name: ref.name, port: ref.port ?? 0 },
+    filters: ref.filters.map(filterCompiler(`${field}.filters`, route, problems)),
+    ...backendOf(ref, field, wrong, route.metadata.namespace),
+  }
+}
+
+type Reference = Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>
+
+function refFault(ref: Reference): string | undefined {
+  if (!isCoreGroup(ref.group) || ref.kind !== 'Service') {
+    return `${ref.group === '' ? '' : `${ref.group}/`}${ref.kind} ${ref.name} is no backend: only Services are`
+  }
+  return ref.port === undefined ? 'needs a port: a Service backend is a name and a port' : undefined
+}
+
+function backendOf(ref: Reference, field: string, wrong: string | undefined, namespace: string) {
+  return {
+    service: { namespace: ref.namespace ?? namespace, name: ref.name, port: ref.port ?? 0 },
     ...(wrong === undefined ? {} : { invalid: `${field}: ${wrong}` }),
   }
 }

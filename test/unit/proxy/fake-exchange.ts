@@ -136,6 +136,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     connectionClosed: () => {},
     shedding: false,
     shed: () => {},
+    copyOf: () => undefined,
   }
   const stock = new SocketStock('uid', () => {})
   const tunnels = new TunnelPool({
@@ -230,7 +231,13 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
   const client = new FakeHandle()
   const nobody = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} }
   const stream = new TcpStream(client, nobody)
-  const pipeline = { choose: () => target, denialNow: () => undefined, isProbe: () => false, fromTunnel: false }
+  const pipeline = {
+    choose: () => target,
+    denialNow: () => undefined,
+    isProbe: () => false,
+    mirror: false,
+    fromTunnel: false,
+  }
   const connection = new HttpConnection(services, pod, stream, pipeline, '10.0.0.3')
   stream.owner = connection
   stream.resume()
@@ -279,5 +286,6 @@ function forwardTo(traffic: TrafficPolicy): ForwardDecision {
     retry: traffic.retry,
     traffic,
     versions: traffic.versioning && planVersioning(traffic.versioning),
+    mirrors: undefined,
   }
 }

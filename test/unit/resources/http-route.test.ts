@@ -115,8 +115,21 @@ t.test('A mistake is told with its exact field', (t) => {
       `${RULE}.timeouts.backendRequest: 1500ms is longer than timeouts.request (1s): it may not be`,
     ],
     [
-      filter('{ type: RequestMirror, requestMirror: {} }'),
-      `${F}.type: RequestMirror is not supported: supported are RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, CORS`,
+      filter('{ type: ExternalAuth, externalAuth: {} }'),
+      `${F}.type: ExternalAuth is not supported: supported are RequestMirror, RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, CORS`,
+    ],
+    [filter('{ type: RequestMirror, requestMirror: {} }'), `${F}.requestMirror.backendRef: is missing`],
+    [
+      filter(
+        '{ type: RequestMirror, requestMirror: { backendRef: { name: a, port: 80 }, percent: 1, fraction: { numerator: 1 } } }',
+      ),
+      `${F}.requestMirror: percent and fraction cannot be combined: keep one of them`,
+    ],
+    [
+      filter(
+        '{ type: RequestMirror, requestMirror: { backendRef: { name: a, port: 80 }, fraction: { numerator: 101 } } }',
+      ),
+      `${F}.requestMirror.fraction: numerator 101 is above denominator 100`,
     ],
     [filter('{ type: URLRewrite }'), `${F}.urlRewrite: is required by type URLRewrite`],
     [
