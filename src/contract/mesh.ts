@@ -206,6 +206,20 @@ export interface RouteRule {
   readonly requestTimeoutMs?: number
   readonly backendRequestTimeoutMs?: number
   readonly retry?: RetryPlan
+  readonly session?: SessionPlan
+}
+
+/** GEP-1619: requests of a session go to the endpoint that its first one got. */
+export interface SessionPlan {
+  readonly type: 'Cookie' | 'Header'
+  /** Of the cookie, or of the header in lower case. */
+  readonly name: string
+  readonly absoluteTimeoutMs?: number
+  readonly idleTimeoutMs?: number
+  /** The cookie has an expiry; `absoluteTimeoutMs` is there then. */
+  readonly permanent: boolean
+  /** Known to all nodes and to nobody else where there is a cluster (the route's uid); else empty. */
+  readonly seed: string
 }
 
 export interface RouteParent {

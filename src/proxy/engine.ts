@@ -34,6 +34,7 @@ import { InboundPipeline, isMeshSocket, MirrorPipeline, OutboundPipeline, type S
 import { Pod } from './pod.ts'
 import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
+import { Sessions } from './sessions.ts'
 import { SocketStock } from './sockets.ts'
 import { type TargetHost, Targets } from './targets.ts'
 import { NOBODY, TcpListener, TcpStream } from './tcp.ts'
@@ -59,6 +60,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly metrics = new Metrics()
   readonly targets: Targets
   readonly flows: Flows
+  readonly sessions: Sessions
   readonly health: HealthChecks
   readonly recorder: Recorder
   /** Told when the last connection of a removed pod has ended. */
@@ -102,6 +104,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.targets = new Targets(this, settings, new EdgeCache(createIstioFamilies(this.metrics)), this.#log)
     this.health = new HealthChecks(this, this.metrics, (healthy, endpoint) => this.onHealth(healthy, endpoint))
     this.flows = new Flows(this, this.targets.loadOf, this.metrics, this.health)
+    this.sessions = new Sessions(settings.trustDomain, this)
     this.#mirrors = new Mirrors(
       this.metrics,
       (of, decision, stream, bytes) => {

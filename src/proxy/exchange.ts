@@ -22,6 +22,7 @@ import type { HttpChoice, HttpExchange, HttpPipeline, InsteadChoice, RouteName }
 import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
 import type { Services } from './services.ts'
+import type { SessionState } from './sessions.ts'
 import { newTraceparent, traceIdOf } from './trace-context.ts'
 import { STATUS_AGAIN } from './upstream-sessions.ts'
 
@@ -49,6 +50,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   verdict: Verdict | undefined
   versioned: VersionedRequest | undefined
   routeName: RouteName | undefined
+  session: SessionState | undefined
   readonly avoided: EndpointLoad[] = []
   draw = 0
   protected upstream: U | undefined
@@ -134,6 +136,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.versioned = undefined
     this.routeName = undefined
     this.copy = undefined
+    this.session = undefined
     this.method = ''
     this.path = ''
     this.query = ''
@@ -430,6 +433,11 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     if (this.target?.tunnelled === true) this.#refusedThere = readRefusalFlag(refusal)
     this.responseStarted = true
     this.clearTimers()
+  }
+
+  /** Of the answer, when the client is to be told of its session. */
+  protected sessionHeader(): readonly [name: string, value: string] | undefined {
+    return this.session === undefined ? undefined : this.services.sessions.header(this.session)
   }
 
   protected detach(reusable: boolean): void {

@@ -87,6 +87,11 @@ export class Flow {
     return this.#choice.pick(endpoints, request, now)
   }
 
+  /** As `EndpointChoice.available`. */
+  available(endpoints: readonly Endpoint[], now: number): readonly Endpoint[] {
+    return this.#choice.available(endpoints, now)
+  }
+
   /** Counts a request in, until `leave`; or says why it may not go on. */
   enter(request: FlowRequest, now: number): Refusal | undefined {
     const waitMs = this.#limiter?.take({ source: this.#source, http: request }, now)

@@ -689,6 +689,7 @@ export class HttpConnection
       keepAlive10: this.head.minor === 0 && !this.#closeAfter,
       edits,
       upgrade: false,
+      session: this.sessionHeader(),
     })
     this.#answerHead(upstream, text, framing, bytes, bodyStart, end)
   }

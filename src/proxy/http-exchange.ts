@@ -3,6 +3,7 @@ import type { HttpFacts, Refusal, Verdict } from '#contract'
 import type { EndpointLoad, VersionedRequest } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Pod } from './pod.ts'
+import type { SessionState } from './sessions.ts'
 
 export interface HttpExchange extends HttpFacts {
   readonly pod: Pod
@@ -22,6 +23,8 @@ export interface HttpExchange extends HttpFacts {
   readonly versioned: VersionedRequest | undefined
   /** Set when a rule answered without a target. */
   readonly routeName: RouteName | undefined
+  /** Set where the rule keeps sessions. */
+  session: SessionState | undefined
   /** Endpoints that failed the request. */
   readonly avoided: readonly EndpointLoad[]
   /** In [0, 1): decides between weighted backends, the same for all tries of a request. */

@@ -14,6 +14,7 @@ import type { Flow } from './flow.ts'
 import type { HttpChoice, HttpExchange, HttpPipeline, RouteName } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
 import { editLines } from './render.ts'
+import type { SessionState } from './sessions.ts'
 
 export interface SocketName {
   readonly address: string
@@ -115,7 +116,7 @@ export class OutboundPipeline implements Pipeline {
   #version = -1
   #client: Workload | undefined
   /** Of the pod that the connection was made to: whoever has its address later is another. */
-  #pinned: string | undefined
+  #pinnedTo: string | undefined
 
   constructor(engine: Engine, pod: Pod, original: SocketName, clientAddress: string) {
     this.#engine = engine
@@ -131,10 +132,10 @@ export class OutboundPipeline implements Pipeline {
       this.#version = snapshot.version
       this.#destination = snapshot.destination(this.original.address, this.original.port)
       this.#client = snapshot.workload(this.#pod.workload)
-      if (this.#destination.kind === 'workload') this.#pinned ??= this.#destination.workload.uid
+      if (this.#destination.kind === 'workload') this.#pinnedTo ??= this.#destination.workload.uid
     }
     const found = this.#destination
-    return this.#pinned === undefined || (found.kind === 'workload' && found.workload.uid === this.#pinned)
+    return this.#pinnedTo === undefined || (found.kind === 'workload' && found.workload.uid === this.#pinnedTo)
       ? found
       : GONE
   }
@@ -153,10 +154,15 @@ export class OutboundPipeline implements Pipeline {
     switch (destination.kind) {
       case 'service': {
         const { service, port } = destination
-        const decision = decideRoute(engine.snapshot, { client: this.#client, service, port }, exchange, exchange.draw)
+        const request = { client: this.#client, service, port }
+        const decision = decideRoute(engine.snapshot, request, exchange, exchange.draw, undefined, engine.sessions)
         if (decision.kind === 'forward') {
           const flow = engine.flows.of(this.#pod, decision)
-          const endpoint = this.#pick(ofFamily(decision.endpoints, this.#six), flow, exchange)
+          const endpoints = ofFamily(decision.endpoints, this.#six)
+          const { session } = exchange
+          const endpoint =
+            (session && this.#pinned(session, endpoints, flow, exchange)) ?? this.#pick(endpoints, flow, exchange)
+          if (session !== undefined && endpoint !== undefined) session.chosen = { decision, endpoint }
           if (endpoint === undefined) {
             const { namespace, name } = decision.service
             return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
@@ -245,6 +251,20 @@ export class OutboundPipeline implements Pipeline {
     const now = this.#engine.now()
     const healthy = flows.healthyOf(this.#pod, service, port, ofFamily(endpoints, this.#six), now)
     return pickEndpoint(healthy, targets.loadOf, now, Math.random)
+  }
+
+  /** The endpoint of the request's session, as long as it would get requests at all. */
+  #pinned(
+    session: SessionState,
+    endpoints: readonly Endpoint[],
+    flow: Flow | undefined,
+    { avoided }: HttpExchange,
+  ): Endpoint | undefined {
+    const { sessions, targets } = this.#engine
+    const endpoint = sessions.endpointOf(session, endpoints)
+    if (endpoint === undefined || avoided.includes(targets.loadOf(endpoint))) return undefined
+    const available = flow === undefined ? usableEndpoints(endpoints) : flow.available(endpoints, this.#engine.now())
+    return available.includes(endpoint) ? endpoint : undefined
   }
 
   #pick(endpoints: readonly Endpoint[], flow: Flow | undefined, exchange: HttpExchange): Endpoint | undefined {

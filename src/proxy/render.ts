@@ -194,6 +194,8 @@ export interface ResponseRendering {
   readonly upgrade: boolean
   /** Of a body that is not the upstream's own, bytes; 'unknown' when there is none that would tell. */
   readonly length?: number | 'unknown'
+  /** Told of the client's session. */
+  readonly session?: readonly [name: string, value: string] | undefined
 }
 
 export function renderResponse(head: Head, rendering: ResponseRendering): string {
@@ -205,6 +207,7 @@ export function renderResponse(head: Head, rendering: ResponseRendering): string
   const dropLength = (reframed || lengthless || length !== undefined) && head.contentLength >= 0
   out += copyHeaders(head, dropLength, undefined, rendering.edits)
   if (typeof length === 'number') out += `content-length: ${length}\r\n`
+  if (rendering.session !== undefined) out += `${rendering.session[0]}: ${rendering.session[1]}\r\n`
   if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'
   if (rendering.upgrade && head.upgradeIndex >= 0) {
     out += `connection: upgrade\r\nupgrade: ${head.value(head.upgradeIndex)}\r\n`

@@ -6,6 +6,7 @@ import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
+import type { Sessions } from './sessions.ts'
 
 export interface RequestOutcome {
   readonly status: number
@@ -59,6 +60,7 @@ export interface Services {
   /** Host for a request that names none: where its connection was going. */
   originalAuthority(exchange: HttpExchange): string
   readonly recorder: TrafficRecorder
+  readonly sessions: Pick<Sessions, 'header'>
   /** New requests are too much for this process now. */
   readonly shedding: boolean
   /** Copies what comes of the request, to be sent where the plans say; undefined when none of them takes it. */

@@ -20,6 +20,7 @@ import {
   string,
   withDefault,
 } from './schema.ts'
+import { sessionPersistence } from './session-persistence.ts'
 
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'
 /** Of all rules of a route together. */
@@ -77,23 +78,18 @@ const retry = object('strict', {
 })
 
 const rule = refine(
-  object(
-    'strict',
-    {
-      name: optional(string(checkSubdomain)),
-      matches: withDefault(
-        mapped(list(routeMatchSchema, { max: 64 }), (matches) => (matches.length === 0 ? [MATCH_ALL] : matches)),
-        [MATCH_ALL] as readonly RouteMatchSpec[],
-      ),
-      filters: withDefault(filtersSchema, []),
-      backendRefs: withDefault(list(backendRef, { max: 16 }), []),
-      timeouts: optional(timeouts),
-      retry: optional(retry),
-    },
-    {
-      sessionPersistence: 'is an experimental field that is not supported: remove it',
-    },
-  ),
+  object('strict', {
+    name: optional(string(checkSubdomain)),
+    matches: withDefault(
+      mapped(list(routeMatchSchema, { max: 64 }), (matches) => (matches.length === 0 ? [MATCH_ALL] : matches)),
+      [MATCH_ALL] as readonly RouteMatchSpec[],
+    ),
+    filters: withDefault(filtersSchema, []),
+    backendRefs: withDefault(list(backendRef, { max: 16 }), []),
+    timeouts: optional(timeouts),
+    retry: optional(retry),
+    sessionPersistence: optional(sessionPersistence),
+  }),
   (value, field, issues) => {
     const redirect = value.filters.findIndex((item) => item.type === 'RequestRedirect')
     if (redirect >= 0 && value.backendRefs.length > 0) {

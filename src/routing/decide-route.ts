@@ -5,28 +5,38 @@ import { isPreflight, preflightHeaders } from './cors.ts'
 import type { FailDecision, ForwardDecision, PreflightDecision, RouteDecision } from './decision.ts'
 import { versionedRequest } from './forwarded-facts.ts'
 import { routeFacts } from './mesh-facts.ts'
-import { pickShare } from './outcome.ts'
+import { pickShare, type Shares } from './outcome.ts'
 import { renderRedirect } from './redirect.ts'
 import { type RouteRequest, routeGroupOf } from './route-group.ts'
-import type { MatchTrace } from './route-index.ts'
+import type { Candidate, MatchTrace } from './route-index.ts'
+
+/** Knows the backends of sessions (GEP-1619). */
+export interface SessionPins<F extends HttpFacts> {
+  /** Where the session that the request belongs to is; undefined when it belongs to none. Asked where the rule keeps any. */
+  pin(candidate: Candidate, shares: Shares, facts: F): ForwardDecision | undefined
+}
 
 /**
  * `random` in [0, 1) decides between weighted backends. Forward and fail decisions are frozen and the
  * same object for all requests with the same answer, as long as nothing they are made from changes.
  * `trace` is for explanations.
  */
-export function decideRoute(
+export function decideRoute<F extends HttpFacts>(
   snapshot: Snapshot,
   request: RouteRequest,
-  facts: HttpFacts,
+  facts: F,
   random: number,
   trace?: MatchTrace,
+  sessions?: SessionPins<F>,
 ): RouteDecision {
   const group = routeGroupOf(snapshot, request)
   if (group.index === undefined) return accepted(group.otherwise, facts)
   const candidate = group.index.find(routeFacts(group, request, facts), trace)
   if (candidate === undefined) return accepted(group.otherwise, facts)
-  const outcome = pickShare(group.sharesOf(candidate), random)
+  const shares = group.sharesOf(candidate)
+  // "A persistent session takes precedence over traffic split weights when selecting a backend after route matching."
+  const pinned = candidate.rule?.session === undefined ? undefined : sessions?.pin(candidate, shares, facts)
+  const outcome = pinned ?? pickShare(shares, random)
   if (outcome === undefined) return accepted(group.otherwise, facts)
   if (outcome.kind === 'redirect-plan') return renderRedirect(outcome, facts)
   if (outcome.kind === 'forward' && outcome.cors !== undefined)

@@ -38,6 +38,12 @@ export function explainRoute(
     lines.push(`${nameOf(chosen)} matches and decides.`, ...explainMeshFacts(chosen, seen))
     const shares = group.sharesOf(chosen)
     for (const share of shares.list) lines.push(explainShare(share, shares.total))
+    const { session } = chosen.rule ?? {}
+    if (session !== undefined) {
+      lines.push(
+        `Requests that bring the ${session.type.toLowerCase()} ${session.name} of an earlier answer go to the same endpoint, whatever the weights.`,
+      )
+    }
   }
   lines.push(...explainDecision(snapshot, decision, facts))
   return lines

@@ -33,6 +33,8 @@ export interface Shares {
   /** Never empty; zero weights are left out. */
   readonly list: readonly Share[]
   readonly total: number
+  /** Backends of weight 0: nobody gets there but by a session. */
+  readonly unweighted: readonly Share[]
 }
 
 /** What the decisions of a group of routes have in common. */
@@ -85,20 +87,24 @@ export function compileShares(
     return only(outcomeOf(filters, prefix, fail, context, routeName, ruleName) ?? fail('the rule has no backend'))
   }
   const list: Share[] = []
+  const unweighted: Share[] = []
   let total = 0
   for (const backend of rule.backends) {
-    if (backend.weight <= 0) continue
+    if (backend.weight <= 0 && rule.session === undefined) continue
     const { namespace, name, port } = backend.service
     const outcome = compileBackend(context, route, rule, ruleName, backend, prefix, fail)
-    list.push({ outcome, weight: backend.weight, backend: `${namespace}/${name}:${port}` })
+    const share = { outcome, weight: backend.weight, backend: `${namespace}/${name}:${port}` }
+    if (backend.weight > 0) list.push(share)
+    else unweighted.push(share)
     total += backend.weight
   }
-  if (list.length > 0) return { list, total }
-  return only(fail(rule.backends.length === 0 ? 'the rule has no backend' : 'all backends have weight 0'))
+  if (list.length > 0) return { list, total, unweighted }
+  const why = rule.backends.length === 0 ? 'the rule has no backend' : 'all backends have weight 0'
+  return { ...only(fail(why)), unweighted }
 }
 
 function only(outcome: Outcome): Shares {
-  return { list: [{ outcome, weight: 1, backend: '' }], total: 1 }
+  return { list: [{ outcome, weight: 1, backend: '' }], total: 1, unweighted: [] }
 }
 
 export function invalidRoute(route: string, rule: string | undefined, why: string): FailDecision {

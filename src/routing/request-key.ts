@@ -7,17 +7,18 @@ export function requestKey(key: HashKey, http: Pick<HttpFacts, 'header'>, source
     case 'Header':
       return http.header(key.name)
     case 'Cookie':
-      return cookie(http.header('cookie'), key.name)
+      return cookiesOf(http.header('cookie'), key.name)[0]
     case 'Source':
       return sourceAddress
   }
 }
 
-/** The first cookie of that name (RFC 6265 section 4.2); several header lines were joined with commas. */
-function cookie(header: string | undefined, name: string): string | undefined {
+/** All cookies of that name (RFC 6265 section 4.2); several header lines were joined with commas. */
+export function cookiesOf(header: string | undefined, name: string): readonly string[] {
+  const found: string[] = []
   for (const pair of header?.split(/[;,]/) ?? []) {
     const at = pair.indexOf('=')
-    if (at > 0 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
+    if (at > 0 && pair.slice(0, at).trim() === name) found.push(pair.slice(at + 1).trim())
   }
-  return undefined
+  return found
 }

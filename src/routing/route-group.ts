@@ -93,7 +93,7 @@ export class RouteGroup {
 
 function failing(route: Route, ruleName: string | undefined, why: string): Shares {
   const outcome = invalidRoute(`${route.namespace}/${route.name}`, ruleName, why)
-  return { list: [{ outcome, weight: 1, backend: '' }], total: 1 }
+  return { list: [{ outcome, weight: 1, backend: '' }], total: 1, unweighted: [] }
 }
 
 /** The groups of one Service port, with what they were made from. */

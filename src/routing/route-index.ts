@@ -27,6 +27,8 @@ export interface Candidate {
   readonly path: string
   /** The matched PathPrefix. */
   readonly prefix: string | undefined
+  /** What all paths that it matches begin with, as the Path of a cookie (RFC 6265 section 5.1.4). */
+  readonly cookiePath: string
   readonly conditions: readonly Condition[]
   readonly hasMethod: boolean
   readonly headers: number
@@ -173,6 +175,7 @@ class IndexBuilder {
         ruleName,
         path: `${type} ${value}`,
         prefix: type === 'PathPrefix' ? value : undefined,
+        cookiePath: type === 'RegularExpression' ? literalPath(value) : value,
         conditions: compiled.all,
         hasMethod: match.method !== undefined,
         headers: compiled.headers,
@@ -198,6 +201,7 @@ class IndexBuilder {
       ruleName,
       path: 'any path',
       prefix: undefined,
+      cookiePath: '/',
       conditions: [],
       hasMethod: false,
       headers: 0,
@@ -208,6 +212,12 @@ class IndexBuilder {
     this.#slots += 1
     this.size += 1
   }
+}
+
+/** The elements of an expression's path before the first that is not literal. */
+function literalPath(expression: string): string {
+  const literal = /^\^?((?:[\w~!@%:,;=&/-]|\\[./-])*)/.exec(expression)?.[1]?.replace(/\\/g, '') ?? ''
+  return literal.slice(0, literal.lastIndexOf('/')) || '/'
 }
 
 function push(map: Map<string, Candidate[]>, key: string, candidate: Candidate): void {

@@ -30,6 +30,7 @@ import {
   type RouteRuleBody,
 } from '#resources'
 import type { ProblemLog } from './problem-log.ts'
+import { compileSession } from './sessions.ts'
 import { compileRouteRetry } from './traffic.ts'
 
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'
@@ -107,6 +108,9 @@ function compileRule(rule: RouteRuleBody, index: number, route: HttpRouteObject,
     ...(request === undefined ? {} : { requestTimeoutMs: request }),
     ...(backendRequest === undefined ? {} : { backendRequestTimeoutMs: backendRequest }),
     ...(rule.retry === undefined ? {} : { retry: compileRouteRetry(rule.retry) }),
+    ...(rule.sessionPersistence === undefined
+      ? {}
+      : { session: compileSession(rule.sessionPersistence, route.metadata, rule.name ?? String(index)) }),
   }
 }
 

@@ -137,6 +137,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     shedding: false,
     shed: () => {},
     copyOf: () => undefined,
+    sessions: { header: () => undefined },
   }
   const stock = new SocketStock('uid', () => {})
   const tunnels = new TunnelPool({

@@ -64,8 +64,20 @@ t.test('A mistake is told with its exact field', (t) => {
     ['rules: [{ retry: { codes: [200] } }]', `${RULE}.retry.codes[0]: expected 400 to 599, got 200`],
     ['rules: [{ retry: { backoff: 5 } }]', `${RULE}.retry.backoff: expected a string, got number; put it in quotes`],
     [
-      'rules: [{ sessionPersistence: {} }]',
-      `${RULE}.sessionPersistence: is an experimental field that is not supported: remove it`,
+      'rules: [{ sessionPersistence: { cookieConfig: { lifetimeType: Permanent } } }]',
+      `${RULE}.sessionPersistence.absoluteTimeout: is missing: a Permanent cookie needs it`,
+    ],
+    [
+      'rules: [{ sessionPersistence: { sessionName: "a b" } }]',
+      `${RULE}.sessionPersistence.sessionName: expected the name of a cookie or a header, up to 128 characters, got "a b"`,
+    ],
+    [
+      'rules: [{ sessionPersistence: { type: Header, sessionName: Cookie } }]',
+      `${RULE}.sessionPersistence.sessionName: header Cookie means something else: choose another`,
+    ],
+    [
+      'rules: [{ sessionPersistence: { idleTimeout: 0s } }]',
+      `${RULE}.sessionPersistence.idleTimeout: expected a time above 0, got 0s`,
     ],
     [path('web'), `${P}: a path begins with /, got "web"`],
     [path('/a//b'), `${P}: a path to match cannot contain //, got "/a//b"`],
