@@ -75,13 +75,14 @@ function listTrafficPolicies(snapshot: Snapshot): TrafficListing[] {
 }
 
 function sectionsOf(policy: TrafficPolicy): readonly string[] {
-  const { balancing, retry, retryBudget, breaker, outliers, rateLimits, faults, versioning } = policy
+  const { balancing, retry, retryBudget, breaker, outliers, healthChecks, rateLimits, faults, versioning } = policy
   const sections = {
     loadBalancing: balancing,
     retry,
     retryBudget,
     circuitBreaker: breaker,
     outlierDetection: outliers,
+    healthChecks,
     rateLimits: rateLimits.length === 0 ? undefined : rateLimits,
     faults,
     versioning,

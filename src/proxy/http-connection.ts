@@ -1167,6 +1167,11 @@ export class HttpConnection
   }
 
   drain(): void {
+    // Nobody waits for the answer to a copy.
+    if (this.pipeline.mirror) {
+      this.abort()
+      return
+    }
     this.#draining = true
     // A request may be on its way: an idle client gets a moment to send it and hear `connection: close`.
     if (this.#state === READY && this.#headSince === 0) this.#deadline = this.services.now() + DRAIN_IDLE_MS

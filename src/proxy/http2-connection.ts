@@ -126,6 +126,7 @@ function unread(pod: Pod, pipeline: HttpPipeline, clientAddress: string): HttpEx
     verdict: undefined,
     routeName: undefined,
     versioned: undefined,
+    session: undefined,
     avoided: [],
     draw: 0,
     header: () => undefined,

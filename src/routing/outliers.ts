@@ -29,7 +29,7 @@ interface Health {
 
 /** @typeParam K what stands for an endpoint; the same object as long as it is the same endpoint. */
 export class OutlierDetector<K extends object> {
-  limits: OutlierLimits
+  #limits: OutlierLimits
   readonly #keyOf: (endpoint: Endpoint) => K
   readonly #onEject: (key: K, reason: EjectionReason) => void
   #health = new Map<K, Health>()
@@ -45,9 +45,19 @@ export class OutlierDetector<K extends object> {
     keyOf: (endpoint: Endpoint) => K,
     onEject: (key: K, reason: EjectionReason) => void,
   ) {
-    this.limits = limits
+    this.#limits = limits
     this.#keyOf = keyOf
     this.#onEject = onEject
+  }
+
+  get limits(): OutlierLimits {
+    return this.#limits
+  }
+
+  /** Whoever is ejected stays so. */
+  set limits(limits: OutlierLimits) {
+    this.#limits = limits
+    this.#left = undefined
   }
 
   /** Those of `usable` that are not ejected; all of them when too few would be left. */

@@ -17,6 +17,9 @@ const [one, two] = servers as [FailingServer, FailingServer]
 const web = shop.service('web')
 const narrow = shop.service('narrow', { selector: { app: 'web' } })
 const fresh = shop.service('fresh', { selector: { app: 'web' } })
+const share = shop.service('share', { selector: { app: 'web' } })
+const budget = shop.service('budget', { selector: { app: 'web' } })
+const rated = shop.service('rate', { selector: { app: 'web' } })
 await shop.start()
 
 /** Turns are taken unless it says otherwise, so that every endpoint gets its share. */
@@ -186,6 +189,37 @@ t.test('an endpoint of one family stays ejected while the other family is asked,
   for (let i = 0; i < 4; i++) t.equal(await by(fresh.ipv4), 'two')
 })
 
+t.test('no more than the share that may be ejected is, and all are used when too few are left', async (t) => {
+  const limits = 'consecutiveErrors: 2, maxEjectedPercent: 50'
+  await given(policy(`outlierDetection: { ${limits}, panicPercent: 0 }`, 'share'))
+  for (const server of servers) server.answer = server.fail(500)
+  const before = await counted('weir_ejections_total', { destination_service_name: 'share' })
+  for (let i = 0; i < 12; i++) t.equal((await shop.ask(client, share.ipv4, 80)).status, 500)
+  t.equal(await counted('weir_ejections_total', { destination_service_name: 'share' }), before + 1, 'one of two')
+  const one500 = Math.min(one.bodies.length, two.bodies.length)
+  t.equal(one500, 2, 'the other gets what is left')
+  await given(policy(`outlierDetection: { ${limits}, panicPercent: 60 }`, 'share'))
+  for (let i = 0; i < 6; i++) await shop.ask(client, share.ipv4, 80)
+  t.same([one.bodies.length, two.bodies.length], [3, 3], 'one of two is less than 60 %')
+})
+
+t.test('an endpoint whose success rate is far below the others’ is ejected', async (t) => {
+  const rate = 'successRate: { minRequests: 5, minEndpoints: 2, stdevFactor: 900 }'
+  await given(
+    policy(`outlierDetection: { consecutiveErrors: 0, ${rate}, interval: 300ms, maxEjectedPercent: 50 }`, 'rate'),
+  )
+  let bad = 0
+  one.answer = (request, response) => (bad++ % 2 === 0 ? one.fail(500) : one.ok)(request, response)
+  const ejected = () => counted('weir_ejections_total', { destination_service_name: 'rate', reason: 'success-rate' })
+  const since = performance.now()
+  while ((await ejected()) === 0) {
+    for (let i = 0; i < 20; i++) await shop.ask(client, rated.ipv4, 80)
+    if (performance.now() - since > 8_000) throw new Error('nobody is ejected')
+  }
+  one.reset()
+  for (let i = 0; i < 8; i++) t.equal((await shop.ask(client, rated.ipv4, 80)).by, 'two')
+})
+
 t.test('one pod’s bad requests eject nothing for another pod', async (t) => {
   await given(policy('outlierDetection: { consecutiveErrors: 2, maxEjectedPercent: 50 }'))
   one.answer = (request, response) => (request.url === '/bad' ? one.fail(500) : one.ok)(request, response)
@@ -249,6 +283,30 @@ t.test('a rate limit answers 429 and says when to come back, for each caller its
   t.match(line, { reason: 'a rate limit of TrafficPolicy shop/web', destinationService: 'web.shop.svc.cluster.local' })
   t.equal((await ask({}, other)).status, 200)
   t.equal(await counted('weir_rate_limited_total', { source_workload: 'client' }), 3)
+})
+
+t.test('rate limits by Service and by header value', async (t) => {
+  await given(
+    policy(
+      'rateLimits: [{ requests: 4, interval: 1h }, { by: { type: Header, name: X-User }, requests: 1, interval: 1h }]',
+      'fresh',
+    ),
+  )
+  const get = async (user?: string) =>
+    (await shop.ask(client, fresh.ipv4, 80, user === undefined ? {} : { headers: { 'x-user': user } })).status
+  t.same([await get('ann'), await get('ann'), await get('bob')], [200, 429, 200])
+  t.same([await get(), (await shop.ask(other, fresh.ipv4, 80)).status, await get()], [200, 200, 429])
+  const refused = await shop.ask(client, fresh.ipv4, 80)
+  t.equal(refused.headers['retry-after'], '900')
+})
+
+t.test('without a policy’s word the budget is a fifth of the requests and ten a second', async (t) => {
+  await given(policy('retry: { codes: [503], attempts: 1, backoff: { base: 1ms } }', 'budget'))
+  for (const server of servers) server.answer = server.fail(503)
+  // Ten a second over the ten seconds that count are 100; a fifth of 150 requests are 30 more.
+  for (let i = 0; i < 150; i++) await shop.ask(client, budget.ipv4, 80)
+  const retries = one.bodies.length + two.bodies.length - 150
+  t.ok(retries >= 120 && retries <= 140, `${retries} retries`)
 })
 
 t.test('faults delay and abort', async (t) => {
