@@ -1,5 +1,6 @@
 /** Active health checks: HTTP, gRPC and TCP, on this node and through the tunnel to another one. */
 import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { join } from 'node:path'
@@ -161,8 +162,8 @@ apiVersion: weir.dev/v1alpha1
 kind: AuthorizationPolicy
 metadata: { name: no-health, namespace: shop }
 spec: { action: DENY, rules: [{ to: [{ operation: { paths: [/healthz] } }] }] }`
-  const from = shop.agent.logs.length
   await shop.apply(policy('type: HTTP, http: { path: /healthz }'), deny)
+  const from = shop.agent.logs.length
   near.bodies.length = 0
   far.bodies.length = 0
   const denied = async () => {
@@ -292,6 +293,54 @@ t.test('TCP: a connection is enough, unless something is expected; a tunnel alon
     await changed(pod, 8082, true, from)
   }
   for (const listener of answering) await listener[Symbol.asyncDispose]()
+})
+
+t.test('nginx and HAProxy are asked as they are, and found out when they stop', async (t) => {
+  const kinds = [
+    await lab.addPod(spec('nginx', 'real')),
+    await lab.nodeNamed('right').addPod(spec('haproxy', 'real')),
+  ] as const
+  const real = shop.service('real')
+  const dir = join(lab.dir, 'real')
+  mkdirSync(dir)
+  const nginx = `daemon off; master_process off; pid ${dir}/nginx.pid; error_log ${dir}/nginx.err;
+events { worker_connections 64; }
+http { access_log off; server { listen 8080; listen [::]:8080;
+location = /healthz { return 204; } location / { add_header x-by nginx; return 200 nginx; } } }`
+  const haproxy = `global
+  log stderr local0 emerg
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 5s
+  timeout server 5s
+frontend all
+  bind :::8080 v4v6
+  http-request return status 204 if { path /healthz }
+  http-request return status 200 content-type text/plain string haproxy hdr x-by haproxy
+`
+  writeFileSync(join(dir, 'nginx.conf'), nginx)
+  writeFileSync(join(dir, 'haproxy.cfg'), haproxy)
+  const programs = [
+    kinds[0].spawn('nginx', ['-c', join(dir, 'nginx.conf')]),
+    kinds[1].spawn('haproxy', ['-db', '-f', join(dir, 'haproxy.cfg')]),
+  ] as const
+  for (const pod of kinds) while ((await pod.curl('http://127.0.0.1:8080/healthz')).status !== 204);
+  await shop.apply(policy('type: HTTP, http: { path: /healthz }').replaceAll('web', 'real'))
+  const names = async () => {
+    const found = new Set<string>()
+    for (let i = 0; i < 6; i++) found.add((await shop.ask(client, real.ipv4, 80)).body)
+    return found
+  }
+  t.same(await names(), new Set(['nginx', 'haproxy']))
+  for (const [index, pod] of kinds.entries()) {
+    const from = shop.agent.logs.length
+    programs[index]?.kill('SIGSTOP')
+    t.match(await changed(pod, 8080, false, from), { why: 'no answer within 300 ms' })
+    t.same(await names(), new Set([index === 0 ? 'haproxy' : 'nginx']))
+    programs[index]?.kill('SIGCONT')
+    await changed(pod, 8080, true, from)
+  }
 })
 
 /** A gRPC server on a port of a pod, in this process. */
