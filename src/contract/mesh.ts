@@ -120,6 +120,8 @@ export interface MeshService extends Named {
   readonly endpoints: Readonly<Record<string, readonly Endpoint[]>>
   /** True when the endpoints come from EndpointSlices, false when from the selector. */
   readonly sliced: boolean
+  /** `sessionAffinity: ClientIP`, which does not go with sessions of a route. */
+  readonly clientAffinity?: true
   /** `clusterIP: None`: its name means the addresses of its endpoints. */
   readonly headless?: true
   /** Its name is an alias of this one; lower case, without a dot at the end. */

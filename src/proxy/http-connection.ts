@@ -502,7 +502,9 @@ export class HttpConnection
 
   /** To its mirrors: now that it is known to be one. What becomes a tunnel is no request alone. */
   #copyRequest(): void {
-    if (!this.#upgrading) this.sendCopy(renderCopy(this.head))
+    if (this.#upgrading) return
+    const host = this.head.hostIndex >= 0 ? undefined : this.authority || this.services.originalAuthority(this)
+    this.sendCopy(renderCopy(this.head, host))
   }
 
   #readBody(bytes: Buffer, start: number, end: number): void {

@@ -174,9 +174,9 @@ export function renderRequest(head: Head, rendering: RequestRendering): string {
   return `${out}${rendering.extra}\r\n`
 }
 
-/** The head as the client meant it, start line first, without framing and what belongs to its connection. */
-export function renderCopy(head: Head): string {
-  const lines = copyHeaders(head, true, undefined, [])
+/** The head as the client meant it, start line first, without framing and what belongs to its connection. `host`: as for a request. */
+export function renderCopy(head: Head, host: string | undefined): string {
+  const lines = copyHeaders(head, true, host, [])
   const expecting = head.expectContinue ? lines.replace(/^expect:[^\r]*\r\n/im, '') : lines
   return `${head.method} ${head.target} HTTP/1.1\r\n${expecting}${head.teTrailers ? 'te: trailers\r\n' : ''}`
 }

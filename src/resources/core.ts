@@ -106,6 +106,7 @@ export const serviceBody = object('lenient', {
     ports: withDefault(list(servicePort), []),
     selector: withDefault(map(string()), {}),
     publishNotReadyAddresses: withDefault(boolean(), false),
+    sessionAffinity: optional(string()),
   }),
 })
 

@@ -50,6 +50,8 @@ export interface OutcomeContext {
   readonly grants: ReadonlyMap<string, readonly ReferenceGrant[]>
 }
 
+/** Why a rule with sessions cannot send them there. */
+const AFFINITY = 'has sessionAffinity ClientIP, which does not go with sessionPersistence'
 const NO_EDITS: readonly HeaderEdit[] = Object.freeze([])
 const NO_FILTERS: readonly RouteFilter[] = Object.freeze([])
 
@@ -131,6 +133,8 @@ function compileBackend(
   const service = context.backends.get(`${namespace}/${name}`)
   if (service === undefined) return fail(`${label} does not exist`)
   if (!service.ports.some((known) => known.port === port)) return fail(`${label} has no port ${port}`)
+  // "The route MUST be rejected" (GEP-1619, "Session Affinity in K8S Services").
+  if (rule.session !== undefined && service.clientAffinity) return fail(`${label} ${AFFINITY}`)
   const filters = combineFilters(rule.filters, backend.filters)
   const routeName = `${route.namespace}/${route.name}`
   const early = outcomeOf(filters, prefix, fail, context, routeName, ruleName)

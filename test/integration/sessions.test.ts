@@ -145,10 +145,10 @@ t.test('timeouts end sessions; use keeps one that may not be idle', async (t) =>
   const brief = cookieOf(await ask())
   await delay(310)
   t.not(cookieOf(await ask(brief)), '', 'it was idle for too long')
-  await given(route(rule('sessionName: whole, absoluteTimeout: 500ms')))
+  await given(route(rule('sessionName: whole, absoluteTimeout: 1500ms')))
   const short = cookieOf(await ask())
   t.equal(setCookie(await ask(short)), '')
-  await delay(510)
+  await delay(1510)
   t.not(cookieOf(await ask(short)), short)
   t.not(cookieOf(await ask(short)), '')
 })
@@ -174,6 +174,25 @@ t.test('a header carries a session as well', async (t) => {
     t.equal(answer.by, first.by)
     t.equal(answer.headers['x-session'], undefined)
   }
+})
+
+t.test('a Service with an affinity of its own is refused', async (t) => {
+  const own = `
+apiVersion: v1
+kind: Service
+metadata: { name: own, namespace: shop }
+spec:
+  clusterIP: None
+  selector: { app: blue }
+  ports: [{ name: http, port: 80, targetPort: 8080 }]
+  sessionAffinity: ClientIP`
+  const from = shop.agent.logs.length
+  await given(own, route(rule('sessionName: clash', 'own: 1')))
+  t.equal((await ask()).status, 500)
+  const clash = 'Service own has sessionAffinity ClientIP, which does not go with sessionPersistence'
+  await shop.agent.waitFor((line) => String(line['problem']).includes(clash), { from })
+  await given(own, route(rule('sessionName: clash', 'own: 1').replace(/, sessionPersistence: .*}/, ' }')))
+  t.equal((await ask()).status, 200, 'by itself it is none of the mesh’s business')
 })
 
 t.test('without a name each rule has one of its own', async (t) => {

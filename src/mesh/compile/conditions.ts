@@ -19,6 +19,7 @@ import {
   targetRefsOf,
 } from '#resources'
 import { mirrorRefs } from './mirror-refs.ts'
+import { hasClientAffinity } from './references.ts'
 import { GrpcBindings } from './route-conflicts.ts'
 import { applyingTrafficPolicies } from './traffic-conflicts.ts'
 
@@ -119,6 +120,14 @@ function parentAccepted(
   }
   if (ref.sectionName !== undefined && !ports.some((port) => port.name === ref.sectionName)) {
     return accepted('NoMatchingParent', `Service ${name} has no TCP port named ${ref.sectionName}`)
+  }
+  const clash = route.spec.rules.some(
+    (rule) => 'sessionPersistence' in rule && rule.backendRefs.some((one) => hasClientAffinity(route, one, services)),
+  )
+  if (clash) {
+    const message =
+      'a backend has sessionAffinity ClientIP, which does not go with sessionPersistence; its requests get 500'
+    return accepted('UnsupportedValue', message)
   }
   const conflict = route.kind === 'HTTPRoute' ? grpc.conflictOf(route, ref, service) : undefined
   if (conflict === undefined) return accepted('Accepted', '')

@@ -121,6 +121,11 @@ function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): voi
       const wrong = backendFault(route, ref, known)
       if (wrong !== undefined) known.problems.add(route, field, `${wrong}; nothing is mirrored there`)
     }
+    for (const [index, ref] of rule.backendRefs.entries()) {
+      if (!('sessionPersistence' in rule) || !hasClientAffinity(route, ref, known.services)) continue
+      const message = `Service ${ref.name} has sessionAffinity ClientIP, which does not go with sessionPersistence: remove one; its share of requests gets 500`
+      known.problems.add(route, `spec.rules[${at}].backendRefs[${index}]`, message)
+    }
     const total = rule.backendRefs.reduce((sum, { weight }) => sum + weight, 0)
     for (const [index, ref] of rule.backendRefs.entries()) {
       const field = `spec.rules[${at}].backendRefs[${index}]`
@@ -135,6 +140,16 @@ function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): voi
       }
     }
   }
+}
+
+/** The Service balances by itself, by the client's address. */
+export function hasClientAffinity(
+  route: HttpRouteObject | GrpcRouteObject,
+  { group, kind, namespace, name }: BackendRefSpec,
+  services: ReadonlyMap<string, ServiceObject>,
+): boolean {
+  if (!isCoreGroup(group) || kind !== 'Service') return false
+  return services.get(`${namespace ?? route.metadata.namespace}/${name}`)?.spec.sessionAffinity === 'ClientIP'
 }
 
 type Reference = Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>

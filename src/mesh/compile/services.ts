@@ -62,6 +62,7 @@ function compileService(service: ServiceObject, holders: Map<string, string>, co
     ports: compiled,
     endpoints,
     sliced: slices !== undefined,
+    ...(spec.sessionAffinity === 'ClientIP' ? { clientAffinity: true } : {}),
     ...nameOf(service),
   }
 }

@@ -81,6 +81,8 @@ export class HealthChecks {
   /** The world has changed: what is gone is checked no more, and what is under way there is dropped. */
   follow(): void {
     for (const view of this.#views.values()) this.#follow(view)
+    // What was dropped has made room.
+    this.#pump()
   }
 
   #follow(view: HealthView): void {
