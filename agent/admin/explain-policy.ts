@@ -1,5 +1,5 @@
 /** What policy says at each endpoint that a request could reach. */
-import type { ConnectionFacts, Endpoint, HttpFacts, Workload } from '#contract'
+import type { ConnectionFacts, Endpoint, HttpFacts, ServerName, Workload } from '#contract'
 import type { Snapshot } from '#mesh'
 import { authorize, explainPolicy, plainDenial, policySetFor, quarantineDenial } from '#policy'
 
@@ -30,6 +30,7 @@ export function explainEndpoint(
   endpoint: Pick<Endpoint, 'address' | 'port' | 'workload'>,
   usable: boolean,
   http: HttpFacts | undefined,
+  sni?: ServerName,
 ): EndpointExplanation {
   const place = { address: endpoint.address, port: endpoint.port, workload: endpoint.workload ?? '', usable }
   const workload = endpoint.workload === undefined ? undefined : snapshot.workload(endpoint.workload)
@@ -43,7 +44,8 @@ export function explainEndpoint(
   if (workload === undefined)
     return unjudged(place, 'the endpoint is no pod that the mesh knows: no policy is enforced')
   if (!workload.optedIn) return unjudged(place, 'the pod has not opted in: no policy is enforced there')
-  const facts = connectionFacts(caller, endpoint)
+  const connection = connectionFacts(caller, endpoint)
+  const facts = sni === undefined ? connection : { ...connection, sni }
   const plain = facts.source === undefined ? plainDenial(workload, endpoint.port) : undefined
   if (plain !== undefined) {
     const { policy = '', reason } = plain

@@ -1,4 +1,5 @@
-/** The question put to `explain`: `from=NS/POD&to=URL&method=M&header=K:V` (header any number of times). */
+/** The question put to `explain`: `from=NS/POD&to=URL&method=M&header=K:V` (header any number of times)&sni=NAME. */
+import { isIP } from 'node:net'
 
 export interface ExplainQuery {
   /** `namespace/name` of the client's pod. */
@@ -7,6 +8,8 @@ export interface ExplainQuery {
   readonly method: string
   /** Lower-case name to value; values of equal names are joined with `, `. */
   readonly headers: ReadonlyMap<string, string>
+  /** Server name of TLS: as asked, else the host of an `https://` URL; undefined where there is no TLS. */
+  readonly sni: string | undefined
 }
 
 /** The question, or one line saying what is wrong with it. */
@@ -31,5 +34,9 @@ export function readExplainQuery(query: URLSearchParams): ExplainQuery | string 
     const before = headers.get(name)
     headers.set(name, before === undefined ? (parts[2] ?? '') : `${before}, ${parts[2] ?? ''}`)
   }
-  return { from, to, method, headers }
+  const asked = query.get('sni')?.toLowerCase().replace(/\.$/, '')
+  if (asked !== undefined && to.protocol === 'http:')
+    return 'Field sni: plain HTTP names no server, write https:// or tcp://'
+  const host = to.protocol === 'https:' && isIP(to.hostname.replace(/^\[|\]$/g, '')) === 0 ? to.hostname : undefined
+  return { from, to, method, headers, sni: asked ?? (to.protocol === 'https:' ? (host ?? '') : undefined) }
 }

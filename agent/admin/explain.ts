@@ -7,7 +7,14 @@ import type { Endpoint, HttpFacts, MeshService, Refusal, ServicePort, Workload }
 import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
-import { decideRoute, explainRoute, forwardedFacts, usableEndpoints } from '#routing'
+import {
+  decideRoute,
+  explainRoute,
+  explainStreamRoutes,
+  forwardedFacts,
+  streamRoutesOf,
+  usableEndpoints,
+} from '#routing'
 import type { Ejection, IdentityState, Unhealthy } from './backend.ts'
 import { explainNodes } from './explain-nodes.ts'
 import type { Caller, EndpointExplanation } from './explain-policy.ts'
@@ -120,7 +127,7 @@ function explainTarget(world: World, target: Target): Found {
     case 'workload': {
       const { namespace, name } = destination.workload
       const endpoint = { address: address ?? '', port, workload: `${namespace}/${name}` }
-      const explained = explainEndpoint(world.snapshot, world.caller, endpoint, true, world.facts)
+      const explained = explainEndpoint(world.snapshot, world.caller, endpoint, true, world.facts, world.query.sni)
       const backend = forwarded(`${endpoint.workload}:${port}`, 100, [explained])
       return { ...NOTHING, backends: [backend], steps: ['Calls to a pod’s own address are not routed.'] }
     }
@@ -141,6 +148,9 @@ function refused(facts: HttpFacts | undefined, { status }: Refusal, why: string)
 function explainService(world: World, service: MeshService, port: ServicePort): Found {
   const { snapshot, caller, facts } = world
   const opaque = port.protocol === 'tcp' || port.protocol === 'tls'
+  const request: RouteRequest = { client: caller.workload, service, port }
+  const routed = caller.workload.optedIn && (facts === undefined || opaque) ? explainStream(world, request) : undefined
+  if (routed !== undefined) return routed
   if (facts === undefined || opaque || !caller.workload.optedIn) {
     const endpoints = service.endpoints[String(port.port)] ?? []
     const judged = explainEndpoints(world, endpoints, opaque ? undefined : facts)
@@ -151,7 +161,6 @@ function explainService(world: World, service: MeshService, port: ServicePort): 
     const why = opaque ? `Port ${port.port} is declared ${port.protocol}: HTTPRoutes do not apply.` : undefined
     return { ...NOTHING, backends: [backend], steps: why === undefined ? [] : [why] }
   }
-  const request: RouteRequest = { client: caller.workload, service, port }
   let chosen: Candidate | undefined
   const first = decideRoute(snapshot, request, facts, 0, {
     considered(candidate, failed) {
@@ -167,6 +176,23 @@ function explainService(world: World, service: MeshService, port: ServicePort): 
     several ? step.replace(/^This request/, 'One of these requests') : step,
   )
   return { route: first.route ?? '', rule: first.rule ?? '', backends, steps }
+}
+
+/** Of a connection that is no HTTP: undefined where no TLSRoute and no TCPRoute has a say. */
+function explainStream(world: World, request: RouteRequest): Found | undefined {
+  const routes = streamRoutesOf(world.snapshot, request)
+  if (routes === undefined) return undefined
+  const { shares, steps } = explainStreamRoutes(routes, world.query.sni)
+  const backends = shares.map(({ percent, decision }): BackendExplanation => {
+    if (decision.kind === 'fail') {
+      return { service: '', percent, outcome: 'fail', detail: `reset: ${decision.why}`, endpoints: [] }
+    }
+    const { service, port } = decision
+    const judged = explainEndpoints(world, service.endpoints[String(port)] ?? [], undefined)
+    return forwarded(`${service.namespace}/${service.name}:${port}`, percent, judged)
+  })
+  const [first] = shares
+  return { route: first?.decision.route ?? '', rule: first?.decision.rule ?? '', backends, steps }
 }
 
 /** For each weighted backend, a number in the middle of the range that chooses it. */
@@ -212,8 +238,9 @@ function forwarded(service: string, percent: number, endpoints: readonly Endpoin
 
 function explainEndpoints(world: World, endpoints: readonly Endpoint[], facts: HttpFacts | undefined) {
   const usable = new Set(usableEndpoints(endpoints))
-  const { snapshot, caller } = world
-  return endpoints.map((endpoint) => explainEndpoint(snapshot, caller, endpoint, usable.has(endpoint), facts))
+  const { snapshot, caller, query } = world
+  const sni = facts === undefined ? query.sni : undefined
+  return endpoints.map((endpoint) => explainEndpoint(snapshot, caller, endpoint, usable.has(endpoint), facts, sni))
 }
 
 function ejectionSteps(

@@ -1,15 +1,18 @@
 /** Routes and policies of a snapshot as lists, for people who ask what is in force. */
-import type { AuthorizationPolicy, Route, RouteBackend, RouteRule, TrafficPolicy } from '#contract'
+import type { AuthorizationPolicy, Route, RouteBackend, RouteRule, StreamRoute, TrafficPolicy } from '#contract'
 import { ROUTE_KIND } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { PeerAuthenticationStatus } from './backend.ts'
 
 export interface RouteListing {
-  readonly kind: 'HTTPRoute' | 'GRPCRoute'
+  readonly kind: 'HTTPRoute' | 'GRPCRoute' | 'TLSRoute' | 'TCPRoute'
   readonly namespace: string
   readonly name: string
   /** `namespace/name`, with `:port` or `:section` where the route names one. */
   readonly parents: readonly string[]
+  /** Of a TLSRoute. */
+  readonly hostnames: readonly string[]
+  /** Without matches and filters where connections are routed. */
   readonly rules: readonly RouteRule[]
   /** Empty when the object is valid. */
   readonly invalid: string
@@ -48,7 +51,8 @@ export interface TrafficListing {
 
 export function listRoutes(snapshot: Snapshot): RouteListing[] {
   const routes = Array.from(snapshot.routes(), (route) => routeListing(route, snapshot))
-  return routes.sort(byName)
+  const streams = Array.from(snapshot.streamRoutes(), (route) => streamListing(route, snapshot))
+  return [...routes.sort(byName), ...streams.sort(byName)]
 }
 
 /** AuthorizationPolicies, then PeerAuthentications, then TrafficPolicies. */
@@ -91,15 +95,28 @@ function sectionsOf(policy: TrafficPolicy): readonly string[] {
 }
 
 function routeListing(route: Route, snapshot: Snapshot): RouteListing {
-  const parents = route.parents.map(({ service, port, sectionName }) => {
-    const section = port === undefined ? sectionName : String(port)
-    return `${service.namespace}/${service.name}${section === undefined ? '' : `:${section}`}`
-  })
   const rules = route.rules.map((rule) => {
     return { ...rule, backends: rule.backends.map((backend) => markedBackend(backend, snapshot)) }
   })
   const { kind, namespace, name, invalid = '' } = route
-  return { kind: ROUTE_KIND[kind], namespace, name, parents, rules, invalid }
+  return { kind: ROUTE_KIND[kind], namespace, name, parents: parentTexts(route), hostnames: [], rules, invalid }
+}
+
+function streamListing(route: StreamRoute, snapshot: Snapshot): RouteListing {
+  const rules = route.rules.map((rule): RouteRule => {
+    const backends = rule.backends.map((backend) => markedBackend({ ...backend, filters: [] }, snapshot))
+    return { ...rule, matches: [], filters: [], backends }
+  })
+  const { namespace, name, hostnames, invalid = '' } = route
+  const kind = route.kind === 'tls-route' ? 'TLSRoute' : 'TCPRoute'
+  return { kind, namespace, name, parents: parentTexts(route), hostnames, rules, invalid }
+}
+
+function parentTexts(route: Pick<Route, 'parents'>): readonly string[] {
+  return route.parents.map(({ service, port, sectionName }) => {
+    const section = port === undefined ? sectionName : String(port)
+    return `${service.namespace}/${service.name}${section === undefined ? '' : `:${section}`}`
+  })
 }
 
 /** `invalid` also where the reference is well-formed and leads nowhere now. */

@@ -27,6 +27,8 @@ const AGAIN = { baseMs: 1_000, maxMs: 60_000 }
 const RESOURCES: Readonly<Record<string, string>> = {
   HTTPRoute: 'httproutes',
   GRPCRoute: 'grpcroutes',
+  TLSRoute: 'tlsroutes',
+  TCPRoute: 'tcproutes',
   AuthorizationPolicy: 'authorizationpolicies',
   PeerAuthentication: 'peerauthentications',
   RequestAuthentication: 'requestauthentications',

@@ -21,10 +21,18 @@ export function neededAccess(namespace: string): readonly Access[] {
   const everywhere = [
     ...cross('', ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], FOLLOW),
     ...cross('discovery.k8s.io', ['endpointslices'], FOLLOW),
-    ...cross('gateway.networking.k8s.io', ['grpcroutes', 'httproutes', 'referencegrants'], FOLLOW),
+    ...cross(
+      'gateway.networking.k8s.io',
+      ['grpcroutes', 'httproutes', 'referencegrants', 'tcproutes', 'tlsroutes'],
+      FOLLOW,
+    ),
     ...POLICY_GROUPS.flatMap((group) => cross(group, POLICIES, FOLLOW)),
     ...cross('weir.dev', ['trafficpolicies'], FOLLOW),
-    ...cross('gateway.networking.k8s.io', ['grpcroutes/status', 'httproutes/status'], ['patch']),
+    ...cross(
+      'gateway.networking.k8s.io',
+      ['grpcroutes/status', 'httproutes/status', 'tcproutes/status', 'tlsroutes/status'],
+      ['patch'],
+    ),
     ...POLICY_GROUPS.flatMap((group) =>
       cross(
         group,

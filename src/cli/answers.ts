@@ -92,6 +92,7 @@ export interface RouteAnswer {
   readonly namespace: string
   readonly name: string
   readonly parents: readonly string[]
+  readonly hostnames: readonly string[]
   readonly rules: readonly {
     readonly name?: string
     readonly matches: readonly RouteMatchAnswer[]

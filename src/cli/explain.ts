@@ -10,18 +10,20 @@ import type { Verb, VerbResult } from './verb.ts'
 export const explainVerb: Verb = {
   name: 'explain',
   summary: 'what would become of a request: route, backends, policy',
-  usage: '--from NAMESPACE/POD --to URL [--method METHOD] [--header NAME:VALUE]...',
+  usage: '--from NAMESPACE/POD --to URL [--method METHOD] [--header NAME:VALUE]... [--sni NAME]',
   options: {
     from: { type: 'string' },
     to: { type: 'string' },
     method: { type: 'string' },
     header: { type: 'string', multiple: true },
+    sni: { type: 'string' },
   },
   optionHelp: [
     '--from NAMESPACE/POD   the client',
     '--to URL               as the client would write it, e.g. http://reviews:8080/v1',
     '--method METHOD        GET unless given',
     '--header NAME:VALUE    any number of times',
+    '--sni NAME             server name of TLS; the host of an https:// URL unless given',
   ],
   examples: [
     'explain --from shop/client --to http://reviews/x --header x-canary:v2',
@@ -37,6 +39,8 @@ export const explainVerb: Verb = {
     }
     const query = new URLSearchParams({ from, to, method: textValue(values, 'method') ?? 'GET' })
     for (const header of textValues(values, 'header')) query.append('header', header)
+    const sni = textValue(values, 'sni')
+    if (sni !== undefined) query.set('sni', sni)
     const explained = await askJson<ExplainAnswer>(ask, `/explain?${query}`)
     if (explained.kind === 'failed') return asUsage(explained)
     const output = json ? jsonOutput(explained.value) : `${explained.value.steps.map(printable).join('\n')}\n`

@@ -1,4 +1,4 @@
-/** `weir routes`: the HTTPRoutes and GRPCRoutes in force. Exit 1 when one is not valid. */
+/** `weir routes`: the routes in force, of all kinds. Exit 1 when one is not valid. */
 import type { RouteAnswer, RouteMatchAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
@@ -7,7 +7,7 @@ import type { Verb } from './verb.ts'
 
 export const routesVerb: Verb = {
   name: 'routes',
-  summary: 'the HTTPRoutes and GRPCRoutes in force: matches and backends',
+  summary: 'the routes in force: matches and backends',
   usage: '',
   options: {},
   optionHelp: [],
@@ -25,17 +25,21 @@ function renderRoutes(routes: readonly RouteAnswer[]): string {
 }
 
 function routeRows(route: RouteAnswer): string[][] {
+  const isStream = route.kind === 'TLSRoute' || route.kind === 'TCPRoute'
   const name = `${route.namespace}/${route.name}`
   const parents = route.parents.join(', ')
-  if (route.invalid !== '')
-    return [[route.kind, name, parents, '-', `invalid: ${route.invalid}`, 'all requests get 500']]
+  const streams = route.hostnames.length === 0 ? 'any connection' : route.hostnames.join(' or ')
+  if (route.invalid !== '') {
+    const fate = isStream ? 'all connections are reset' : 'all requests get 500'
+    return [[route.kind, name, parents, '-', `invalid: ${route.invalid}`, fate]]
+  }
   return route.rules.map((rule, index) => [
     index === 0 ? route.kind : '',
     index === 0 ? name : '',
     index === 0 ? parents : '',
     rule.name ?? String(index),
-    rule.matches.map(matchText).join(' or '),
-    backendsText(rule.backends),
+    isStream ? streams : rule.matches.map(matchText).join(' or '),
+    backendsText(rule.backends, isStream ? 'reset' : '500'),
   ])
 }
 
@@ -48,11 +52,11 @@ function matchText(match: RouteMatchAnswer): string {
   return parts.join(' ')
 }
 
-function backendsText(backends: RouteAnswer['rules'][number]['backends']): string {
+function backendsText(backends: RouteAnswer['rules'][number]['backends'], fate: string): string {
   const total = backends.reduce((sum, { weight }) => sum + weight, 0)
   const texts = backends.map(({ weight, service, invalid }) => {
     const percent = total === 0 ? 0 : Math.round((weight * 1000) / total) / 10
-    const problem = invalid === undefined ? '' : ` (500: ${invalid})`
+    const problem = invalid === undefined ? '' : ` (${fate}: ${invalid})`
     return `${percent}% ${service.namespace}/${service.name}:${service.port}${problem}`
   })
   return texts.length === 0 ? '-' : texts.join(', ')

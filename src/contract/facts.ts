@@ -22,6 +22,12 @@ export interface PeerIdentity {
   readonly principal: string
 }
 
+/**
+ * What a TLS client asks for by name (SNI): lower case, without a dot at the end, empty when it names nothing; null when
+ * the name cannot be told for certain; undefined where no TLS of the application was seen.
+ */
+export type ServerName = string | null | undefined
+
 /** A connection's facts at the destination. */
 export interface ConnectionFacts {
   /** Absent: the peer has no verified identity (plain text from outside the mesh). */
@@ -30,6 +36,8 @@ export interface ConnectionFacts {
   readonly sourceIp: string
   readonly destinationIp: string
   readonly destinationPort: number
+  /** Of the TLS that the application speaks; the mesh's own TLS carries none of its names. */
+  readonly sni?: ServerName
 }
 
 export type Verdict =

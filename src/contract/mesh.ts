@@ -10,6 +10,7 @@ export type MeshObject =
   | Workload
   | MeshService
   | Route
+  | StreamRoute
   | ReferenceGrant
   | AuthorizationPolicy
   | TrafficPolicy
@@ -255,6 +256,27 @@ interface RouteBody extends Named {
   /** The object did not validate: one line, with the field. All its requests get 500. */
   readonly invalid?: string
 }
+
+/** Of TLS connections by their server name (TLSRoute), or of any that carry no HTTP (TCPRoute). */
+export interface StreamRoute extends Named {
+  readonly kind: 'tls-route' | 'tcp-route'
+  /** RFC 3339; the tie-break of the specification. Empty sorts last. */
+  readonly createdAt: string
+  readonly parents: readonly RouteParent[]
+  /** Of a TLSRoute: exact, or `*.` and the end of a name; lower case. */
+  readonly hostnames: readonly string[]
+  readonly rules: readonly StreamRule[]
+  /** The object did not validate: one line, with the field. What it would decide is reset. */
+  readonly invalid?: string
+}
+
+export interface StreamRule {
+  readonly name?: string
+  readonly backends: readonly StreamBackend[]
+}
+
+/** Without filters; its share of connections is reset where it is invalid. */
+export type StreamBackend = Omit<RouteBackend, 'filters'>
 
 export interface ReferenceGrant extends Named {
   readonly kind: 'reference-grant'

@@ -1,6 +1,7 @@
 export * from './body.ts'
 export type { ByteStream, StreamOwner } from './byte-stream.ts'
 export { ChunkGather } from './chunk-gather.ts'
+export { type HelloReading, MAX_HELLO_BYTES, readClientHello } from './client-hello.ts'
 export * from './detect.ts'
 export {
   H2_CANCEL,

@@ -10,6 +10,7 @@ import type {
   ReferenceGrant,
   Route,
   ServicePort,
+  StreamRoute,
   TrafficPolicy,
   Workload,
 } from '#contract'
@@ -33,6 +34,9 @@ export interface SnapshotIndexes {
   /** By `meshKey`: one name may be that of a route of each kind. */
   readonly routes: ReadonlyMap<string, Route>
   readonly routesByService: ReadonlyMap<string, readonly Route[]>
+  /** By `meshKey`. */
+  readonly streamRoutes: ReadonlyMap<string, StreamRoute>
+  readonly streamRoutesByService: ReadonlyMap<string, readonly StreamRoute[]>
   readonly grantsByNamespace: ReadonlyMap<string, readonly ReferenceGrant[]>
   readonly policiesByNamespace: ReadonlyMap<string, readonly AuthorizationPolicy[]>
   /** One entry, under the empty key. */
@@ -45,6 +49,7 @@ type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>
 const NOTHING: Memo = new Map()
 const UNKNOWN: Destination = Object.freeze({ kind: 'unknown' })
 const NO_ROUTES: readonly Route[] = Object.freeze([])
+const NO_STREAM_ROUTES: readonly StreamRoute[] = Object.freeze([])
 const NO_GRANTS: readonly ReferenceGrant[] = Object.freeze([])
 const NO_TRAFFIC: readonly TrafficPolicy[] = Object.freeze([])
 const NO_POLICIES: readonly AuthorizationPolicy[] = Object.freeze([])
@@ -128,6 +133,16 @@ export class Snapshot {
    */
   routesOf(serviceNsName: string): readonly Route[] {
     return this.#indexes.routesByService.get(serviceNsName) ?? NO_ROUTES
+  }
+
+  /** Every TLSRoute and TCPRoute, whatever its parents. */
+  streamRoutes(): Iterable<StreamRoute> {
+    return this.#indexes.streamRoutes.values()
+  }
+
+  /** As `routesOf`: TLSRoutes and TCPRoutes. */
+  streamRoutesOf(serviceNsName: string): readonly StreamRoute[] {
+    return this.#indexes.streamRoutesByService.get(serviceNsName) ?? NO_STREAM_ROUTES
   }
 
   /** ReferenceGrants in a namespace; the same array as long as none of them changes. */

@@ -2,7 +2,15 @@
  * Applies changes to the mesh and makes a snapshot of each state. The cost of a change is the
  * objects in it, plus a shallow copy of each index that it touches.
  */
-import type { AuthorizationPolicy, MeshObject, MeshService, Route, TrafficPolicy, Workload } from '#contract'
+import type {
+  AuthorizationPolicy,
+  MeshObject,
+  MeshService,
+  Route,
+  StreamRoute,
+  TrafficPolicy,
+  Workload,
+} from '#contract'
 import { meshKey } from '#contract'
 import { compareAge } from './age.ts'
 import { insertInto, MapDraft, removeFrom } from './map-draft.ts'
@@ -28,6 +36,8 @@ const EMPTY: SnapshotIndexes = {
   servicesByAddress: new Map(),
   routes: new Map(),
   routesByService: new Map(),
+  streamRoutes: new Map(),
+  streamRoutesByService: new Map(),
   grantsByNamespace: new Map(),
   policiesByNamespace: new Map(),
   meshPolicies: new Map(),
@@ -78,6 +88,8 @@ class IndexDraft {
   readonly #servicesByAddress
   readonly #routes
   readonly #routesByService
+  readonly #streamRoutes
+  readonly #streamRoutesByService
   readonly #grants
   readonly #policies
   readonly #meshPolicies
@@ -92,6 +104,8 @@ class IndexDraft {
     this.#servicesByAddress = new MapDraft(base.servicesByAddress)
     this.#routes = new MapDraft(base.routes)
     this.#routesByService = new MapDraft(base.routesByService)
+    this.#streamRoutes = new MapDraft(base.streamRoutes)
+    this.#streamRoutesByService = new MapDraft(base.streamRoutesByService)
     this.#grants = new MapDraft(base.grantsByNamespace)
     this.#policies = new MapDraft(base.policiesByNamespace)
     this.#meshPolicies = new MapDraft(base.meshPolicies)
@@ -117,6 +131,11 @@ class IndexDraft {
       case 'grpc-route':
         this.#routes.set(meshKey(object), object)
         for (const parent of parentKeys(object)) insertInto(this.#routesByService, parent, object, isOlderRoute)
+        return
+      case 'tls-route':
+      case 'tcp-route':
+        this.#streamRoutes.set(meshKey(object), object)
+        for (const parent of parentKeys(object)) insertInto(this.#streamRoutesByService, parent, object, isOlderRoute)
         return
       case 'reference-grant':
         insertInto(this.#grants, object.namespace, object, isNamedBefore)
@@ -152,6 +171,11 @@ class IndexDraft {
         this.#routes.delete(meshKey(object))
         for (const parent of parentKeys(object)) removeFrom(this.#routesByService, parent, object)
         return
+      case 'tls-route':
+      case 'tcp-route':
+        this.#streamRoutes.delete(meshKey(object))
+        for (const parent of parentKeys(object)) removeFrom(this.#streamRoutesByService, parent, object)
+        return
       case 'reference-grant':
         removeFrom(this.#grants, object.namespace, object)
         return
@@ -175,6 +199,8 @@ class IndexDraft {
       servicesByAddress: this.#servicesByAddress.done(),
       routes: this.#routes.done(),
       routesByService: this.#routesByService.done(),
+      streamRoutes: this.#streamRoutes.done(),
+      streamRoutesByService: this.#streamRoutesByService.done(),
       grantsByNamespace: this.#grants.done(),
       policiesByNamespace: this.#policies.done(),
       meshPolicies: this.#meshPolicies.done(),
@@ -187,7 +213,7 @@ function heldAddresses(workload: Workload): Iterable<string> {
   return workload.hostNetwork ? [] : new Set(workload.addresses)
 }
 
-function parentKeys(route: Route): Set<string> {
+function parentKeys(route: Route | StreamRoute): Set<string> {
   const keys = new Set<string>()
   for (const parent of route.parents) keys.add(`${parent.service.namespace}/${parent.service.name}`)
   return keys
@@ -203,7 +229,7 @@ function never(_other: MeshService, _newcomer: MeshService): boolean {
   return false
 }
 
-function isOlderRoute(other: Route, newcomer: Route): boolean {
+function isOlderRoute(other: Route | StreamRoute, newcomer: Route | StreamRoute): boolean {
   return compareAge(other, newcomer) < 0
 }
 

@@ -145,5 +145,11 @@ export function headers(name: string): FieldCompiler {
 /** `requestPrincipals`, `request.auth.*`: without a verified token the request has none of these. */
 export const absentFromRequest: FieldCompiler = () => (subject) => (subject.http === undefined ? UNSURE : NO)
 
-/** `connection.sni`: the mesh's own TLS carries no name of the application's. */
-export const absentFromConnection: FieldCompiler = () => () => NO
+/**
+ * `connection.sni`: of the TLS that the application speaks, without regard to case. A name that is not certain is
+ * UNSURE, so that no ALLOW rule matches it and any DENY rule may.
+ */
+export const serverNames: FieldCompiler = (values) => {
+  const patterns = namePatterns(values.map((value) => value.toLowerCase()))
+  return ({ connection: { sni } }) => (sni === null ? UNSURE : answer(patterns, sni === '' ? undefined : sni))
+}

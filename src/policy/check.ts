@@ -13,8 +13,8 @@ export interface Check {
   judge(subject: Subject): Truth
 }
 
-/** Which facts a check looks at: the connection's only, the request's, or the request's path. */
-export type CheckNeeds = 'connection' | 'request' | 'path'
+/** Which facts a check looks at: the connection's only, the name its TLS asks for, the request's, or the request's path. */
+export type CheckNeeds = 'connection' | 'sni' | 'request' | 'path'
 
 /** The answer for a field's values; they are compiled by the caller. */
 export type Judge = (subject: Subject) => Truth

@@ -35,6 +35,8 @@ export interface PolicySet {
   readonly needsHttp: boolean
   /** An ALLOW or DENY rule looks at the path: a malformed path is refused. */
   readonly needsPath: boolean
+  /** A rule looks at the server name of the application's TLS. */
+  readonly needsSni: boolean
   /** `namespace/name` of all that apply, sorted. */
   readonly policies: readonly string[]
   readonly deny: readonly CompiledPolicy[]
@@ -67,6 +69,7 @@ const EMPTY: PolicySet = Object.freeze({
   empty: true,
   needsHttp: false,
   needsPath: false,
+  needsSni: false,
   policies: NOTHING_AUDITED,
   deny: Object.freeze([]),
   allow: Object.freeze([]),
@@ -136,7 +139,8 @@ function compileSet(chosen: readonly AuthorizationPolicy[]): PolicySet {
   const audit = compiled.filter((policy) => policy.action === 'AUDIT')
   return Object.freeze({
     empty: false,
-    needsHttp: looksAt(compiled, (needs) => needs !== 'connection'),
+    needsHttp: looksAt(compiled, (needs) => needs === 'request' || needs === 'path'),
+    needsSni: looksAt(compiled, (needs) => needs === 'sni'),
     needsPath: looksAt([...deny, ...allow], (needs) => needs === 'path'),
     policies: Object.freeze(sorted.map(keyOf)),
     deny: Object.freeze(deny),

@@ -5,7 +5,6 @@
  */
 import type { AuthorizationCondition, AuthorizationOperation, AuthorizationRule, AuthorizationSource } from '#contract'
 import {
-  absentFromConnection,
   absentFromRequest,
   destinationIps,
   destinationPorts,
@@ -15,6 +14,7 @@ import {
   namespaces,
   paths,
   principals,
+  serverNames,
   serviceAccounts,
   sourceIps,
 } from './attributes.ts'
@@ -76,7 +76,7 @@ const CONDITIONS: ReadonlyMap<string, readonly [CheckNeeds, FieldCompiler]> = ne
   ['source.principal', ['connection', principals]],
   ['destination.ip', ['connection', destinationIps]],
   ['destination.port', ['connection', destinationPorts]],
-  ['connection.sni', ['connection', absentFromConnection]],
+  ['connection.sni', ['sni', serverNames]],
   ['request.auth.principal', ['request', absentFromRequest]],
   ['request.auth.audiences', ['request', absentFromRequest]],
   ['request.auth.presenter', ['request', absentFromRequest]],

@@ -5,13 +5,13 @@
  */
 
 import type { ResponseFlag } from '#contract'
-import { type ByteStream, detect, mayBecomeRequest, type StreamOwner } from '#http'
+import { type ByteStream, detect, mayBecomeRequest, readClientHello, type StreamOwner } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { HttpConnection } from './http-connection.ts'
 import { Http2Connection } from './http2-connection.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { HeldConnection, Pod } from './pod.ts'
-import { Relay } from './relay.ts'
+import { Relay, sniOutcome } from './relay.ts'
 import type { Services } from './services.ts'
 
 /** A silent client's upstream is dialled after this: clients that speak first do so sooner. */
@@ -48,6 +48,8 @@ export class Accepted implements StreamOwner, HeldConnection {
   #over = false
   #isHttp = false
   #isHttp2 = false
+  /** HTTP is not looked for. */
+  readonly #isOpaque: boolean
 
   constructor(
     services: Services,
@@ -69,6 +71,7 @@ export class Accepted implements StreamOwner, HeldConnection {
     this.#since = services.now()
     const declared = pipeline.declared()
     this.#knownHttp = declared === 'http' || spoken.isHttp(this.#key)
+    this.#isOpaque = declared === 'tls'
     if (declared === 'opaque') this.#relay(undefined, false)
     else {
       this.#timer = setTimeout(() => this.#stillSilent(), this.#knownHttp ? SILENCE_KNOWN_HTTP_MS : SILENCE_MS)
@@ -79,7 +82,7 @@ export class Accepted implements StreamOwner, HeldConnection {
   onData(bytes: Buffer, length: number): void {
     const all =
       this.#bytes === undefined ? bytes.subarray(0, length) : Buffer.concat([this.#bytes, bytes.subarray(0, length)])
-    const found = detect(all, 0, all.length)
+    const found = this.#isOpaque ? 'other' : detect(all, 0, all.length)
     switch (found) {
       case 'http1':
       case 'http2':
@@ -91,8 +94,26 @@ export class Accepted implements StreamOwner, HeldConnection {
         else if (!this.#undecidedSince) this.#awaitMore()
         return
       default:
-        this.#relay(this.#bytes === undefined ? Buffer.from(all) : all, false)
+        this.#opaque(this.#bytes === undefined ? Buffer.from(all) : all)
     }
+  }
+
+  /** No HTTP; of TLS the whole ClientHello is awaited, for as long as any request head is. */
+  #opaque(all: Buffer): void {
+    const reading = readClientHello(all)
+    if (reading.kind === 'more') {
+      if (this.#pipeline.sni === undefined) {
+        clearTimeout(this.#timer)
+        this.#timer = setTimeout(() => this.#relay(this.#bytes, false), this.#services.limits.headTimeoutMs)
+      }
+      // Whatever cuts the reading short: what name it would have been is not certain.
+      this.#pipeline.sni = null
+      this.#bytes = all
+      return
+    }
+    this.#pipeline.sni =
+      reading.kind === 'hello' ? reading.serverName : reading.kind === 'unreadable' ? null : undefined
+    this.#relay(all, false)
   }
 
   #awaitMore(): void {
@@ -167,6 +188,13 @@ export class Accepted implements StreamOwner, HeldConnection {
     if (this.#over || server === undefined || target === undefined) return
     this.#server = undefined
     this.#finish()
+    const denial = this.#bytes === undefined ? undefined : this.#pipeline.tcpDenialNow(target)
+    if (denial !== undefined) {
+      server.close()
+      this.#pipeline.verdict = denial
+      this.#refused(target, 'RBAC', denial.reason)
+      return
+    }
     const relay = this.#makeRelay(target, this.#bytes, false)
     relay.adopt(server)
     if (bytes !== undefined) relay.moved(false, bytes, length)
@@ -213,7 +241,9 @@ export class Accepted implements StreamOwner, HeldConnection {
     const dialled = this.#target
     this.#finish()
     if (this.#stream.closed) return
-    if (server !== undefined && dialled !== undefined && this.#pipeline.tcpDenialNow(dialled) === undefined) {
+    // Chosen while the client was silent: the name that it asks for may lead elsewhere.
+    const stands = this.#pipeline.sni === undefined || !this.#pipeline.asksSni()
+    if (server !== undefined && dialled !== undefined && stands && this.#pipeline.tcpDenialNow(dialled) === undefined) {
       this.#makeRelay(dialled, early, clientEnded).adopt(server)
       return
     }
@@ -227,8 +257,8 @@ export class Accepted implements StreamOwner, HeldConnection {
 
   #refused(target: ExchangeTarget | undefined, flag: ResponseFlag, why: string, bytesIn = 0): void {
     this.#finish()
-    const outcome = { flag, why, durationMs: 0, bytesIn, bytesOut: 0 }
-    const { verdict } = this.#pipeline
+    const { verdict, sni, route } = this.#pipeline
+    const outcome = { flag, why, durationMs: 0, bytesIn, bytesOut: 0, ...sniOutcome(sni), route }
     this.#services.recorder.connectionRefused(this.#pod, this.#clientAddress, target, verdict, outcome)
     this.#stream.reset()
   }

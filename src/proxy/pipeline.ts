@@ -2,11 +2,31 @@
  * Where traffic goes, read top to bottom: destination → route → endpoint → policy. One function per
  * direction; both end in `judge`, so nothing is forwarded that was not judged.
  */
-import type { Endpoint, MeshService, PeerIdentity, Refusal, ResponseFlag, Verdict, Workload } from '#contract'
+import type {
+  Endpoint,
+  MeshService,
+  PeerIdentity,
+  Refusal,
+  ResponseFlag,
+  ServerName,
+  Verdict,
+  Workload,
+} from '#contract'
 import { MESH_PORTS, REFUSAL } from '#contract'
 import type { Destination, Snapshot } from '#mesh'
 import { authorize, plainDenial, probeVerdict, quarantineDenial } from '#policy'
-import { decideRoute, type ForwardDecision, forwardedFacts, pickBy, pickEndpoint, usableEndpoints } from '#routing'
+import {
+  decideRoute,
+  decideStream,
+  type ForwardDecision,
+  forwardedFacts,
+  pickBy,
+  pickEndpoint,
+  routeGroupOf,
+  type StreamRoutes,
+  streamRoutesOf,
+  usableEndpoints,
+} from '#routing'
 import { BALANCING_DEFAULT, without } from './endpoint-choice.ts'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
@@ -38,8 +58,14 @@ export interface Pipeline extends HttpPipeline {
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined
   verdict: Verdict | undefined
   readonly original: SocketName
-  /** What is declared of the destination port. */
-  declared(): 'http' | 'opaque' | 'detect'
+  /** What the ClientHello said; set by whoever read it. */
+  sni: ServerName
+  /** Of `chooseTcp`: the TLSRoute or TCPRoute that decided. */
+  readonly route: RouteName | undefined
+  /** Where it goes may depend on the server name. */
+  asksSni(): boolean
+  /** What is declared of the destination port; `tls`: opaque, and its ClientHello is to be read. */
+  declared(): 'http' | 'opaque' | 'tls' | 'detect'
 }
 
 function refuse(
@@ -52,29 +78,30 @@ function refuse(
 }
 
 /** What policy says of a request (or, without one, of a connection) to a pod of this node. */
-type Judge = (judged: Judged, http: HttpExchange | undefined) => Verdict
+type Judge = (judged: Judged, http: HttpExchange | undefined, sni?: ServerName) => Verdict
 type Judged = Pick<ExchangeTarget, 'policies' | 'workload' | 'connection' | 'decision' | 'quarantine'>
 
 /** By quarantine, then by the policies of the destination: the source's identity is in the target. */
-const byPolicy: Judge = (target, http) => {
+const byPolicy: Judge = (target, http, sni) => {
   const { policies, quarantine } = target
   if (quarantine !== undefined) return quarantine
   if (policies === undefined || policies.empty) return NOTHING_TO_JUDGE
-  return authorize(policies, target.connection, http && forwardedFacts(target.decision, http))
+  const connection = sni === undefined ? target.connection : { ...target.connection, sni }
+  return authorize(policies, connection, http && forwardedFacts(target.decision, http))
 }
 
 const NOTHING_TO_JUDGE: Verdict = Object.freeze({ kind: 'allow', reason: 'No policy applies here' })
 
 /** Without an identity: the kubelet's probes pass, then quarantine and PeerAuthentication have a word, then policy. */
-const plain: Judge = (target, http) => {
+const plain: Judge = (target, http, sni) => {
   const { workload, connection } = target
-  if (workload === undefined) return byPolicy(target, http)
+  if (workload === undefined) return byPolicy(target, http, sni)
   const { sourceIp, destinationPort } = connection
   return (
     probeVerdict(workload, sourceIp, destinationPort, http) ??
     target.quarantine ??
     plainDenial(workload, destinationPort) ??
-    byPolicy(target, http)
+    byPolicy(target, http, sni)
   )
 }
 
@@ -100,6 +127,18 @@ function ofFamily(endpoints: readonly Endpoint[], six: boolean): readonly Endpoi
   return lists[six ? 1 : 0]
 }
 
+/** Does an HTTPRoute decide for this client? */
+function hasHttpRoutes(
+  snapshot: Snapshot,
+  { service, port }: Extract<Destination, { kind: 'service' }>,
+  client: Workload | undefined,
+): boolean {
+  return (
+    snapshot.routesOf(`${service.namespace}/${service.name}`).length > 0 &&
+    routeGroupOf(snapshot, { client, service, port }).index !== undefined
+  )
+}
+
 /** A connection to a pod is to that pod alone, as it would be without the mesh. */
 const GONE = { kind: 'gone', why: 'the pod that the connection was made to is gone' } as const
 
@@ -107,6 +146,8 @@ export class OutboundPipeline implements Pipeline {
   readonly fromTunnel = false
   readonly mirror = false
   verdict: Verdict | undefined
+  sni: ServerName
+  route: RouteName | undefined
   readonly original: SocketName
   readonly #engine: Engine
   readonly #pod: Pod
@@ -140,12 +181,37 @@ export class OutboundPipeline implements Pipeline {
       : GONE
   }
 
-  declared(): 'http' | 'opaque' | 'detect' {
+  declared(): 'http' | 'opaque' | 'tls' | 'detect' {
     const destination = this.#look()
     if (destination.kind !== 'service') return 'detect'
-    const { protocol } = destination.port
-    if (protocol === 'http2' || protocol === 'grpc') return 'http'
-    return protocol === 'http' ? 'http' : protocol === 'tcp' || protocol === 'tls' ? 'opaque' : 'detect'
+    const { service, port } = destination
+    if (port.protocol === 'http' || port.protocol === 'http2' || port.protocol === 'grpc') return 'http'
+    if (port.protocol === 'tls') return 'tls'
+    const routes = this.#streamRoutes(destination)
+    if (port.protocol === 'tcp') {
+      return (routes?.byName.length ?? 0) > 0 || this.#policiesAskSni(service, port.port) ? 'tls' : 'opaque'
+    }
+    // A TCPRoute makes opaque what no HTTPRoute is there for.
+    if (routes?.others === undefined || hasHttpRoutes(this.#engine.snapshot, destination, this.#client)) return 'detect'
+    return routes.byName.length > 0 ? 'tls' : 'opaque'
+  }
+
+  asksSni(): boolean {
+    const destination = this.#look()
+    return destination.kind === 'service' && (this.#streamRoutes(destination)?.byName.length ?? 0) > 0
+  }
+
+  #streamRoutes({ service, port }: Extract<Destination, { kind: 'service' }>): StreamRoutes | undefined {
+    return streamRoutesOf(this.#engine.snapshot, { client: this.#client, service, port })
+  }
+
+  /** Of a pod of this node that the port may lead to. */
+  #policiesAskSni(service: MeshService, port: number): boolean {
+    const { snapshot, targets } = this.#engine
+    return (service.endpoints[port] ?? []).some(({ workload }) => {
+      const pod = workload === undefined ? undefined : snapshot.workload(workload)
+      return pod?.optedIn === true && targets.policiesOf(pod).needsSni
+    })
   }
 
   choose(exchange: HttpExchange): HttpChoice {
@@ -201,23 +267,23 @@ export class OutboundPipeline implements Pipeline {
     const destination = this.#look()
     let target: ExchangeTarget
     if (destination.kind === 'service') {
-      const { service, port } = destination
-      const endpoint = this.#endpoint(service, port.port)
+      const decision = decideStream(this.#streamRoutes(destination), this.sni, Math.random())
+      this.route = decision
+      if (decision?.kind === 'fail') return { kind: 'refuse', flag: 'NR', target: undefined, why: decision.why }
+      const service = decision?.service ?? destination.service
+      const port = decision?.port ?? destination.port.port
+      const endpoint = this.#endpoint(service, port)
+      const name = `${service.namespace}/${service.name}`
       if (endpoint === undefined) {
-        return {
-          kind: 'refuse',
-          flag: 'UH',
-          target: undefined,
-          why: `no healthy endpoint of ${service.namespace}/${service.name}`,
-        }
+        return { kind: 'refuse', flag: 'UH', target: undefined, why: `no healthy endpoint of ${name}` }
       }
-      target = this.#target(`tcp ${service.namespace}/${service.name}`, endpoint, service)
+      target = this.#target(`tcp ${name}`, endpoint, service)
     } else if (destination.kind === 'gone') {
       return { kind: 'refuse', flag: 'UH', target: undefined, why: GONE.why }
     } else if (destination.kind === 'service-port-unknown') {
       return { kind: 'refuse', flag: 'NR', target: undefined, why: `the Service has no port ${this.original.port}` }
     } else target = this.#target(undefined, this.original, undefined)
-    const verdict = byPolicy(target, undefined)
+    const verdict = byPolicy(target, undefined, this.sni)
     this.verdict = verdict
     if (verdict.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
     return target
@@ -241,7 +307,7 @@ export class OutboundPipeline implements Pipeline {
     const { sourceIp, destinationIp } = target.connection
     const client = snapshot.workload(this.#pod.workload)
     const quarantine = targets.outboundQuarantine(client, sourceIp, workloadNow(snapshot, target), destinationIp)
-    return quarantine ?? denialNow(this.#engine, byPolicy, target, http)
+    return quarantine ?? denialNow(this.#engine, byPolicy, target, http, http === undefined ? this.sni : undefined)
   }
 
   #endpoint(service: MeshService, port: number): Endpoint | undefined {
@@ -337,6 +403,8 @@ export class InboundPipeline implements Pipeline {
   readonly fromTunnel: boolean
   readonly mirror = false
   verdict: Verdict | undefined
+  sni: ServerName
+  readonly route: undefined
   readonly original: SocketName
   readonly #engine: Engine
   readonly #pod: Pod
@@ -360,6 +428,10 @@ export class InboundPipeline implements Pipeline {
     return 'detect'
   }
 
+  asksSni(): boolean {
+    return false
+  }
+
   #current(): ExchangeTarget | undefined {
     const version = this.#engine.snapshot.version
     if (this.#version !== version) {
@@ -380,7 +452,7 @@ export class InboundPipeline implements Pipeline {
     const target = this.#current()
     if (target === undefined)
       return { kind: 'refuse', flag: 'RBAC', target, why: 'the destination pod is not known yet' }
-    const verdict = this.#judge(target, undefined)
+    const verdict = this.#judge(target, undefined, this.sni)
     this.verdict = verdict
     if (verdict.kind === 'deny') return { kind: 'refuse', flag: 'RBAC', target, why: verdict.reason }
     return target
@@ -397,7 +469,7 @@ export class InboundPipeline implements Pipeline {
   }
 
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
-    return denialNow(this.#engine, this.#judge, target, undefined)
+    return denialNow(this.#engine, this.#judge, target, undefined, this.sni)
   }
 }
 
@@ -411,13 +483,14 @@ function denialNow(
   judge: Judge,
   target: ExchangeTarget | undefined,
   http: HttpExchange | undefined,
+  sni?: ServerName,
 ): Verdict | undefined {
   if (target?.policies === undefined || target.workload === undefined) return undefined
   const { connection, decision } = target
   const workload = workloadNow(engine.snapshot, target) ?? target.workload
   const policies = engine.targets.policiesOf(workload)
   const quarantine = quarantineDenial(workload, connection.sourceIp)
-  const verdict = judge({ policies, workload, connection, decision, quarantine }, http)
+  const verdict = judge({ policies, workload, connection, decision, quarantine }, http, sni)
   return verdict.kind === 'deny' ? verdict : undefined
 }
 

@@ -95,8 +95,11 @@ export class Recorder implements TrafficRecorder {
     const record = this.#record
     record.reset()
     record.sourceAddress = clientAddress
+    record.route = outcome.route?.route ?? ''
+    record.rule = outcome.route?.rule ?? ''
     record.policy = verdict?.policy ?? ''
     record.upstream = target.upstream
+    record.sni = outcome.sni ?? ''
     record.flags = outcome.flag
     record.durationMs = outcome.durationMs
     record.bytesIn = outcome.bytesIn

@@ -2,7 +2,7 @@
  * Opaque TCP: bytes both ways, half-close kept, back-pressure at both ends: a reader that stalls pauses
  * the writer, so that at most one read is held in between.
  */
-import type { Verdict } from '#contract'
+import type { ServerName, Verdict } from '#contract'
 import { type ByteStream, detect, type StreamOwner } from '#http'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Pipeline } from './pipeline.ts'
@@ -174,6 +174,8 @@ export class Relay implements HeldConnection {
       durationMs: this.#services.now() - this.#started,
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
+      ...sniOutcome(this.#pipeline.sni),
+      route: this.#pipeline.route,
     })
     this.#services.connectionClosed(this.#pod)
   }
@@ -212,4 +214,9 @@ export class Relay implements HeldConnection {
   abort(): void {
     this.#cut('DC', 'the pod is gone')
   }
+}
+
+/** For the log. */
+export function sniOutcome(sni: ServerName): { readonly sni?: string } {
+  return sni === undefined || sni === '' ? {} : { sni: sni ?? '(unreadable)' }
 }

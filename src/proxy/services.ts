@@ -3,7 +3,7 @@ import type { HttpFacts, ProxyLimits, ResponseFlag, Verdict } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { ForwardDecision, MirrorPlan } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
-import type { HttpExchange } from './http-exchange.ts'
+import type { HttpExchange, RouteName } from './http-exchange.ts'
 import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
 import type { Sessions } from './sessions.ts'
@@ -28,6 +28,9 @@ export interface TcpOutcome {
   readonly durationMs: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Of the application's TLS; absent where there is none to tell. */
+  readonly sni?: string
+  readonly route?: RouteName | undefined
 }
 
 export interface TrafficRecorder {

@@ -18,6 +18,7 @@ export type {
   InvalidObject,
   InvalidPolicy,
   InvalidRoute,
+  InvalidStreamRoute,
   InvalidTrafficPolicy,
   KubernetesObject,
   NamespaceObject,
@@ -28,6 +29,8 @@ export type {
   RequestAuthenticationObject,
   ServiceAccountObject,
   ServiceObject,
+  TcpRouteObject,
+  TlsRouteObject,
   TrafficPolicyObject,
   ValidObject,
 } from './objects.ts'
@@ -41,5 +44,6 @@ export { renderFault, renderPlace, renderProblem } from './problem.ts'
 export type { RouteFilterSpec } from './route-filter.ts'
 export type { RouteMatchSpec } from './route-match.ts'
 export type { SessionPersistenceSpec } from './session-persistence.ts'
+export type { StreamBackendRefSpec } from './stream-route.ts'
 export type { RateLimitSpec, TrafficPolicySpec } from './traffic-policy.ts'
 export type { VersioningSpec } from './versioning.ts'

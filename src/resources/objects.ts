@@ -7,6 +7,7 @@ import type { GrpcRouteBody } from './grpc-route.ts'
 import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
 import type { ObjectBase } from './metadata.ts'
 import type { TargetSpec } from './policy-target.ts'
+import type { TcpRouteBody, TlsRouteBody } from './stream-route.ts'
 import type { TrafficPolicyBody } from './traffic-policy.ts'
 
 export type NamespaceObject = ObjectBase & { readonly kind: 'Namespace' }
@@ -17,6 +18,8 @@ export type ServiceAccountObject = ObjectBase & { readonly kind: 'ServiceAccount
 export type EndpointSliceObject = ObjectBase & EndpointSliceBody & { readonly kind: 'EndpointSlice' }
 export type HttpRouteObject = ObjectBase & HttpRouteBody & { readonly kind: 'HTTPRoute' }
 export type GrpcRouteObject = ObjectBase & GrpcRouteBody & { readonly kind: 'GRPCRoute' }
+export type TlsRouteObject = ObjectBase & TlsRouteBody & { readonly kind: 'TLSRoute' }
+export type TcpRouteObject = ObjectBase & TcpRouteBody & { readonly kind: 'TCPRoute' }
 export type ReferenceGrantObject = ObjectBase & ReferenceGrantBody & { readonly kind: 'ReferenceGrant' }
 export type AuthorizationPolicyObject = ObjectBase & AuthorizationPolicyBody & { readonly kind: 'AuthorizationPolicy' }
 export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { readonly kind: 'PeerAuthentication' }
@@ -34,6 +37,8 @@ export type ValidObject =
   | EndpointSliceObject
   | HttpRouteObject
   | GrpcRouteObject
+  | TlsRouteObject
+  | TcpRouteObject
   | ReferenceGrantObject
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
@@ -49,7 +54,7 @@ export type InvalidPolicy = ObjectBase & {
   readonly target?: TargetSpec
 }
 
-/** A route that does not validate: requests to its parents must be refused. */
+/** A route that does not validate: requests and connections to its parents must be refused. */
 export type InvalidRoute = ObjectBase & {
   readonly kind: 'HTTPRoute' | 'GRPCRoute'
   /** One line, with the field. */
@@ -57,6 +62,10 @@ export type InvalidRoute = ObjectBase & {
   /** Those that can be read. */
   readonly parentRefs: readonly ParentRefSpec[]
 }
+
+export type InvalidStreamRoute =
+  | (Omit<InvalidRoute, 'kind'> & { readonly kind: 'TLSRoute' })
+  | (Omit<InvalidRoute, 'kind'> & { readonly kind: 'TCPRoute' })
 
 /** A traffic policy that does not validate: it does not apply, and its Services are served as without one. */
 export type InvalidTrafficPolicy = ObjectBase & {
@@ -67,7 +76,7 @@ export type InvalidTrafficPolicy = ObjectBase & {
   readonly target?: TargetSpec
 }
 
-export type InvalidObject = InvalidPolicy | InvalidRoute | InvalidTrafficPolicy
+export type InvalidObject = InvalidPolicy | InvalidRoute | InvalidStreamRoute | InvalidTrafficPolicy
 export type KubernetesObject = ValidObject | InvalidObject
 
 export function isInvalid(object: KubernetesObject): object is InvalidObject {

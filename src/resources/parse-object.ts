@@ -15,6 +15,7 @@ import type { InvalidPolicy, InvalidTrafficPolicy, KubernetesObject, ValidObject
 import { type TargetSpec, targetOnly, targetRefsOf } from './policy-target.ts'
 import type { Origin, Problem } from './problem.ts'
 import { FAILED, type Issue, isRecord, type Schema, typeName } from './schema.ts'
+import { tcpRouteBody, tlsRouteBody } from './stream-route.ts'
 import { trafficPolicyBody } from './traffic-policy.ts'
 
 export type ParseOutcome =
@@ -44,6 +45,8 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
   EndpointSlice: endpointSliceBody,
   HTTPRoute: httpRouteBody,
   GRPCRoute: grpcRouteBody,
+  TLSRoute: tlsRouteBody,
+  TCPRoute: tcpRouteBody,
   ReferenceGrant: referenceGrantBody,
   AuthorizationPolicy: authorizationPolicyBody,
   PeerAuthentication: peerAuthenticationBody,
@@ -54,7 +57,10 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
 const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
   '': { versions: ['v1'], kinds: ['Namespace', 'Node', 'Pod', 'Service', 'ServiceAccount'] },
   'discovery.k8s.io': { versions: ['v1'], kinds: ['EndpointSlice'] },
-  [GATEWAY_GROUP]: { versions: ['v1', 'v1beta1'], kinds: ['HTTPRoute', 'GRPCRoute', 'ReferenceGrant'] },
+  [GATEWAY_GROUP]: {
+    versions: ['v1', 'v1beta1'],
+    kinds: ['HTTPRoute', 'GRPCRoute', 'ReferenceGrant', 'TLSRoute', 'TCPRoute'],
+  },
   [ISTIO_GROUP]: {
     versions: ['v1', 'v1beta1'],
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
@@ -63,6 +69,11 @@ const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
     versions: ['v1alpha1'],
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication', 'TrafficPolicy'],
   },
+}
+/** Of kinds whose versions are not those of their group. The fields that there are did not change between them. */
+const VERSIONS: Readonly<Partial<Record<Kind, readonly string[]>>> = {
+  TLSRoute: ['v1', 'v1alpha3', 'v1alpha2'],
+  TCPRoute: ['v1', 'v1alpha2'],
 }
 const CLUSTER_SCOPED: ReadonlySet<string> = new Set(['Namespace', 'Node'])
 const TOP_FIELDS = ['apiVersion', 'kind', 'metadata', 'spec', 'status']
@@ -114,9 +125,10 @@ function recognise(
     const object = name === undefined ? {} : { object: `${kind} ${namespaceOf(value, kind)}/${name}` }
     return { outcome: { kind: 'rejected', key: '', problems: [{ ...placeOf(origin), ...object, ...issue }] } }
   }
-  if (known.versions.includes(version)) return { group, kind: found }
+  const served = VERSIONS[found] ?? known.versions
+  if (served.includes(version)) return { group, kind: found }
   const prefix = group === '' ? '' : `${group}/`
-  const versions = known.versions.map((name) => `${prefix}${name}`).join(' or ')
+  const versions = served.map((name) => `${prefix}${name}`).join(' or ')
   const message = `${apiVersion} is not known for ${kind}: use ${versions}`
   return { group, kind: found, issue: { field: 'apiVersion', message } }
 }
@@ -173,6 +185,11 @@ function parseBody(
   if (kind === 'HTTPRoute' || kind === 'GRPCRoute') {
     return { kind: 'object', object: { ...base, kind, invalid, parentRefs: readParents(value) }, problems }
   }
+  if (kind === 'TLSRoute' || kind === 'TCPRoute') {
+    const route = { ...base, invalid, parentRefs: readParents(value) }
+    const object = kind === 'TLSRoute' ? { ...route, kind } : { ...route, kind }
+    return { kind: 'object', object, problems }
+  }
   return { kind: 'rejected', key: `${group}/${kind}:${metadata.namespace}/${metadata.name}`, problems }
 }
 
@@ -180,6 +197,9 @@ function parseBody(
 function effectOf(kind: Kind): string | undefined {
   if (kind === 'HTTPRoute' || kind === 'GRPCRoute')
     return 'until it is mended all requests of its parents that reach it get 500'
+  if (kind === 'TLSRoute' || kind === 'TCPRoute') {
+    return 'until it is mended all connections to its parents that reach it are reset'
+  }
   if (kind === 'TrafficPolicy') return 'until it is mended it does not apply'
   return kind.endsWith('Policy') || kind.endsWith('Authentication')
     ? 'until it is mended it denies all that it selects'

@@ -21,5 +21,12 @@ export { OutlierDetector, outcomeOfStatus } from './outliers.ts'
 export { type LimitedCaller, RateLimiter } from './rate-limit.ts'
 export { cookiesOf, requestKey } from './request-key.ts'
 export { mayRetry, RetryWindow, retryDelayMs, type TryFailure } from './retry.ts'
-export type { RouteRequest } from './route-group.ts'
+export { type RouteRequest, routeGroupOf } from './route-group.ts'
 export type { Candidate, MatchTrace } from './route-index.ts'
+export {
+  decideStream,
+  explainStreamRoutes,
+  type StreamDecision,
+  type StreamRoutes,
+  streamRoutesOf,
+} from './stream-route.ts'

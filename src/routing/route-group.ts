@@ -241,7 +241,7 @@ function routesOfPort(attached: readonly Route[], service: MeshService, port: Se
 }
 
 /** A parent without port and section binds every port of the Service; with both, both must fit. */
-export function bindsPort(route: Route, service: MeshService, port: ServicePort): boolean {
+export function bindsPort(route: Pick<Route, 'parents'>, service: MeshService, port: ServicePort): boolean {
   return route.parents.some(
     (parent) =>
       parent.service.namespace === service.namespace &&

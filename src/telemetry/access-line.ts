@@ -49,7 +49,7 @@ export class AccessEdge {
  */
 export class AccessRecord {
   sourceAddress = ''
-  /** `namespace/name` of the HTTPRoute. */
+  /** `namespace/name` of the HTTPRoute, TLSRoute or TCPRoute. */
   route = ''
   rule = ''
   /** `namespace/name` of the policy that decided. */
@@ -61,6 +61,8 @@ export class AccessRecord {
   method = ''
   path = ''
   authority = ''
+  /** Server name of the application's TLS. */
+  sni = ''
   /** 0 when no answer was sent. */
   status = 0
   flags: ResponseFlag = '-'
@@ -91,6 +93,7 @@ export class AccessRecord {
     this.method = ''
     this.path = ''
     this.authority = ''
+    this.sni = ''
     this.status = 0
     this.flags = '-'
     this.durationMs = 0
@@ -132,8 +135,11 @@ export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs
 export function renderConnectionLine(edge: AccessEdge, record: AccessRecord, timeMs: number): string {
   let line = (record.refused ? '{"level":40,"time":"' : '{"level":30,"time":"') + isoTime(timeMs) + edge.connectionPart
   if (record.sourceAddress !== '') line += `,"sourceAddress":${jsonText(record.sourceAddress)}`
+  if (record.route !== '') line += `,"route":${jsonText(record.route)}`
+  if (record.rule !== '') line += `,"rule":${jsonText(record.rule)}`
   if (record.policy !== '') line += `,"policy":${jsonText(record.policy)}`
   if (record.upstream !== '') line += `,"upstream":${jsonText(record.upstream)}`
+  if (record.sni !== '') line += `,"sni":${jsonText(record.sni)}`
   line += `,"flags":"${record.flags}","durationMs":${milliseconds(record.durationMs)}`
   if (record.reason !== '') line += `,"reason":${jsonText(record.reason)}`
   return `${line},"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}}\n`

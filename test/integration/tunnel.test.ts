@@ -1,6 +1,7 @@
 /** Two nodes: what goes between mesh pods goes through mutual TLS, or not at all. */
 import { join } from 'node:path'
 import t from 'tap'
+import { CLIENT_HELLOS } from '../support/client-hellos.ts'
 import { openLab } from '../support/lab.ts'
 import type { LogLine } from '../support/lab-agent.ts'
 import { connectIn, listenIn } from '../support/raw-socket.ts'
@@ -146,4 +147,33 @@ t.test('where no tunnel can be had there is an error, never plain text', async (
   t.match(await near.waitFor(request('/secret')), { flags: 'UF', status: 503 })
   await lab.heal(here, there)
   t.equal((await client.curl(url(stranger.ipv4, '/again', 8080))).status, 200)
+})
+
+t.test('the server name of an application’s own TLS is authorised at the other end of the tunnel', async (t) => {
+  await using server = await listenIn(web.netnsPath, 7000, async (connection) => {
+    t.same(await connection.bytes(hello.length), hello, 'as the client sent it')
+    await connection.send('\x16')
+  })
+  const hello = Buffer.from(CLIENT_HELLOS['curl'] ?? '', 'base64')
+  const policy = (name: string) => `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: by-name, namespace: shop }
+spec:
+  selector: { matchLabels: { app: web } }
+  rules: [{ when: [{ key: connection.sni, values: [${name}] }] }]`
+  const ask = async (): Promise<string> => {
+    using socket = await connectIn(client.netnsPath, service.ipv4, 7000)
+    await socket.send(hello)
+    return await socket.bytes(1).then(String, () => 'refused')
+  }
+  await change(() => lab.apply(policy('shop.example.com'), 'by-name.yaml'))
+  t.equal(await ask(), '\x16')
+  await change(() => lab.apply(policy('other.example.com'), 'by-name.yaml'))
+  const from = far.logs.length
+  t.equal(await ask(), 'refused')
+  const line = await far.waitFor(({ sni }) => sni === 'shop.example.com', { from })
+  t.match(line, { flags: 'RBAC', policy: 'shop/by-name', sourceIdentity: 'spiffe://cluster.local/ns/shop/sa/client' })
+  await change(() => lab.remove('by-name.yaml'))
+  t.same(server.failures, [])
 })

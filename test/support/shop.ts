@@ -32,6 +32,8 @@ export interface Ask {
   readonly target?: string
   readonly method?: string
   readonly headers?: http.OutgoingHttpHeaders
+  /** Of `explain` only. */
+  readonly sni?: string
 }
 
 /** `explain --json`, as far as tests read it. */
@@ -201,6 +203,7 @@ export class Shop implements AsyncDisposable {
     const args = ['--json', '--from', `${from.namespace}/${from.name}`, '--to', to]
     if (ask.method !== undefined) args.push('--method', ask.method)
     for (const [name, value] of Object.entries(ask.headers ?? {})) args.push('--header', `${name}:${String(value)}`)
+    if (ask.sni !== undefined) args.push('--sni', ask.sni)
     const { code, stdout, stderr } = await this.agent.cli('explain', args)
     if (code !== 0) throw new Error(`weir explain ended with ${code}: ${stderr}`)
     return JSON.parse(stdout) as Explained

@@ -8,6 +8,7 @@ import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from 
 import { ProblemLog } from './problem-log.ts'
 import { compileGrant, compileGrpcRoute, compileInvalidRoute, compileRoute } from './routes.ts'
 import { compileServices, groupSlices } from './services.ts'
+import { compileInvalidStreamRoute, compileStreamRoute } from './stream-routes.ts'
 import { compileInvalidTrafficPolicy, compileTrafficPolicy } from './traffic.ts'
 import { checkTrafficConflicts } from './traffic-conflicts.ts'
 
@@ -72,12 +73,17 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
         put(compileInvalidTrafficPolicy(object))
         continue
       }
+      if (object.kind === 'TLSRoute' || object.kind === 'TCPRoute') {
+        put(compileInvalidStreamRoute(object))
+        continue
+      }
       put(
         'parentRefs' in object ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions),
         object.group,
       )
     } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
     else if (object.kind === 'GRPCRoute') put(compileGrpcRoute(object, problems))
+    else if (object.kind === 'TLSRoute' || object.kind === 'TCPRoute') put(compileStreamRoute(object, problems))
     else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
     else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
     else if (object.kind === 'TrafficPolicy') put(compileTrafficPolicy(object))

@@ -15,8 +15,12 @@ import {
   type ReferenceGrantObject,
   type RequestAuthenticationObject,
   type ServiceObject,
+  type StreamBackendRefSpec,
+  type TcpRouteObject,
+  type TlsRouteObject,
   type TrafficPolicyObject,
   targetRefsOf,
+  type ValidObject,
 } from '#resources'
 import { mirrorRefs } from './mirror-refs.ts'
 import { hasClientAffinity } from './references.ts'
@@ -51,6 +55,13 @@ export type ObjectStatus = RouteStatus | PolicyStatus
 
 type Policy = AuthorizationPolicyObject | PeerAuthenticationObject | RequestAuthenticationObject | TrafficPolicyObject
 
+type RouteObject = HttpRouteObject | GrpcRouteObject | TlsRouteObject | TcpRouteObject
+
+function isRoute(object: ValidObject): object is RouteObject {
+  const { kind } = object
+  return kind === 'HTTPRoute' || kind === 'GRPCRoute' || kind === 'TLSRoute' || kind === 'TCPRoute'
+}
+
 /** The type of the condition that policies get. */
 const POLICY_CONDITION = 'WeirAccepted'
 
@@ -72,7 +83,9 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
     const judged = { group, kind, namespace, name, generation }
     if (isInvalid(object)) {
       if ('parentRefs' in object) {
-        const refused = accepted('UnsupportedValue', `${object.invalid}; its requests get 500`)
+        const isStream = object.kind === 'TLSRoute' || object.kind === 'TCPRoute'
+        const fate = isStream ? 'its connections are reset' : 'its requests get 500'
+        const refused = accepted('UnsupportedValue', `${object.invalid}; ${fate}`)
         const parents = ours(object.parentRefs).map((parentRef) => ({ parentRef, conditions: [refused] }))
         if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
       } else {
@@ -80,7 +93,7 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
         const message = `${object.invalid}; until it is mended it ${effect}`
         found.push({ ...judged, of: 'policy', conditions: [condition(POLICY_CONDITION, 'Invalid', message)] })
       }
-    } else if (object.kind === 'HTTPRoute' || object.kind === 'GRPCRoute') {
+    } else if (isRoute(object)) {
       const refs = backendsResolved(object, services, grants)
       const parents = ours(object.spec.parentRefs).map((parentRef) => ({
         parentRef,
@@ -107,7 +120,7 @@ function ours(refs: readonly ParentRefSpec[]): readonly ParentRefSpec[] {
 
 function parentAccepted(
   ref: ParentRefSpec,
-  route: HttpRouteObject | GrpcRouteObject,
+  route: RouteObject,
   services: ReadonlyMap<string, ServiceObject>,
   grpc: GrpcBindings,
 ): Condition {
@@ -137,7 +150,7 @@ function parentAccepted(
 
 /** The first reference that leads nowhere stands for all; its requests get 500. */
 function backendsResolved(
-  route: HttpRouteObject | GrpcRouteObject,
+  route: RouteObject,
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
 ): Condition {
@@ -155,8 +168,8 @@ function backendsResolved(
 }
 
 function backendFault(
-  route: HttpRouteObject | GrpcRouteObject,
-  ref: Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>,
+  route: RouteObject,
+  ref: Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'> | StreamBackendRefSpec,
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
 ): { readonly reason: string; readonly message: string } | undefined {
@@ -177,12 +190,7 @@ function backendFault(
   return { reason: 'BackendNotFound', message: `Service ${name} has no TCP port ${ref.port}` }
 }
 
-function grantsBackend(
-  grant: ReferenceGrantObject,
-  route: HttpRouteObject | GrpcRouteObject,
-  namespace: string,
-  name: string,
-): boolean {
+function grantsBackend(grant: ReferenceGrantObject, route: RouteObject, namespace: string, name: string): boolean {
   const { kind, metadata } = route
   return (
     grant.metadata.namespace === namespace &&

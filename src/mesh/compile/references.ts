@@ -13,6 +13,8 @@ import {
   type Problem,
   type ServiceObject,
   type TargetSpec,
+  type TcpRouteObject,
+  type TlsRouteObject,
   type TrafficPolicyObject,
   targetRefsOf,
   type ValidObject,
@@ -58,6 +60,8 @@ export function checkReferences(objects: readonly KubernetesObject[], node: stri
         break
       case 'HTTPRoute':
       case 'GRPCRoute':
+      case 'TLSRoute':
+      case 'TCPRoute':
         checkRoute(object, known)
         break
       case 'AuthorizationPolicy':
@@ -89,7 +93,9 @@ function checkNode(pods: readonly PodObject[], node: string): Problem[] {
 
 const MAX_NODES_NAMED = 5
 
-function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): void {
+type RouteObject = HttpRouteObject | GrpcRouteObject | TlsRouteObject | TcpRouteObject
+
+function checkRoute(route: RouteObject, known: Known): void {
   for (const [index, parent] of route.spec.parentRefs.entries()) {
     if (!isCoreGroup(parent.group) || parent.kind !== 'Service') continue
     const name = `${parent.namespace ?? route.metadata.namespace}/${parent.name}`
@@ -132,11 +138,15 @@ function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): voi
       const wrong = backendFault(route, ref, known)
       if (wrong === undefined) continue
       const { weight } = ref
-      if (weight === 0) known.problems.warn(route, field, `${wrong}; its weight is 0, so that no request gets there`)
+      const isStream = route.kind === 'TLSRoute' || route.kind === 'TCPRoute'
+      const what = isStream ? 'connection' : 'request'
+      if (weight === 0) known.problems.warn(route, field, `${wrong}; its weight is 0, so that no ${what} gets there`)
       else {
         const share =
-          weight === total ? 'the requests of this rule get' : `its share of requests (${percent(weight, total)}) gets`
-        known.problems.add(route, field, `${wrong}; ${share} 500: correct the reference, or add what it names`)
+          weight === total ? `the ${what}s of this rule` : `its share of ${what}s (${percent(weight, total)})`
+        const verb = weight === total ? ['get', 'are'] : ['gets', 'is']
+        const fate = isStream ? `${verb[1]} reset` : `${verb[0]} 500`
+        known.problems.add(route, field, `${wrong}; ${share} ${fate}: correct the reference, or add what it names`)
       }
     }
   }
@@ -144,8 +154,8 @@ function checkRoute(route: HttpRouteObject | GrpcRouteObject, known: Known): voi
 
 /** The Service balances by itself, by the client's address. */
 export function hasClientAffinity(
-  route: HttpRouteObject | GrpcRouteObject,
-  { group, kind, namespace, name }: BackendRefSpec,
+  route: RouteObject,
+  { group, kind, namespace, name }: Reference,
   services: ReadonlyMap<string, ServiceObject>,
 ): boolean {
   if (!isCoreGroup(group) || kind !== 'Service') return false
@@ -154,7 +164,7 @@ export function hasClientAffinity(
 
 type Reference = Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>
 
-function backendFault(route: HttpRouteObject | GrpcRouteObject, ref: Reference, known: Known): string | undefined {
+function backendFault(route: RouteObject, ref: Reference, known: Known): string | undefined {
   if (!isCoreGroup(ref.group) || ref.kind !== 'Service' || ref.port === undefined) return undefined
   const name = `${ref.namespace ?? route.metadata.namespace}/${ref.name}`
   const service = known.services.get(name)

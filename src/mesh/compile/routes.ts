@@ -85,7 +85,7 @@ export function compileInvalidRoute(route: InvalidRoute): Route | undefined {
   }
 }
 
-function compileParents(refs: readonly ParentRefSpec[], routeNamespace: string): RouteParent[] {
+export function compileParents(refs: readonly ParentRefSpec[], routeNamespace: string): RouteParent[] {
   return refs
     .filter(({ group, kind }) => isCoreGroup(group) && kind === 'Service')
     .map(({ namespace, name, port, sectionName }) => ({

@@ -8,6 +8,7 @@ import type {
   ConnectionFacts,
   HttpFacts,
   PeerIdentity,
+  ServerName,
 } from '#contract'
 import { authorize, explainPolicy, type PolicyDecision, type PolicySet, policySetFor } from '#policy'
 import { policy, request, workload } from './policy-builders.ts'
@@ -563,4 +564,23 @@ t.test('one more DENY never allows, one more AUDIT changes nothing, and order do
     { numRuns: 1000, interruptAfterTimeLimit: 2000, markInterruptAsFailure: false },
   )
   t.ok(turned > 0)
+})
+
+t.test('connection.sni: the name that the application’s own TLS asks for', async (t) => {
+  const asks = (sni: ServerName) => ({ ...tls, sni })
+  const named: AuthorizationRule = { when: [{ key: 'connection.sni', values: ['WWW.example.com', '*.shop.example'] }] }
+  const others: AuthorizationRule = { when: [{ key: 'connection.sni', notValues: ['www.example.com'] }] }
+  t.ok(allows(named, asks('www.example.com'), undefined), 'in any spelling')
+  t.ok(allows(named, asks('a.b.shop.example'), undefined))
+  t.notOk(allows(named, asks('shop.example'), undefined))
+  t.notOk(allows(named, asks(''), undefined), 'no name')
+  t.notOk(allows(named, asks(undefined), undefined), 'no TLS')
+  t.ok(allows({ when: [{ key: 'connection.sni', values: ['*'] }] }, asks('x'), undefined), 'any name')
+  t.notOk(allows({ when: [{ key: 'connection.sni', values: ['*'] }] }, asks(''), undefined))
+  t.ok(allows(others, asks(''), undefined), 'what is absent is none of the values')
+  t.notOk(allows(others, asks('www.example.com'), undefined))
+  t.notOk(allows(named, asks(null), undefined), 'a name that is not certain is never allowed')
+  t.notOk(allows(others, asks(null), undefined))
+  t.ok(denies(named, asks(null), undefined), 'and may be what is denied')
+  t.ok(denies(others, asks(null), undefined))
 })

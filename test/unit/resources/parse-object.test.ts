@@ -69,7 +69,7 @@ t.test('Kinds that do not concern the mesh are ignored silently', (t) => {
     ['policy.linkerd.io/v1alpha1', 'AuthorizationPolicy'],
     ['policy.linkerd.io/v1beta1', 'HTTPRoute'],
     ['gateway.networking.k8s.io/v1', 'Gateway'],
-    ['gateway.networking.k8s.io/v1alpha2', 'TCPRoute'],
+    ['gateway.networking.k8s.io/v1alpha2', 'UDPRoute'],
     ['networking.istio.io/v1', 'Sidecar'],
   ]) {
     t.strictSame(parseObject({ apiVersion, kind }), { kind: 'ignored' }, `${apiVersion} ${kind}`)
