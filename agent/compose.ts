@@ -77,6 +77,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       accessLog: config.accessLog === 'off' ? 'off' : 'stdout',
       limits: { ...PROXY_LIMITS_DEFAULT, ...config.limits },
       dns: config.dns,
+      outboundTrafficPolicy: config.outboundTrafficPolicy,
     }),
   })
   const enroller = new Enroller({

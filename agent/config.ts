@@ -4,6 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path'
 import {
   ADMIN_DEFAULT,
   type DnsSettings,
+  type OutboundTrafficPolicy,
   PROXY_LIMITS_DEFAULT,
   type ProxyLimits,
   STATE_DIR_DEFAULT,
@@ -53,6 +54,7 @@ export interface AgentConfig {
   readonly issuer: IssuerConfig
   readonly certTtlMs: number
   readonly dns: DnsSettings
+  readonly outboundTrafficPolicy: OutboundTrafficPolicy
   /** Of the CA that is asked; a CA's directory has one of its own. */
   readonly revocationFile: string | undefined
   /** Those of the proxies' limits that were given. */
@@ -117,6 +119,8 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --dns-upstream ADDR[,ADDR]
                         name servers (ADDR or ADDR:PORT) for what pods ask beyond the mesh's own names; default
                         the Service kube-system/kube-dns, or else the name servers of this node's resolv.conf
+  --outbound-traffic-policy ALLOW_ANY|REGISTRY_ONLY
+                        whether pods may call what is not declared (Services, pods, ServiceEntries); default ALLOW_ANY
   --proxies N           proxy processes; default half the processors, at least 1
   --admin ADDR|none     default ${ADMIN_DEFAULT}
   --access-log WHERE    stdout (default), off, or a file
@@ -195,6 +199,10 @@ const FLAGS: Record<string, Flag> = {
       parseNameServers(value) === undefined
         ? `expected IP addresses such as 10.96.0.10 or [fd96::a]:53, separated by commas, got ${JSON.stringify(value)}`
         : undefined,
+  },
+  'outbound-traffic-policy': {
+    default: 'ALLOW_ANY',
+    wrong: matching(/^(ALLOW_ANY|REGISTRY_ONLY)$/, 'ALLOW_ANY or REGISTRY_ONLY'),
   },
   proxies: { default: String(Math.max(1, Math.floor(availableParallelism() / 2))), wrong: between(1, 64) },
   admin: {
@@ -343,6 +351,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     issuer: issuerOf(value),
     certTtlMs: durationMs(value('cert-ttl')) ?? 0,
     dns: dnsOf(value('dns-upstream')),
+    outboundTrafficPolicy: value('outbound-traffic-policy') === 'REGISTRY_ONLY' ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
     revocationFile: value('ca-crl') === '' ? undefined : resolve(value('ca-crl')),
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
     logs: logsOf(value),

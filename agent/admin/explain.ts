@@ -3,11 +3,12 @@
  * backend that it could reach. Nothing is sent.
  */
 import { isIP } from 'node:net'
-import type { Endpoint, HttpFacts, MeshService, Refusal, ServicePort, Workload } from '#contract'
+import type { Endpoint, HttpFacts, MeshService, OutboundTrafficPolicy, Refusal, ServicePort, Workload } from '#contract'
 import { REFUSAL } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { Candidate, RouteDecision, RouteRequest } from '#routing'
 import {
+  decideEgress,
   decideRoute,
   explainRoute,
   explainStreamRoutes,
@@ -53,6 +54,8 @@ export interface KnownHere {
   readonly identities?: readonly IdentityState[]
   /** Whether the pod of that uid asks its own DNS server (`weir.dev/dns: disabled`). */
   readonly asksOwnDns?: (uid: string) => boolean
+  /** Of pods for which nothing else is said. */
+  readonly outboundTrafficPolicy?: OutboundTrafficPolicy
   /** By the proxies of this node. */
   readonly ejections?: readonly Ejection[]
   readonly unhealthy?: readonly Unhealthy[]
@@ -63,14 +66,22 @@ export function explain(
   snapshot: Snapshot,
   trustDomain: string,
   query: ExplainQuery,
-  { identities = [], asksOwnDns = () => false, ejections = [], unhealthy = [] }: KnownHere = {},
+  known: KnownHere = {},
 ): Explanation | string {
+  const { identities = [], asksOwnDns = () => false, ejections = [], unhealthy = [] } = known
+  const { outboundTrafficPolicy = 'ALLOW_ANY' } = known
   const client = snapshot.workload(query.from)
   if (client === undefined) return `Pod ${query.from} is not known to the mesh; weir pods lists those of this node`
   const { to } = query
   const port = to.port === '' ? (to.protocol === 'https:' ? 443 : 80) : Number(to.port)
   const target = resolveTarget(snapshot, client, to.hostname, port)
-  const world: World = { snapshot, caller: { workload: client, trustDomain }, query, facts: requestFacts(query) }
+  const world: World = {
+    snapshot,
+    caller: { workload: client, trustDomain },
+    query,
+    facts: requestFacts(query),
+    registryOnly: (client.outbound ?? outboundTrafficPolicy) === 'REGISTRY_ONLY',
+  }
   const found = explainTarget(world, target)
   const reached = found.backends.flatMap(({ endpoints }) => endpoints.filter(({ usable }) => usable))
   const nodes = reached.map((endpoint) => explainNodes(snapshot, world.caller, endpoint, identities))
@@ -103,6 +114,8 @@ interface World {
   readonly caller: Caller
   readonly query: ExplainQuery
   readonly facts: HttpFacts | undefined
+  /** The client may only call what is declared. */
+  readonly registryOnly: boolean
 }
 
 interface Found {
@@ -118,7 +131,7 @@ function explainTarget(world: World, target: Target): Found {
   const { destination, address, port } = target
   switch (destination.kind) {
     case 'unknown':
-      return NOTHING
+      return explainOutside(world, target)
     case 'service-port-unknown': {
       if (!world.caller.workload.optedIn) return NOTHING
       const { namespace, name } = destination.service
@@ -135,6 +148,42 @@ function explainTarget(world: World, target: Target): Found {
       return explainService(world, destination.service, destination.port)
   }
 }
+
+/** By the name that is asked for, where a ServiceEntry declares it. */
+function explainOutside(world: World, { address = '', port }: Target): Found {
+  const { snapshot, caller, query, facts, registryOnly } = world
+  if (!caller.workload.optedIn) return { ...NOTHING, steps: [AS_IT_IS] }
+  const name = facts === undefined ? (query.sni ?? '') : facts.authority
+  const speaks = facts !== undefined ? 'http' : query.sni === undefined ? 'other' : 'tls'
+  const request = { namespace: caller.workload.namespace, registryOnly, speaks, name, address, port } as const
+  const found = decideEgress(snapshot, request)
+  switch (found.kind) {
+    case 'declared': {
+      const { namespace, external } = found.service
+      const step = `ServiceEntry ${namespace}/${external?.entry ?? ''} declares ${found.service.name}: its endpoints are where this goes.`
+      const service = explainService(world, found.service, found.port)
+      return { ...service, steps: [step, ...service.steps] }
+    }
+    case 'host':
+      return {
+        ...NOTHING,
+        steps: [`${found.service.name} is declared: it goes to ${found.host}, as the name server says.`],
+      }
+    case 'as-addressed':
+      return {
+        ...NOTHING,
+        steps: [found.service === undefined ? AS_IT_IS : `${found.service.name} is declared. ${AS_IT_IS}`],
+      }
+    case 'undeclared':
+      return refused(
+        facts,
+        { ...REFUSAL.noRoute, status: 502 },
+        `${found.what} is not declared, and the pod may only call what is (REGISTRY_ONLY)`,
+      )
+  }
+}
+
+const AS_IT_IS = 'The connection goes there as it is.'
 
 /** What the mesh refuses whole: a request gets its status, anything else a reset. */
 function refused(facts: HttpFacts | undefined, { status }: Refusal, why: string): Found {

@@ -44,7 +44,14 @@ async function explainReply(backend: AdminBackend, query: URLSearchParams): Prom
   if (typeof asked === 'string') return errorReply(400, asked)
   const { trustDomain, identities, ejections, unhealthy } = await backend.status()
   const asksOwnDns = (uid: string) => backend.asksOwnDns(uid)
-  const found = explain(backend.snapshot, trustDomain, asked, { identities, asksOwnDns, ejections, unhealthy })
+  const found = explain(backend.snapshot, trustDomain, asked, {
+    identities,
+    asksOwnDns,
+    ejections,
+    unhealthy,
+    outboundTrafficPolicy:
+      backend.config()['outboundTrafficPolicy'] === 'REGISTRY_ONLY' ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
+  })
   return typeof found === 'string' ? errorReply(404, found) : jsonReply(found)
 }
 

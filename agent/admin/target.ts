@@ -16,9 +16,12 @@ export interface Target {
 export function resolveTarget(snapshot: Snapshot, client: Workload, host: string, port: number): Target {
   const bare = host.replace(/^\[(.*)\]$/, '$1')
   if (isIP(bare) !== 0) return addressTarget(snapshot, bare, port, `${host}:${port}`)
-  const service = serviceByName(snapshot, client.namespace, bare)
+  const service = serviceByName(snapshot, client.namespace, bare) ?? declaredHost(snapshot, client.namespace, bare)
   if (service === undefined) return outside(bare, port)
-  const name = `Service ${service.namespace}/${service.name}`
+  const name =
+    service.external === undefined
+      ? `Service ${service.namespace}/${service.name}`
+      : `a host that ServiceEntry ${service.namespace}/${service.external.entry} declares`
   const [clusterIp] = service.addresses
   if (clusterIp !== undefined) return addressTarget(snapshot, clusterIp, port, `${host} is ${name}`)
   const pod = headlessAddress(service)
@@ -35,7 +38,7 @@ export function resolveTarget(snapshot: Snapshot, client: Workload, host: string
 }
 
 function outside(host: string, port: number): Target {
-  const words = `${host} names no Service that the mesh knows: the connection goes there as it is`
+  const words = `${host} names no Service that the mesh knows`
   return { address: undefined, port, destination: { kind: 'unknown' }, words }
 }
 
@@ -57,7 +60,7 @@ function destinationWords(destination: Destination, address: string, port: numbe
     case 'workload':
       return `pod ${destination.workload.namespace}/${destination.workload.name} at ${address}, port ${port}`
     case 'unknown':
-      return `an address that the mesh does not know: the connection goes there as it is`
+      return `an address that the mesh does not know`
   }
 }
 
@@ -68,6 +71,15 @@ function serviceByName(snapshot: Snapshot, namespace: string, host: string): Mes
   const suffix = rest.join('.')
   if (suffix !== '' && suffix !== 'svc' && suffix !== 'svc.cluster.local') return undefined
   return snapshot.service(`${inNamespace ?? namespace}/${name ?? ''}`)
+}
+
+/** Where the mesh's DNS has an address for it. */
+function declaredHost(snapshot: Snapshot, namespace: string, host: string): MeshService | undefined {
+  const services = snapshot.externalsOf(host.toLowerCase().replace(/\.$/, ''))
+  const visible = services.filter(({ addresses, external }) => {
+    return addresses.length > 0 && external?.namespaces?.includes(namespace) !== false
+  })
+  return visible.find((one) => one.namespace === namespace) ?? visible[0]
 }
 
 function headlessAddress(service: MeshService): string | undefined {

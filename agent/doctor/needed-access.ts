@@ -27,6 +27,7 @@ export function neededAccess(namespace: string): readonly Access[] {
       FOLLOW,
     ),
     ...POLICY_GROUPS.flatMap((group) => cross(group, POLICIES, FOLLOW)),
+    ...cross('networking.istio.io', ['serviceentries'], FOLLOW),
     ...cross('weir.dev', ['trafficpolicies'], FOLLOW),
     ...cross(
       'gateway.networking.k8s.io',

@@ -58,6 +58,8 @@ export interface Workload extends Named {
   readonly version: string
   /** The application is to see the pod's own address as its peer, not the client's. */
   readonly hidesClientAddress?: true
+  /** By its own annotation or its namespace's; absent: as the agent was told. */
+  readonly outbound?: OutboundTrafficPolicy
   /** Absent: plain traffic and mutual TLS are both taken on all ports. */
   readonly peerModes?: PeerModes
   /** Addresses of its node, from which the kubelet probes it. */
@@ -108,6 +110,8 @@ export interface Endpoint {
   readonly terminating: boolean
   /** `namespace/name` of the pod, when it is one. */
   readonly workload?: string
+  /** The address is a host name, lower case: whoever connects asks for its addresses. */
+  readonly resolve?: true
   /** The name below its headless Service's by which DNS knows it (pod.spec.hostname, or the EndpointSlice's). */
   readonly hostname?: string
 }
@@ -125,9 +129,26 @@ export interface MeshService extends Named {
   readonly clientAffinity?: true
   /** `clusterIP: None`: its name means the addresses of its endpoints. */
   readonly headless?: true
+  /** Of a ServiceEntry: its name is that of the host, exact or `*.` and the end of names, lower case. */
+  readonly external?: ExternalHost
   /** Its name is an alias of this one; lower case, without a dot at the end. */
   readonly externalName?: string
 }
+
+/** What a ServiceEntry says of a host, beside what every Service has. */
+export interface ExternalHost {
+  /** Name of the ServiceEntry. */
+  readonly entry: string
+  /** DNS: its endpoints are host names. NONE: it has no endpoints, and is where its clients find it. */
+  readonly resolution: 'NONE' | 'STATIC' | 'DNS'
+  /** All its addresses, as blocks in canonical text. */
+  readonly cidrs: readonly string[]
+  /** Whose pods it is declared for; absent: all. */
+  readonly namespaces?: readonly string[]
+}
+
+/** REGISTRY_ONLY: what is not declared (Services, pods, ServiceEntries) is refused. */
+export type OutboundTrafficPolicy = 'ALLOW_ANY' | 'REGISTRY_ONLY'
 
 // ── Routes (Gateway API HTTPRoute and GRPCRoute with a Service parent) ────────────────────────────────────────
 

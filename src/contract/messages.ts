@@ -3,7 +3,7 @@
  * descriptors travel beside them over a SOCK_SEQPACKET pair, one packet per `ticket`, always sent
  * before the message that names the ticket (so the receiver never waits for it).
  */
-import type { MeshObject } from './mesh.ts'
+import type { MeshObject, OutboundTrafficPolicy } from './mesh.ts'
 
 /** Process settings of a proxy; sent once, first. */
 export interface ProxySettings {
@@ -14,6 +14,8 @@ export interface ProxySettings {
   readonly accessLog: 'stdout' | 'off'
   readonly limits: ProxyLimits
   readonly dns: DnsSettings
+  /** Of pods for which nothing else is said. */
+  readonly outboundTrafficPolicy: OutboundTrafficPolicy
 }
 
 /** Who is asked for names that are not the mesh's own. */

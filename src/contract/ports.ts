@@ -45,4 +45,6 @@ export const ANNOTATION = {
   /** `true`: cut off from all but the addresses that `quarantineAllow` lists. */
   quarantine: 'weir.dev/quarantine',
   quarantineAllow: 'weir.dev/quarantine-allow',
+  /** `REGISTRY_ONLY` or `ALLOW_ANY`; also on a Namespace. A pod can only be stricter than its namespace. */
+  outboundTrafficPolicy: 'weir.dev/outbound-traffic-policy',
 } as const

@@ -39,6 +39,8 @@ export type ResponseFlag =
   | 'FI'
   /** A local rate limit. */
   | 'RL'
+  /** Not declared, and only what is declared may be called (`REGISTRY_ONLY`; Istio's BlackHoleCluster). */
+  | 'BH'
   /** The upstream's own answer, after as many retries as there may be. */
   | 'URX'
 
@@ -87,8 +89,17 @@ export function faultRefusal(status: number): Refusal {
   return { status, flag: 'FI', body: 'weir: fault injected' }
 }
 
+/** @param what such as `host a.example` */
+export function undeclaredRefusal(what: string): Refusal {
+  return { status: 502, flag: 'BH', body: `weir: ${what} is not declared` }
+}
+
 /** Flags by which the mesh says that it refused, rather than the application or the client. */
-export const REFUSAL_FLAGS: ReadonlySet<string> = new Set([...Object.values(REFUSAL).map(({ flag }) => flag), 'FI'])
+export const REFUSAL_FLAGS: ReadonlySet<string> = new Set([
+  ...Object.values(REFUSAL).map(({ flag }) => flag),
+  'FI',
+  'BH',
+])
 
 /** The flag that another node names; undefined when it names none of a refusal. */
 export function readRefusalFlag(text: string | undefined): ResponseFlag | undefined {

@@ -3,5 +3,14 @@
 export type { Resolution } from './mesh-names.ts'
 export { resolveName } from './mesh-names.ts'
 export type { Query } from './message.ts'
-export { aliasRecord, isReplyTo, readQuery, recordsOf, renameQuery, renderFailure, renderReply } from './message.ts'
+export {
+  aliasRecord,
+  isReplyTo,
+  newQuery,
+  readQuery,
+  recordsOf,
+  renameQuery,
+  renderFailure,
+  renderReply,
+} from './message.ts'
 export { nameServersFor } from './name-servers.ts'

@@ -38,7 +38,16 @@ export function resolveName(snapshot: Snapshot, namespace: string, name: string,
     const meant = lookUp(snapshot, undefined, inner, name, type)
     if (meant !== undefined) return meant
   }
-  return FORWARD
+  return externalRecords(snapshot, namespace, name, type) ?? FORWARD
+}
+
+/** A host that a ServiceEntry gives an address; others are their own name servers' business. */
+function externalRecords(snapshot: Snapshot, namespace: string, name: string, type: string): Resolution | undefined {
+  const visible = snapshot.externalsOf(name).filter(({ external, addresses }) => {
+    return addresses.length > 0 && external?.namespaces?.includes(namespace) !== false
+  })
+  const service = visible.find((one) => one.namespace === namespace) ?? visible[0]
+  return addressRecords(service?.addresses, name, type)
 }
 
 /** @param namespace where a Service named without one is looked for; undefined: nowhere */

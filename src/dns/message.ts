@@ -3,6 +3,7 @@
  * sense; nothing here does. Only the question of a query is looked at, and the size its sender can take: a query
  * that is passed on, and its reply, keep their bytes.
  */
+import { randomInt } from 'node:crypto'
 import codec, { type Answer, type Packet, type Question } from 'dns-packet'
 import type { MeshRecord } from './mesh-names.ts'
 
@@ -179,6 +180,22 @@ function isName(text: string): boolean {
 /** The query's name is an alias of `target`, as a record. */
 export function aliasRecord(query: Query, target: string): Answer {
   return { name: query.question.name, type: 'CNAME', ttl: TTL_SECONDS, class: 'IN', data: target }
+}
+
+/** A question of our own, with a random id; undefined when the name can be none. */
+export function newQuery(name: string, type: 'A' | 'AAAA'): Query | undefined {
+  if (!isName(name)) return undefined
+  const question: Question = { type, class: 'IN', name }
+  const bytes = codec.encode({
+    id: randomInt(65_536),
+    type: 'query',
+    flags: codec.RECURSION_DESIRED,
+    questions: [question],
+    additionals: [{ ...OPT, udpPayloadSize: MOST_UDP_BYTES } as Answer],
+  })
+  const questionEnd = codec.encode({ questions: [question] }).length
+  const rest = { isPlain: true, maxUdpBytes: MOST_UDP_BYTES, hasEdns: true }
+  return { bytes, question, questionEnd, name: name.toLowerCase(), type, ...rest }
 }
 
 /** The same question about another name; undefined when that can be none. */

@@ -30,6 +30,10 @@ export interface SnapshotIndexes {
   readonly workloadsByAddress: ReadonlyMap<string, readonly Workload[]>
   readonly workloadsByUid: ReadonlyMap<string, readonly Workload[]>
   readonly services: ReadonlyMap<string, MeshService>
+  /** Of the hosts that ServiceEntries declare. */
+  readonly externalsByHost: ReadonlyMap<string, readonly MeshService[]>
+  /** Services that a ServiceEntry declares. */
+  readonly externals: ReadonlyMap<string, MeshService>
   readonly servicesByAddress: ReadonlyMap<string, readonly MeshService[]>
   /** By `meshKey`: one name may be that of a route of each kind. */
   readonly routes: ReadonlyMap<string, Route>
@@ -50,6 +54,7 @@ const NOTHING: Memo = new Map()
 const UNKNOWN: Destination = Object.freeze({ kind: 'unknown' })
 const NO_ROUTES: readonly Route[] = Object.freeze([])
 const NO_STREAM_ROUTES: readonly StreamRoute[] = Object.freeze([])
+const NO_SERVICES: readonly MeshService[] = Object.freeze([])
 const NO_GRANTS: readonly ReferenceGrant[] = Object.freeze([])
 const NO_TRAFFIC: readonly TrafficPolicy[] = Object.freeze([])
 const NO_POLICIES: readonly AuthorizationPolicy[] = Object.freeze([])
@@ -106,6 +111,16 @@ export class Snapshot {
 
   services(): Iterable<MeshService> {
     return this.#indexes.services.values()
+  }
+
+  /** Those that ServiceEntries of any namespace declare as this host (lower case, exactly), by namespace. */
+  externalsOf(host: string): readonly MeshService[] {
+    return this.#indexes.externalsByHost.get(host) ?? NO_SERVICES
+  }
+
+  /** Hosts that ServiceEntries declare, by `namespace/host`; the same map while none of them changes. */
+  externals(): ReadonlyMap<string, MeshService> {
+    return this.#indexes.externals
   }
 
   /** What `ip:port` is: a Service by ClusterIP, else a pod by its address. `ip` in canonical text. */

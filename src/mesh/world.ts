@@ -34,6 +34,8 @@ const EMPTY: SnapshotIndexes = {
   workloadsByUid: new Map(),
   services: new Map(),
   servicesByAddress: new Map(),
+  externals: new Map(),
+  externalsByHost: new Map(),
   routes: new Map(),
   routesByService: new Map(),
   streamRoutes: new Map(),
@@ -86,6 +88,8 @@ class IndexDraft {
   readonly #workloadsByUid
   readonly #services
   readonly #servicesByAddress
+  readonly #externals
+  readonly #externalsByHost
   readonly #routes
   readonly #routesByService
   readonly #streamRoutes
@@ -101,6 +105,8 @@ class IndexDraft {
     this.#workloadsByAddress = new MapDraft(base.workloadsByAddress)
     this.#workloadsByUid = new MapDraft(base.workloadsByUid)
     this.#services = new MapDraft(base.services)
+    this.#externals = new MapDraft(base.externals)
+    this.#externalsByHost = new MapDraft(base.externalsByHost)
     this.#servicesByAddress = new MapDraft(base.servicesByAddress)
     this.#routes = new MapDraft(base.routes)
     this.#routesByService = new MapDraft(base.routesByService)
@@ -125,6 +131,10 @@ class IndexDraft {
         return
       case 'service':
         this.#services.set(nsName, object)
+        if (object.external !== undefined) {
+          this.#externals.set(nsName, object)
+          insertInto(this.#externalsByHost, object.name, object, isOfNamespaceBefore)
+        }
         for (const ip of new Set(object.addresses)) insertInto(this.#servicesByAddress, ip, object, never)
         return
       case 'http-route':
@@ -164,6 +174,10 @@ class IndexDraft {
         return
       case 'service':
         this.#services.delete(nsName)
+        if (object.external !== undefined) {
+          this.#externals.delete(nsName)
+          removeFrom(this.#externalsByHost, object.name, object)
+        }
         for (const ip of object.addresses) removeFrom(this.#servicesByAddress, ip, object)
         return
       case 'http-route':
@@ -197,6 +211,8 @@ class IndexDraft {
       workloadsByUid: this.#workloadsByUid.done(),
       services: this.#services.done(),
       servicesByAddress: this.#servicesByAddress.done(),
+      externals: this.#externals.done(),
+      externalsByHost: this.#externalsByHost.done(),
       routes: this.#routes.done(),
       routesByService: this.#routesByService.done(),
       streamRoutes: this.#streamRoutes.done(),
@@ -227,6 +243,10 @@ function isBetterHolder(other: Workload, newcomer: Workload): boolean {
 
 function never(_other: MeshService, _newcomer: MeshService): boolean {
   return false
+}
+
+function isOfNamespaceBefore(other: MeshService, newcomer: MeshService): boolean {
+  return other.namespace < newcomer.namespace
 }
 
 function isOlderRoute(other: Route | StreamRoute, newcomer: Route | StreamRoute): boolean {

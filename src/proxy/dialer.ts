@@ -87,6 +87,44 @@ export class TcpDialer implements Dialer {
   }
 }
 
+/** To a host outside, by the addresses that its name has when it is dialled: one after the other, until one takes it. */
+export class NamedDialer implements Dialer {
+  readonly #target: { readonly address: string; readonly port: number }
+  readonly #resolve: (done: (addresses: readonly string[]) => void) => void
+  readonly #source: TcpSource
+  readonly #timeoutMs: number
+
+  constructor(
+    target: { readonly address: string; readonly port: number },
+    resolve: (done: (addresses: readonly string[]) => void) => void,
+    source: TcpSource,
+    timeoutMs: number,
+  ) {
+    this.#target = target
+    this.#resolve = resolve
+    this.#source = source
+    this.#timeoutMs = timeoutMs
+  }
+
+  dial(done: Dialled): void {
+    this.#resolve((addresses) => {
+      if (addresses.length === 0) {
+        queueMicrotask(() => done(UV_ECONNREFUSED, undefined, `no address of ${this.#target.address} is known`))
+      } else this.#try(addresses.slice(0, MAX_ADDRESSES_TRIED), 0, done)
+    })
+  }
+
+  #try(addresses: readonly string[], index: number, done: Dialled): void {
+    const target = { address: addresses[index] ?? '', port: this.#target.port }
+    new TcpDialer(target, this.#source, this.#timeoutMs).dial((status, stream, error) => {
+      if (stream === undefined && index + 1 < addresses.length) this.#try(addresses, index + 1, done)
+      else done(status, stream, error)
+    })
+  }
+}
+
+const MAX_ADDRESSES_TRIED = 3
+
 /** Through the tunnel to the destination pod: never beside it. */
 export class TunnelDialer implements Dialer {
   readonly #pool: TunnelPool

@@ -21,6 +21,7 @@ import { type ForwardDecision, type MirrorPlan, rewriteTarget } from '#routing'
 import { AccessLog, createIstioFamilies, EdgeCache, Metrics, type ValueHandle } from '#telemetry'
 import { Accepted, type SpokenProtocols } from './accepted.ts'
 import { Answerer } from './dns/answerer.ts'
+import { HostResolver } from './dns/host-resolver.ts'
 import { TcpQueries, UdpQueries } from './dns/listeners.ts'
 import { Flows } from './flows.ts'
 import { answerConnectCheck } from './health/connect-answer.ts'
@@ -79,6 +80,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   /** Bodies that are translated, of all pods. */
   readonly #held = HeldBytes.inAll()
   readonly #dns: Answerer
+  readonly #resolver: HostResolver
+  readonly registryOnly: boolean
   readonly #stocks = new Map<string, SocketStock>()
   readonly #requests = new Map<number, { uid: string; kind: SocketKind; family: 4 | 6; count: number }>()
   readonly #refused = new Map<string, number>()
@@ -131,11 +134,17 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       .handle({})
     this.#shedder = new LoadShedder(settings.limits, performance.now())
     this.#sampler = setInterval(() => this.#sampleLag(), LAG_SAMPLE_MS)
+    this.#resolver = new HostResolver(this, settings.dns)
+    this.registryOnly = settings.outboundTrafficPolicy === 'REGISTRY_ONLY'
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
   }
 
   now(): number {
     return performance.now()
+  }
+
+  resolve(pod: Pod, name: string, done: (addresses: readonly string[]) => void): void {
+    this.#resolver.resolve(pod, name, done)
   }
 
   errorText(status: number): string {

@@ -12,12 +12,15 @@ import type {
   Verdict,
   Workload,
 } from '#contract'
-import { MESH_PORTS, REFUSAL } from '#contract'
+import { MESH_PORTS, REFUSAL, undeclaredRefusal } from '#contract'
 import type { Destination, Snapshot } from '#mesh'
 import { authorize, plainDenial, probeVerdict, quarantineDenial } from '#policy'
 import {
+  decideEgress,
   decideRoute,
   decideStream,
+  declaresHosts,
+  type EgressDecision,
   type ForwardDecision,
   forwardedFacts,
   pickBy,
@@ -35,6 +38,7 @@ import type { HttpChoice, HttpExchange, HttpPipeline, RouteName } from './http-e
 import type { Pod } from './pod.ts'
 import { editLines } from './render.ts'
 import type { SessionState } from './sessions.ts'
+import { HOST } from './targets.ts'
 
 export interface SocketName {
   readonly address: string
@@ -142,6 +146,13 @@ function hasHttpRoutes(
 /** A connection to a pod is to that pod alone, as it would be without the mesh. */
 const GONE = { kind: 'gone', why: 'the pod that the connection was made to is gone' } as const
 
+type Outside = Extract<EgressDecision, { kind: 'host' | 'undeclared' }>
+const UNKNOWN: Destination = { kind: 'unknown' }
+
+function undeclaredText(what: string): string {
+  return `${what} is not declared, and the pod may only call what is (REGISTRY_ONLY): add a ServiceEntry`
+}
+
 export class OutboundPipeline implements Pipeline {
   readonly fromTunnel = false
   readonly mirror = false
@@ -181,6 +192,43 @@ export class OutboundPipeline implements Pipeline {
       : GONE
   }
 
+  /** As `#look`; of what the mesh does not know by its address, the name that is asked for decides. */
+  #meant(speaks: 'http' | 'tls' | 'other', name: string): Destination | typeof GONE | Outside {
+    let destination = this.#look()
+    const client = this.#client
+    if (destination.kind === 'service') {
+      const { namespaces } = destination.service.external ?? {}
+      if (namespaces === undefined || namespaces.includes(client?.namespace ?? '')) return destination
+      destination = UNKNOWN
+    }
+    if (destination.kind !== 'unknown') return destination
+    const { snapshot } = this.#engine
+    const registryOnly = this.#registryOnly()
+    if (!registryOnly && !declaresHosts(snapshot)) return destination
+    const { address, port } = this.original
+    const request = { namespace: client?.namespace, registryOnly, speaks, name, address, port }
+    const found = decideEgress(snapshot, request)
+    switch (found.kind) {
+      case 'declared':
+        return { kind: 'service', service: found.service, port: found.port }
+      case 'as-addressed':
+        return destination
+      default:
+        return found
+    }
+  }
+
+  #registryOnly(): boolean {
+    const { outbound } = this.#client ?? {}
+    return outbound === undefined ? this.#engine.registryOnly : outbound === 'REGISTRY_ONLY'
+  }
+
+  /** What was declared when it began may not be any more. */
+  #undeclaredNow(speaks: 'http' | 'tls' | 'other', name: string): Verdict | undefined {
+    const destination = this.#meant(speaks, name)
+    return destination.kind === 'undeclared' ? { kind: 'deny', reason: undeclaredText(destination.what) } : undefined
+  }
+
   declared(): 'http' | 'opaque' | 'tls' | 'detect' {
     const destination = this.#look()
     if (destination.kind !== 'service') return 'detect'
@@ -198,6 +246,7 @@ export class OutboundPipeline implements Pipeline {
 
   asksSni(): boolean {
     const destination = this.#look()
+    if (destination.kind === 'unknown') return this.#registryOnly() || declaresHosts(this.#engine.snapshot)
     return destination.kind === 'service' && (this.#streamRoutes(destination)?.byName.length ?? 0) > 0
   }
 
@@ -216,7 +265,7 @@ export class OutboundPipeline implements Pipeline {
 
   choose(exchange: HttpExchange): HttpChoice {
     const engine = this.#engine
-    const destination = this.#look()
+    const destination = this.#meant('http', exchange.authority)
     switch (destination.kind) {
       case 'service': {
         const { service, port } = destination
@@ -258,13 +307,21 @@ export class OutboundPipeline implements Pipeline {
           REFUSAL.noRoute,
           `Service ${destination.service.namespace}/${destination.service.name} has no port ${this.original.port}`,
         )
+      case 'host':
+        return judgeRequest(byPolicy, this.#target(HOST, this.#endpointOf(destination), destination.service), exchange)
+      case 'undeclared':
+        return refuse(undeclaredRefusal(destination.what), undeclaredText(destination.what))
       default:
         return judgeRequest(byPolicy, this.#target(undefined, this.original, undefined), exchange)
     }
   }
 
+  #endpointOf({ host }: Extract<Outside, { kind: 'host' }>) {
+    return { address: host, port: this.original.port, resolve: true as const }
+  }
+
   chooseTcp(): TcpChoice {
-    const destination = this.#look()
+    const destination = this.#meant(this.sni === undefined ? 'other' : 'tls', this.sni ?? '')
     let target: ExchangeTarget
     if (destination.kind === 'service') {
       const decision = decideStream(this.#streamRoutes(destination), this.sni, Math.random())
@@ -282,6 +339,10 @@ export class OutboundPipeline implements Pipeline {
       return { kind: 'refuse', flag: 'UH', target: undefined, why: GONE.why }
     } else if (destination.kind === 'service-port-unknown') {
       return { kind: 'refuse', flag: 'NR', target: undefined, why: `the Service has no port ${this.original.port}` }
+    } else if (destination.kind === 'undeclared') {
+      return { kind: 'refuse', flag: 'BH', target: undefined, why: undeclaredText(destination.what) }
+    } else if (destination.kind === 'host') {
+      target = this.#target(HOST, this.#endpointOf(destination), destination.service)
     } else target = this.#target(undefined, this.original, undefined)
     const verdict = byPolicy(target, undefined, this.sni)
     this.verdict = verdict
@@ -294,11 +355,12 @@ export class OutboundPipeline implements Pipeline {
   }
 
   denialNow(exchange: HttpExchange): Verdict | undefined {
-    return this.#denialNow(exchange.target, exchange)
+    return this.#denialNow(exchange.target, exchange) ?? this.#undeclaredNow('http', exchange.authority)
   }
 
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
-    return this.#denialNow(target, undefined)
+    const speaks = this.sni === undefined ? 'other' : 'tls'
+    return this.#denialNow(target, undefined) ?? this.#undeclaredNow(speaks, this.sni ?? '')
   }
 
   #denialNow(target: ExchangeTarget | undefined, http: HttpExchange | undefined): Verdict | undefined {
@@ -348,7 +410,7 @@ export class OutboundPipeline implements Pipeline {
 
   #target(
     decision: ForwardDecision | string | undefined,
-    endpoint: SocketName & { readonly workload?: string },
+    endpoint: SocketName & Pick<Endpoint, 'workload' | 'resolve'>,
     service: MeshService | undefined,
     flow?: Flow,
   ): ExchangeTarget {

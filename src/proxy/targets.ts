@@ -31,7 +31,7 @@ import {
   type WorkloadLabels,
 } from '#telemetry'
 import { baggageOf } from './baggage.ts'
-import { type DialCount, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
+import { type DialCount, NamedDialer, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow } from './flow.ts'
 import type { SocketName } from './pipeline.ts'
@@ -43,6 +43,9 @@ const POLICIES = Symbol('policy sets')
 /** Direct targets kept per pod, and endpoint loads kept; beyond it the table starts over, or is thinned. */
 const MAX_REMEMBERED = 4096
 
+/** The decision of what a ServiceEntry declares without endpoints: endpoints are made as they are asked for. */
+export const HOST = 'host'
+
 /** What targets are made of. */
 export interface TargetHost {
   readonly snapshot: Snapshot
@@ -53,6 +56,8 @@ export interface TargetHost {
   stockOf(uid: string): SocketStock
   /** False while the broker refuses sockets of that pod: it is not enrolled (yet, or any more). */
   hasSocketsOf(uid: string): boolean
+  /** Addresses of a host outside, as that pod's name servers know them. */
+  resolve(pod: Pod, name: string, done: (addresses: readonly string[]) => void): void
 }
 
 export interface TargetSettings {
@@ -94,12 +99,12 @@ export class Targets {
     pod: Pod,
     clientAddress: string,
     decision: ForwardDecision | string | undefined,
-    endpoint: SocketName & { readonly workload?: string },
+    endpoint: SocketName & Pick<Endpoint, 'workload' | 'resolve'>,
     service: MeshService | undefined,
     flow?: Flow,
   ): ExchangeTarget {
     const byEndpoint = this.#table(pod, decision ?? '')
-    const key = decision === undefined ? `${endpoint.address} ${endpoint.port}` : endpoint
+    const key = decision === undefined || decision === HOST ? `${endpoint.address} ${endpoint.port}` : endpoint
     const known = byEndpoint.get(key)
     if (known !== undefined && known.clientAddress === clientAddress && !known.pool.closed) return known
     if (byEndpoint.size >= MAX_REMEMBERED) byEndpoint.clear()
@@ -133,7 +138,7 @@ export class Targets {
     pod: Pod,
     clientAddress: string,
     decision: ForwardDecision | undefined,
-    endpoint: SocketName & { readonly workload?: string },
+    endpoint: SocketName & Pick<Endpoint, 'workload' | 'resolve'>,
     service: MeshService | undefined,
     flow: Flow | undefined,
   ): ExchangeTarget {
@@ -206,7 +211,7 @@ export class Targets {
     pod: Pod,
     bound: string | undefined,
     local: Workload | undefined,
-    endpoint: SocketName,
+    endpoint: SocketName & Pick<Endpoint, 'resolve'>,
     flow?: Flow,
   ): UpstreamPool {
     const { limits } = this.#host
@@ -221,6 +226,13 @@ export class Targets {
       )
     }
     const source: TcpSource = { stock: pod.stock, kind: 'plain', localAddress: undefined, count: pod }
+    if (endpoint.resolve === true) {
+      const resolve = (done: (addresses: readonly string[]) => void) => {
+        this.#host.resolve(pod, endpoint.address, done)
+      }
+      const named = () => new NamedDialer(endpoint, resolve, source, limits.connectTimeoutMs)
+      return pod.pool(pod.uid, `name ${socket}`, limits, named)
+    }
     return pod.pool(pod.uid, socket, limits, () => new TcpDialer(endpoint, source, limits.connectTimeoutMs))
   }
 
@@ -314,7 +326,7 @@ export class Targets {
     readonly direction: 'outbound' | 'inbound'
   }): ExchangeTarget {
     const { client, workload, service, reporters } = parts
-    const host = service === undefined ? UNKNOWN : `${service.name}.${service.namespace}.svc.cluster.local`
+    const host = service === undefined ? UNKNOWN : hostOf(service)
     const description: EdgeDescription = {
       source: this.#labels(client),
       destination: this.#labels(workload),
@@ -445,6 +457,10 @@ function identityFields(lines: string): readonly string[] {
 
 function spokenBy(protocol: AppProtocol | undefined): ExchangeTarget['speaks'] {
   return protocol === 'http2' || protocol === 'grpc' ? 'HTTP/2' : protocol === 'http' ? 'HTTP/1.1' : undefined
+}
+
+function hostOf({ name, namespace, external }: MeshService): string {
+  return external === undefined ? `${name}.${namespace}.svc.cluster.local` : name
 }
 
 function modeOf({ peerModes }: Workload, port: number): PeerMode {

@@ -28,6 +28,7 @@ export type {
   ReferenceGrantObject,
   RequestAuthenticationObject,
   ServiceAccountObject,
+  ServiceEntryObject,
   ServiceObject,
   TcpRouteObject,
   TlsRouteObject,

@@ -7,6 +7,7 @@ import type { GrpcRouteBody } from './grpc-route.ts'
 import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
 import type { ObjectBase } from './metadata.ts'
 import type { TargetSpec } from './policy-target.ts'
+import type { ServiceEntryBody } from './service-entry.ts'
 import type { TcpRouteBody, TlsRouteBody } from './stream-route.ts'
 import type { TrafficPolicyBody } from './traffic-policy.ts'
 
@@ -20,6 +21,7 @@ export type HttpRouteObject = ObjectBase & HttpRouteBody & { readonly kind: 'HTT
 export type GrpcRouteObject = ObjectBase & GrpcRouteBody & { readonly kind: 'GRPCRoute' }
 export type TlsRouteObject = ObjectBase & TlsRouteBody & { readonly kind: 'TLSRoute' }
 export type TcpRouteObject = ObjectBase & TcpRouteBody & { readonly kind: 'TCPRoute' }
+export type ServiceEntryObject = ObjectBase & ServiceEntryBody & { readonly kind: 'ServiceEntry' }
 export type ReferenceGrantObject = ObjectBase & ReferenceGrantBody & { readonly kind: 'ReferenceGrant' }
 export type AuthorizationPolicyObject = ObjectBase & AuthorizationPolicyBody & { readonly kind: 'AuthorizationPolicy' }
 export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { readonly kind: 'PeerAuthentication' }
@@ -39,6 +41,7 @@ export type ValidObject =
   | GrpcRouteObject
   | TlsRouteObject
   | TcpRouteObject
+  | ServiceEntryObject
   | ReferenceGrantObject
   | AuthorizationPolicyObject
   | PeerAuthenticationObject

@@ -15,6 +15,7 @@ import type { InvalidPolicy, InvalidTrafficPolicy, KubernetesObject, ValidObject
 import { type TargetSpec, targetOnly, targetRefsOf } from './policy-target.ts'
 import type { Origin, Problem } from './problem.ts'
 import { FAILED, type Issue, isRecord, type Schema, typeName } from './schema.ts'
+import { serviceEntryBody } from './service-entry.ts'
 import { tcpRouteBody, tlsRouteBody } from './stream-route.ts'
 import { trafficPolicyBody } from './traffic-policy.ts'
 
@@ -30,6 +31,7 @@ export type ParseOutcome =
 
 const OWN_GROUP = 'weir.dev'
 const ISTIO_GROUP = 'security.istio.io'
+const ISTIO_NETWORKING_GROUP = 'networking.istio.io'
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'
 
 /** Problems told of one object; more of them would hide those of the others. */
@@ -47,6 +49,7 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
   GRPCRoute: grpcRouteBody,
   TLSRoute: tlsRouteBody,
   TCPRoute: tcpRouteBody,
+  ServiceEntry: serviceEntryBody,
   ReferenceGrant: referenceGrantBody,
   AuthorizationPolicy: authorizationPolicyBody,
   PeerAuthentication: peerAuthenticationBody,
@@ -65,11 +68,13 @@ const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
     versions: ['v1', 'v1beta1'],
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'],
   },
+  [ISTIO_NETWORKING_GROUP]: { versions: ['v1', 'v1beta1', 'v1alpha3'], kinds: ['ServiceEntry'] },
   [OWN_GROUP]: {
     versions: ['v1alpha1'],
     kinds: ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication', 'TrafficPolicy'],
   },
 }
+const STRICT_GROUPS: ReadonlySet<string> = new Set([OWN_GROUP, ISTIO_GROUP, ISTIO_NETWORKING_GROUP, GATEWAY_GROUP])
 /** Of kinds whose versions are not those of their group. The fields that there are did not change between them. */
 const VERSIONS: Readonly<Partial<Record<Kind, readonly string[]>>> = {
   TLSRoute: ['v1', 'v1alpha3', 'v1alpha2'],
@@ -213,7 +218,7 @@ function readBody(
   group: string,
   issues: Issue[],
 ): object | typeof FAILED {
-  const strict = group === OWN_GROUP || group === ISTIO_GROUP || group === GATEWAY_GROUP
+  const strict = STRICT_GROUPS.has(group)
   if (!strict) return BODY[kind].read(value, '', issues)
   for (const field of Object.keys(value)) {
     if (TOP_FIELDS.includes(field)) continue

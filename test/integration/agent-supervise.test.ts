@@ -30,6 +30,7 @@ function createPool(count: number, compileCacheDir: string) {
       accessLog: 'off',
       limits: PROXY_LIMITS_DEFAULT,
       dns: { upstreams: [], preferCluster: false },
+      outboundTrafficPolicy: 'ALLOW_ANY',
     }),
   })
   pool.start()

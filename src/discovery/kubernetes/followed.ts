@@ -31,6 +31,13 @@ const CUSTOM: readonly Followed[] = [
     { kind, plural, group: 'security.istio.io', versions: ['v1', 'v1beta1'], optional: true },
     { kind, plural, group: 'weir.dev', versions: ['v1alpha1'], optional: true },
   ]),
+  {
+    kind: 'ServiceEntry',
+    plural: 'serviceentries',
+    group: 'networking.istio.io',
+    versions: ['v1', 'v1beta1', 'v1alpha3'],
+    optional: true,
+  },
   { kind: 'TrafficPolicy', plural: 'trafficpolicies', group: 'weir.dev', versions: ['v1alpha1'], optional: true },
 ]
 

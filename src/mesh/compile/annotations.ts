@@ -11,13 +11,15 @@ export function checkAnnotations(object: PodObject | NamespaceObject, problems: 
   for (const name of Object.keys(annotations)) {
     const field = `metadata.annotations[${name}]`
     if (!KNOWN.includes(name)) tellUnknown(object, field, 'annotation', name, problems)
-    else if (object.kind === 'Namespace' && name !== ANNOTATION.mesh)
+    else if (object.kind === 'Namespace' && name !== ANNOTATION.mesh && name !== ANNOTATION.outboundTrafficPolicy)
       problems.warn(object, field, 'has no effect on a Namespace: annotate its Pods')
   }
   for (const name of Object.keys(labels)) {
     const field = `metadata.labels[${name}]`
     if (!KNOWN.includes(name)) tellUnknown(object, field, 'label', name, problems)
     else if (object.kind === 'Pod') problems.warn(object, field, 'has no effect as a label: make it an annotation')
+    else if (name === ANNOTATION.outboundTrafficPolicy)
+      problems.warn(object, field, 'has no effect as a label: make it an annotation')
     else if (name !== ANNOTATION.mesh) problems.warn(object, field, 'has no effect on a Namespace: annotate its Pods')
   }
 }

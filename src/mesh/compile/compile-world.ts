@@ -1,12 +1,14 @@
 /** Kubernetes objects → the world of the mesh: one pure pass, and everything that is wrong with them. */
 import { type MeshObject, meshKey } from '#contract'
 import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
+import { OutboundWords } from './outbound-words.ts'
 import { PeerModeIndex } from './peer-authentication.ts'
 import { PodSelection } from './pod-selection.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
 import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
 import { compileGrant, compileGrpcRoute, compileInvalidRoute, compileRoute } from './routes.ts'
+import { compileServiceEntries } from './service-entries.ts'
 import { compileServices, groupSlices } from './services.ts'
 import { compileInvalidStreamRoute, compileStreamRoute } from './stream-routes.ts'
 import { compileInvalidTrafficPolicy, compileTrafficPolicy } from './traffic.ts'
@@ -51,6 +53,7 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   const pods = valid.filter((object) => object.kind === 'Pod')
   const index = indexPods(pods, problems)
   const words = meshWords(namespaces, problems)
+  const outbound = new OutboundWords(namespaces, problems)
   const peerAuthentications = valid.filter((object) => object.kind === 'PeerAuthentication')
   const peerModes = new PeerModeIndex(peerAuthentications, policyOptions, problems)
   const nodes = new Map(
@@ -59,13 +62,18 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   for (const pod of pods) {
     const modes = peerModes.modesOf(pod.metadata.namespace, pod.metadata.labels)
     const node = nodes.get(pod.spec.nodeName ?? '')
-    put(compilePod(pod, index, isOptedIn(pod, words, problems), modes, node, problems))
+    const mode = outbound.of(pod)
+    const compiled = compilePod(pod, index, isOptedIn(pod, words, problems), modes, node, problems)
+    put(mode === undefined || compiled === undefined ? compiled : { ...compiled, outbound: mode })
   }
 
   const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
   const services = valid.filter((object) => object.kind === 'Service')
-  for (const service of compileServices(services, { pods: new PodSelection(pods), index, slices, problems }))
-    put(service)
+  const compiled = compileServices(services, { pods: new PodSelection(pods), index, slices, problems })
+  for (const service of compiled) put(service)
+  const entries = valid.filter((object) => object.kind === 'ServiceEntry')
+  const taken = new Set(entries.length === 0 ? [] : compiled.flatMap(({ addresses }) => addresses))
+  for (const service of compileServiceEntries(entries, taken, problems)) put(service)
 
   for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
     if (isInvalid(object)) {
