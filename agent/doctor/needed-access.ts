@@ -20,10 +20,11 @@ const POLICIES = ['authorizationpolicies', 'peerauthentications', 'requestauthen
 export function neededAccess(namespace: string): readonly Access[] {
   const everywhere = [
     ...cross('', ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], FOLLOW),
+    ...cross('', ['configmaps'], ['get']),
     ...cross('discovery.k8s.io', ['endpointslices'], FOLLOW),
     ...cross(
       'gateway.networking.k8s.io',
-      ['grpcroutes', 'httproutes', 'referencegrants', 'tcproutes', 'tlsroutes'],
+      ['backendtlspolicies', 'grpcroutes', 'httproutes', 'referencegrants', 'tcproutes', 'tlsroutes'],
       FOLLOW,
     ),
     ...POLICY_GROUPS.flatMap((group) => cross(group, POLICIES, FOLLOW)),

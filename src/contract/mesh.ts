@@ -12,6 +12,7 @@ export type MeshObject =
   | Route
   | StreamRoute
   | ReferenceGrant
+  | BackendTls
   | AuthorizationPolicy
   | TrafficPolicy
   | NamespaceInfo
@@ -149,6 +150,23 @@ export interface ExternalHost {
 
 /** REGISTRY_ONLY: what is not declared (Services, pods, ServiceEntries) is refused. */
 export type OutboundTrafficPolicy = 'ALLOW_ANY' | 'REGISTRY_ONLY'
+
+/** BackendTLSPolicy: TLS that the mesh opens to Services of its namespace. */
+export interface BackendTls extends Named {
+  readonly kind: 'backend-tls'
+  /** RFC 3339. Of several for one Service or port the oldest applies. Empty sorts last. */
+  readonly createdAt: string
+  /** Names of Services; `sectionName` is a port's, and goes before none. */
+  readonly targets: readonly { readonly service: string; readonly sectionName?: string }[]
+  /** Asked for as the server name, and verified unless there are `names`. */
+  readonly hostname: string
+  /** PEM texts; absent: the roots of the proxy's own runtime. */
+  readonly roots?: readonly string[]
+  /** The certificate has one of these at least, when there are any. */
+  readonly names: readonly { readonly type: 'Hostname' | 'URI'; readonly value: string }[]
+  /** It cannot be carried out: one line, with the field. Its connections fail. */
+  readonly invalid?: string
+}
 
 // ── Routes (Gateway API HTTPRoute and GRPCRoute with a Service parent) ────────────────────────────────────────
 

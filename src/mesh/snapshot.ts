@@ -5,6 +5,7 @@
  */
 import type {
   AuthorizationPolicy,
+  BackendTls,
   MeshService,
   NamespaceInfo,
   ReferenceGrant,
@@ -41,6 +42,7 @@ export interface SnapshotIndexes {
   /** By `meshKey`. */
   readonly streamRoutes: ReadonlyMap<string, StreamRoute>
   readonly streamRoutesByService: ReadonlyMap<string, readonly StreamRoute[]>
+  readonly backendTlsByService: ReadonlyMap<string, readonly BackendTls[]>
   readonly grantsByNamespace: ReadonlyMap<string, readonly ReferenceGrant[]>
   readonly policiesByNamespace: ReadonlyMap<string, readonly AuthorizationPolicy[]>
   /** One entry, under the empty key. */
@@ -158,6 +160,17 @@ export class Snapshot {
   /** As `routesOf`: TLSRoutes and TCPRoutes. */
   streamRoutesOf(serviceNsName: string): readonly StreamRoute[] {
     return this.#indexes.streamRoutesByService.get(serviceNsName) ?? NO_STREAM_ROUTES
+  }
+
+  /** How TLS is opened to a port of a Service; undefined: it is not. One for the port goes before one for all. */
+  backendTls(service: MeshService, port: number): BackendTls | undefined {
+    const all = this.#indexes.backendTlsByService.get(`${service.namespace}/${service.name}`)
+    if (all === undefined) return undefined
+    const name = service.ports.find((one) => one.port === port)?.name ?? ''
+    const targets = (policy: BackendTls, section: string | undefined): boolean =>
+      policy.targets.some((target) => target.service === service.name && target.sectionName === section)
+    const ofPort = name === '' ? undefined : all.find((policy) => targets(policy, name))
+    return ofPort ?? all.find((policy) => targets(policy, undefined))
   }
 
   /** ReferenceGrants in a namespace; the same array as long as none of them changes. */

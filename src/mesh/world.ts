@@ -4,6 +4,7 @@
  */
 import type {
   AuthorizationPolicy,
+  BackendTls,
   MeshObject,
   MeshService,
   Route,
@@ -40,6 +41,7 @@ const EMPTY: SnapshotIndexes = {
   routesByService: new Map(),
   streamRoutes: new Map(),
   streamRoutesByService: new Map(),
+  backendTlsByService: new Map(),
   grantsByNamespace: new Map(),
   policiesByNamespace: new Map(),
   meshPolicies: new Map(),
@@ -94,6 +96,7 @@ class IndexDraft {
   readonly #routesByService
   readonly #streamRoutes
   readonly #streamRoutesByService
+  readonly #backendTls
   readonly #grants
   readonly #policies
   readonly #meshPolicies
@@ -112,6 +115,7 @@ class IndexDraft {
     this.#routesByService = new MapDraft(base.routesByService)
     this.#streamRoutes = new MapDraft(base.streamRoutes)
     this.#streamRoutesByService = new MapDraft(base.streamRoutesByService)
+    this.#backendTls = new MapDraft(base.backendTlsByService)
     this.#grants = new MapDraft(base.grantsByNamespace)
     this.#policies = new MapDraft(base.policiesByNamespace)
     this.#meshPolicies = new MapDraft(base.meshPolicies)
@@ -146,6 +150,9 @@ class IndexDraft {
       case 'tcp-route':
         this.#streamRoutes.set(meshKey(object), object)
         for (const parent of parentKeys(object)) insertInto(this.#streamRoutesByService, parent, object, isOlderRoute)
+        return
+      case 'backend-tls':
+        for (const key of targetKeys(object)) insertInto(this.#backendTls, key, object, isOlderBackendTls)
         return
       case 'reference-grant':
         insertInto(this.#grants, object.namespace, object, isNamedBefore)
@@ -190,6 +197,9 @@ class IndexDraft {
         this.#streamRoutes.delete(meshKey(object))
         for (const parent of parentKeys(object)) removeFrom(this.#streamRoutesByService, parent, object)
         return
+      case 'backend-tls':
+        for (const key of targetKeys(object)) removeFrom(this.#backendTls, key, object)
+        return
       case 'reference-grant':
         removeFrom(this.#grants, object.namespace, object)
         return
@@ -217,6 +227,7 @@ class IndexDraft {
       routesByService: this.#routesByService.done(),
       streamRoutes: this.#streamRoutes.done(),
       streamRoutesByService: this.#streamRoutesByService.done(),
+      backendTlsByService: this.#backendTls.done(),
       grantsByNamespace: this.#grants.done(),
       policiesByNamespace: this.#policies.done(),
       meshPolicies: this.#meshPolicies.done(),
@@ -243,6 +254,14 @@ function isBetterHolder(other: Workload, newcomer: Workload): boolean {
 
 function never(_other: MeshService, _newcomer: MeshService): boolean {
   return false
+}
+
+function targetKeys({ namespace, targets }: BackendTls): Set<string> {
+  return new Set(targets.map(({ service }) => `${namespace}/${service}`))
+}
+
+function isOlderBackendTls(other: BackendTls, newcomer: BackendTls): boolean {
+  return compareAge(other, newcomer) < 0
 }
 
 function isOfNamespaceBefore(other: MeshService, newcomer: MeshService): boolean {

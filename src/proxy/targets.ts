@@ -4,6 +4,7 @@
  */
 import type {
   AppProtocol,
+  BackendTls,
   Endpoint,
   MeshService,
   PeerIdentity,
@@ -30,8 +31,9 @@ import {
   UNKNOWN_WORKLOAD,
   type WorkloadLabels,
 } from '#telemetry'
+import { TlsDialer } from './backend-tls.ts'
 import { baggageOf } from './baggage.ts'
-import { type DialCount, NamedDialer, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
+import { type DialCount, type Dialer, NamedDialer, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow } from './flow.ts'
 import type { SocketName } from './pipeline.ts'
@@ -73,6 +75,8 @@ export class Targets {
   readonly #log: AccessLog
   readonly #loads = new Map<string, EndpointLoad>()
   readonly #loadByEndpoint = new WeakMap<Endpoint, EndpointLoad>()
+  readonly #tlsNumbers = new WeakMap<BackendTls, number>()
+  #nextTls = 1
 
   constructor(host: TargetHost, settings: TargetSettings, edges: EdgeCache, log: AccessLog) {
     this.#host = host
@@ -157,10 +161,12 @@ export class Targets {
     const bound = sameFamily(clientAddress, endpoint.address)
       ? clientAddress
       : client?.addresses.find((address) => sameFamily(address, endpoint.address))
+    const tls =
+      decision === undefined || service === undefined ? undefined : snapshot.backendTls(service, decision.port)
     return this.#target({
       pool: tunnelled
-        ? this.#tunnelPool(pod, clientAddress, client, workload, endpoint, flow)
-        : this.#directPool(pod, bound, local ? workload : undefined, endpoint, flow),
+        ? this.#tunnelPool(pod, clientAddress, client, workload, endpoint, flow, tls)
+        : this.#directPool(pod, bound, local ? workload : undefined, endpoint, flow, tls),
       endpoint,
       decision,
       flow,
@@ -213,16 +219,14 @@ export class Targets {
     local: Workload | undefined,
     endpoint: SocketName & Pick<Endpoint, 'resolve'>,
     flow?: Flow,
+    tls?: BackendTls,
   ): UpstreamPool {
     const { limits } = this.#host
-    const socket = `${flow?.poolKey ?? ''}${endpoint.address} ${endpoint.port}`
+    const socket = `${this.#tlsKey(tls)}${flow?.poolKey ?? ''}${endpoint.address} ${endpoint.port}`
     if (local !== undefined && local.uid !== pod.uid && bound !== undefined && this.#host.hasSocketsOf(local.uid)) {
       const source = towards(local, this.#host.stockOf(local.uid), bound, pod)
-      return pod.pool(
-        local.uid,
-        `${source.kind} ${bound} ${socket}`,
-        limits,
-        () => new TcpDialer(endpoint, source, limits.connectTimeoutMs),
+      return pod.pool(local.uid, `${source.kind} ${bound} ${socket}`, limits, () =>
+        secured(new TcpDialer(endpoint, source, limits.connectTimeoutMs), tls, limits),
       )
     }
     const source: TcpSource = { stock: pod.stock, kind: 'plain', localAddress: undefined, count: pod }
@@ -233,7 +237,9 @@ export class Targets {
       const named = () => new NamedDialer(endpoint, resolve, source, limits.connectTimeoutMs)
       return pod.pool(pod.uid, `name ${socket}`, limits, named)
     }
-    return pod.pool(pod.uid, socket, limits, () => new TcpDialer(endpoint, source, limits.connectTimeoutMs))
+    return pod.pool(pod.uid, socket, limits, () => {
+      return secured(new TcpDialer(endpoint, source, limits.connectTimeoutMs), tls, limits)
+    })
   }
 
   #tunnelPool(
@@ -243,6 +249,7 @@ export class Targets {
     { uid, namespace, serviceAccount }: Workload,
     endpoint: SocketName,
     flow: Flow | undefined,
+    tls: BackendTls | undefined,
   ): UpstreamPool {
     const identity = spiffeId(this.#settings.trustDomain, namespace, serviceAccount)
     const authority = socketText(endpoint)
@@ -251,10 +258,24 @@ export class Targets {
     if (client !== undefined) headers.push('baggage', baggageOf(client))
     return pod.pool(
       uid,
-      `tunnel ${flow?.poolKey ?? ''}${clientAddress} ${identity} ${authority}`,
+      `tunnel ${this.#tlsKey(tls)}${flow?.poolKey ?? ''}${clientAddress} ${identity} ${authority}`,
       this.#host.limits,
-      () => new TunnelDialer(pod.tunnels, { uid, address: endpoint.address, identity }, headers),
+      () => {
+        const dialer = new TunnelDialer(pod.tunnels, { uid, address: endpoint.address, identity }, headers)
+        return secured(dialer, tls, this.#host.limits)
+      },
     )
+  }
+
+  /** What is pooled under one policy is not used under another, or under the same one changed. */
+  #tlsKey(tls: BackendTls | undefined): string {
+    if (tls === undefined) return ''
+    let number = this.#tlsNumbers.get(tls)
+    if (number === undefined) {
+      number = this.#nextTls++
+      this.#tlsNumbers.set(tls, number)
+    }
+    return `tls${number} `
   }
 
   /** What arrives at a pod: plain, or through a tunnel from a verified peer. */
@@ -427,6 +448,10 @@ export class Targets {
     pod.targets.set('nowhere', new Map([[clientAddress, made]]))
     return made
   }
+}
+
+function secured(dialer: Dialer, tls: BackendTls | undefined, limits: ProxyLimits): Dialer {
+  return tls === undefined ? dialer : new TlsDialer(dialer, tls, limits.connectTimeoutMs)
 }
 
 /** Of the Services that policies of the workload's namespace name (targetRefs), those that it serves. */

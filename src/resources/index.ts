@@ -12,9 +12,12 @@ export { describeObject } from './metadata.ts'
 export { nearestName } from './nearest-name.ts'
 export type {
   AuthorizationPolicyObject,
+  BackendTlsPolicyObject,
+  ConfigMapObject,
   EndpointSliceObject,
   GrpcRouteObject,
   HttpRouteObject,
+  InvalidBackendTls,
   InvalidObject,
   InvalidPolicy,
   InvalidRoute,

@@ -2,6 +2,7 @@
 
 import type { PeerAuthenticationBody, RequestAuthenticationBody } from './authentication.ts'
 import type { AuthorizationPolicyBody } from './authorization-policy.ts'
+import type { BackendTlsPolicyBody, ConfigMapBody } from './backend-tls-policy.ts'
 import type { EndpointSliceBody, NodeBody, PodBody, ServiceBody } from './core.ts'
 import type { GrpcRouteBody } from './grpc-route.ts'
 import type { HttpRouteBody, ParentRefSpec, ReferenceGrantBody } from './http-route.ts'
@@ -22,6 +23,8 @@ export type GrpcRouteObject = ObjectBase & GrpcRouteBody & { readonly kind: 'GRP
 export type TlsRouteObject = ObjectBase & TlsRouteBody & { readonly kind: 'TLSRoute' }
 export type TcpRouteObject = ObjectBase & TcpRouteBody & { readonly kind: 'TCPRoute' }
 export type ServiceEntryObject = ObjectBase & ServiceEntryBody & { readonly kind: 'ServiceEntry' }
+export type BackendTlsPolicyObject = ObjectBase & BackendTlsPolicyBody & { readonly kind: 'BackendTLSPolicy' }
+export type ConfigMapObject = ObjectBase & ConfigMapBody & { readonly kind: 'ConfigMap' }
 export type ReferenceGrantObject = ObjectBase & ReferenceGrantBody & { readonly kind: 'ReferenceGrant' }
 export type AuthorizationPolicyObject = ObjectBase & AuthorizationPolicyBody & { readonly kind: 'AuthorizationPolicy' }
 export type PeerAuthenticationObject = ObjectBase & PeerAuthenticationBody & { readonly kind: 'PeerAuthentication' }
@@ -42,6 +45,8 @@ export type ValidObject =
   | TlsRouteObject
   | TcpRouteObject
   | ServiceEntryObject
+  | BackendTlsPolicyObject
+  | ConfigMapObject
   | ReferenceGrantObject
   | AuthorizationPolicyObject
   | PeerAuthenticationObject
@@ -70,6 +75,15 @@ export type InvalidStreamRoute =
   | (Omit<InvalidRoute, 'kind'> & { readonly kind: 'TLSRoute' })
   | (Omit<InvalidRoute, 'kind'> & { readonly kind: 'TCPRoute' })
 
+/** How to open TLS is not known: connections to these Services fail. */
+export type InvalidBackendTls = ObjectBase & {
+  readonly kind: 'BackendTLSPolicy'
+  /** One line, with the field. */
+  readonly invalid: string
+  /** Names of Services that can be read. */
+  readonly services: readonly string[]
+}
+
 /** A traffic policy that does not validate: it does not apply, and its Services are served as without one. */
 export type InvalidTrafficPolicy = ObjectBase & {
   readonly kind: 'TrafficPolicy'
@@ -79,7 +93,7 @@ export type InvalidTrafficPolicy = ObjectBase & {
   readonly target?: TargetSpec
 }
 
-export type InvalidObject = InvalidPolicy | InvalidRoute | InvalidStreamRoute | InvalidTrafficPolicy
+export type InvalidObject = InvalidPolicy | InvalidRoute | InvalidStreamRoute | InvalidBackendTls | InvalidTrafficPolicy
 export type KubernetesObject = ValidObject | InvalidObject
 
 export function isInvalid(object: KubernetesObject): object is InvalidObject {

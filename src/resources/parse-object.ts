@@ -5,6 +5,7 @@
 
 import { peerAuthenticationBody, requestAuthenticationBody } from './authentication.ts'
 import { authorizationPolicyBody } from './authorization-policy.ts'
+import { backendTlsPolicyBody, configMapBody, readBackendNames } from './backend-tls-policy.ts'
 import { endpointSliceBody, namespaceBody, nodeBody, podBody, serviceAccountBody, serviceBody } from './core.ts'
 import { grpcRouteBody } from './grpc-route.ts'
 import { httpRouteBody, parentRefsSchema, referenceGrantBody } from './http-route.ts'
@@ -50,6 +51,8 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
   TLSRoute: tlsRouteBody,
   TCPRoute: tcpRouteBody,
   ServiceEntry: serviceEntryBody,
+  BackendTLSPolicy: backendTlsPolicyBody,
+  ConfigMap: configMapBody,
   ReferenceGrant: referenceGrantBody,
   AuthorizationPolicy: authorizationPolicyBody,
   PeerAuthentication: peerAuthenticationBody,
@@ -58,11 +61,11 @@ const BODY: Readonly<Record<Kind, Schema<object>>> = {
 }
 
 const GROUPS: Readonly<Record<string, ApiGroup<Kind>>> = {
-  '': { versions: ['v1'], kinds: ['Namespace', 'Node', 'Pod', 'Service', 'ServiceAccount'] },
+  '': { versions: ['v1'], kinds: ['Namespace', 'Node', 'Pod', 'Service', 'ServiceAccount', 'ConfigMap'] },
   'discovery.k8s.io': { versions: ['v1'], kinds: ['EndpointSlice'] },
   [GATEWAY_GROUP]: {
     versions: ['v1', 'v1beta1'],
-    kinds: ['HTTPRoute', 'GRPCRoute', 'ReferenceGrant', 'TLSRoute', 'TCPRoute'],
+    kinds: ['HTTPRoute', 'GRPCRoute', 'ReferenceGrant', 'TLSRoute', 'TCPRoute', 'BackendTLSPolicy'],
   },
   [ISTIO_GROUP]: {
     versions: ['v1', 'v1beta1'],
@@ -79,6 +82,7 @@ const STRICT_GROUPS: ReadonlySet<string> = new Set([OWN_GROUP, ISTIO_GROUP, ISTI
 const VERSIONS: Readonly<Partial<Record<Kind, readonly string[]>>> = {
   TLSRoute: ['v1', 'v1alpha3', 'v1alpha2'],
   TCPRoute: ['v1', 'v1alpha2'],
+  BackendTLSPolicy: ['v1', 'v1alpha3'],
 }
 const CLUSTER_SCOPED: ReadonlySet<string> = new Set(['Namespace', 'Node'])
 const TOP_FIELDS = ['apiVersion', 'kind', 'metadata', 'spec', 'status']
@@ -190,6 +194,9 @@ function parseBody(
   if (kind === 'HTTPRoute' || kind === 'GRPCRoute') {
     return { kind: 'object', object: { ...base, kind, invalid, parentRefs: readParents(value) }, problems }
   }
+  if (kind === 'BackendTLSPolicy') {
+    return { kind: 'object', object: { ...base, kind, invalid, services: readBackendNames(value) }, problems }
+  }
   if (kind === 'TLSRoute' || kind === 'TCPRoute') {
     const route = { ...base, invalid, parentRefs: readParents(value) }
     const object = kind === 'TLSRoute' ? { ...route, kind } : { ...route, kind }
@@ -205,6 +212,7 @@ function effectOf(kind: Kind): string | undefined {
   if (kind === 'TLSRoute' || kind === 'TCPRoute') {
     return 'until it is mended all connections to its parents that reach it are reset'
   }
+  if (kind === 'BackendTLSPolicy') return 'until it is mended requests to its Services get 503'
   if (kind === 'TrafficPolicy') return 'until it is mended it does not apply'
   return kind.endsWith('Policy') || kind.endsWith('Authentication')
     ? 'until it is mended it denies all that it selects'

@@ -26,6 +26,7 @@ const CUSTOM: readonly Followed[] = [
   { kind: 'GRPCRoute', plural: 'grpcroutes', ...GATEWAY, versions: ['v1'] },
   { kind: 'TLSRoute', plural: 'tlsroutes', ...GATEWAY, versions: ['v1', 'v1alpha3', 'v1alpha2'] },
   { kind: 'TCPRoute', plural: 'tcproutes', ...GATEWAY, versions: ['v1', 'v1alpha2'] },
+  { kind: 'BackendTLSPolicy', plural: 'backendtlspolicies', ...GATEWAY, versions: ['v1', 'v1alpha3'] },
   { kind: 'ReferenceGrant', plural: 'referencegrants', ...GATEWAY },
   ...POLICIES.flatMap(([kind, plural]): Followed[] => [
     { kind, plural, group: 'security.istio.io', versions: ['v1', 'v1beta1'], optional: true },

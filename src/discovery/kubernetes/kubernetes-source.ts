@@ -11,6 +11,7 @@ import { ApiHealth } from './api-health.ts'
 import { isFields } from './fields.ts'
 import { followedFor, type Kind } from './followed.ts'
 import { FollowedResource } from './followed-resource.ts'
+import { NamedConfigMaps } from './named-config-maps.ts'
 import { type Entry, isOlder, ObjectStore } from './object-store.ts'
 import { PacedCall } from './paced-call.ts'
 import { Pause } from './pause.ts'
@@ -79,6 +80,7 @@ class ApiSource implements KubernetesSource {
   readonly #resources: readonly FollowedResource[]
   readonly #health: ApiHealth
   readonly #telling: PacedCall
+  readonly #configMaps: NamedConfigMaps
   readonly #closing = new AbortController()
   readonly #lookPause = new Pause()
   readonly #random: () => number
@@ -105,6 +107,13 @@ class ApiSource implements KubernetesSource {
       onChange,
     })
     this.#telling = new PacedCall({ call: () => this.#tell(), gapMs: options.gapMs ?? 50, maxGapMs: MAX_GAP_MS })
+    this.#configMaps = new NamedConfigMaps({
+      api: options.api,
+      periodMs: options.lookMs ?? 30_000,
+      answerTimeoutMs: options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
+      signal: this.#closing.signal,
+      onChange,
+    })
     this.#resources = followedFor(options.node, options.only).map(
       (followed) =>
         new FollowedResource(followed, {
@@ -165,7 +174,7 @@ class ApiSource implements KubernetesSource {
     this.#telling[Symbol.dispose]()
     this.#health[Symbol.dispose]()
     this.#opened.resolve()
-    await Promise.all([this.#looking, ...this.#resources.map((resource) => resource.ended())])
+    await Promise.all([this.#looking, this.#configMaps.ended(), ...this.#resources.map((resource) => resource.ended())])
   }
 
   async #look(): Promise<void> {
@@ -257,7 +266,9 @@ class ApiSource implements KubernetesSource {
       this.#tellWaiting()
       return
     }
-    const objects = this.#objects()
+    const followed = this.#objects()
+    this.#configMaps.follow(followed)
+    const objects = [...followed, ...this.#configMaps.objects]
     const problems = this.#problems()
     const text = JSON.stringify(problems)
     const told = this.#told

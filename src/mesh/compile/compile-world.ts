@@ -1,6 +1,7 @@
 /** Kubernetes objects → the world of the mesh: one pure pass, and everything that is wrong with them. */
 import { type MeshObject, meshKey } from '#contract'
 import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
+import { checkBackendTlsConflicts, compileBackendTls, compileInvalidBackendTls } from './backend-tls.ts'
 import { OutboundWords } from './outbound-words.ts'
 import { PeerModeIndex } from './peer-authentication.ts'
 import { PodSelection } from './pod-selection.ts'
@@ -75,10 +76,21 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   const taken = new Set(entries.length === 0 ? [] : compiled.flatMap(({ addresses }) => addresses))
   for (const service of compileServiceEntries(entries, taken, problems)) put(service)
 
+  const backendTls = valid.filter((object) => object.kind === 'BackendTLSPolicy')
+  checkBackendTlsConflicts(backendTls, problems)
+  const configMaps = new Map(
+    valid
+      .filter((object) => object.kind === 'ConfigMap')
+      .map((map) => [`${map.metadata.namespace}/${map.metadata.name}`, map] as const),
+  )
   for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
     if (isInvalid(object)) {
       if (object.kind === 'TrafficPolicy') {
         put(compileInvalidTrafficPolicy(object))
+        continue
+      }
+      if (object.kind === 'BackendTLSPolicy') {
+        put(compileInvalidBackendTls(object))
         continue
       }
       if (object.kind === 'TLSRoute' || object.kind === 'TCPRoute') {
@@ -92,6 +104,7 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
     } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
     else if (object.kind === 'GRPCRoute') put(compileGrpcRoute(object, problems))
     else if (object.kind === 'TLSRoute' || object.kind === 'TCPRoute') put(compileStreamRoute(object, problems))
+    else if (object.kind === 'BackendTLSPolicy') put(compileBackendTls(object, configMaps, problems))
     else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
     else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
     else if (object.kind === 'TrafficPolicy') put(compileTrafficPolicy(object))

@@ -82,6 +82,7 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
     const { namespace, name, generation } = metadata
     const judged = { group, kind, namespace, name, generation }
     if (isInvalid(object)) {
+      if (object.kind === 'BackendTLSPolicy') continue
       if ('parentRefs' in object) {
         const isStream = object.kind === 'TLSRoute' || object.kind === 'TCPRoute'
         const fate = isStream ? 'its connections are reset' : 'its requests get 500'

@@ -9,7 +9,7 @@ t.test('All manifests of the directory are read, multi-document and Lists includ
   await directory.write('b.yaml', `${service('one')}---\n# nothing here\n---\n${service('two')}`)
   await directory.write(
     'a.yml',
-    'apiVersion: v1\nkind: List\nitems:\n- { apiVersion: v1, kind: Namespace, metadata: { name: shop } }\n- { apiVersion: v1, kind: ConfigMap, metadata: { name: c } }\n',
+    'apiVersion: v1\nkind: List\nitems:\n- { apiVersion: v1, kind: Namespace, metadata: { name: shop } }\n- { apiVersion: v1, kind: Secret, metadata: { name: c } }\n',
   )
   await directory.write('c.yaml', 'apiVersion: v1\nkind: PodList\nitems: [{ metadata: { name: p } }]\n')
   await directory.write('.hidden.yaml', service('hidden'))
@@ -245,7 +245,7 @@ t.test('A directory that goes away keeps its objects in force, and is followed a
   )
 })
 
-t.test('Links are followed when they are turned, as a mounted ConfigMap does', async (t) => {
+t.test('Links are followed when they are turned, as a mounted Secret does', async (t) => {
   await using directory = await Directory.make()
   await mkdir(join(directory.path, '..v1'))
   await mkdir(join(directory.path, '..v2'))

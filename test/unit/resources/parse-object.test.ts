@@ -63,7 +63,7 @@ ports: null
 
 t.test('Kinds that do not concern the mesh are ignored silently', (t) => {
   for (const [apiVersion, kind] of [
-    ['v1', 'ConfigMap'],
+    ['v1', 'Secret'],
     ['apps/v1', 'Deployment'],
     ['serving.knative.dev/v1', 'Service'],
     ['policy.linkerd.io/v1alpha1', 'AuthorizationPolicy'],
