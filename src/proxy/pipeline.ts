@@ -193,18 +193,21 @@ export class OutboundPipeline implements Pipeline {
   }
 
   /** As `#look`; of what the mesh does not know by its address, the name that is asked for decides. */
-  #meant(speaks: 'http' | 'tls' | 'other', name: string): Destination | typeof GONE | Outside {
-    let destination = this.#look()
+  #meant(speaks: 'http' | 'tls' | 'other', exchange: HttpExchange | undefined): Destination | typeof GONE | Outside {
+    const destination = this.#look()
     const client = this.#client
     if (destination.kind === 'service') {
-      const { namespaces } = destination.service.external ?? {}
+      const namespaces = destination.service.external?.namespaces
       if (namespaces === undefined || namespaces.includes(client?.namespace ?? '')) return destination
-      destination = UNKNOWN
-    }
-    if (destination.kind !== 'unknown') return destination
+    } else if (destination.kind !== 'unknown') return destination
+    return this.#outside(speaks, exchange === undefined ? (this.sni ?? '') : exchange.authority)
+  }
+
+  #outside(speaks: 'http' | 'tls' | 'other', name: string): Destination | Outside {
+    const client = this.#client
     const { snapshot } = this.#engine
     const registryOnly = this.#registryOnly()
-    if (!registryOnly && !declaresHosts(snapshot)) return destination
+    if (!registryOnly && !declaresHosts(snapshot)) return UNKNOWN
     const { address, port } = this.original
     const request = { namespace: client?.namespace, registryOnly, speaks, name, address, port }
     const found = decideEgress(snapshot, request)
@@ -212,7 +215,7 @@ export class OutboundPipeline implements Pipeline {
       case 'declared':
         return { kind: 'service', service: found.service, port: found.port }
       case 'as-addressed':
-        return destination
+        return UNKNOWN
       default:
         return found
     }
@@ -224,8 +227,8 @@ export class OutboundPipeline implements Pipeline {
   }
 
   /** What was declared when it began may not be any more. */
-  #undeclaredNow(speaks: 'http' | 'tls' | 'other', name: string): Verdict | undefined {
-    const destination = this.#meant(speaks, name)
+  #undeclaredNow(speaks: 'http' | 'tls' | 'other', exchange?: HttpExchange): Verdict | undefined {
+    const destination = this.#meant(speaks, exchange)
     return destination.kind === 'undeclared' ? { kind: 'deny', reason: undeclaredText(destination.what) } : undefined
   }
 
@@ -265,7 +268,7 @@ export class OutboundPipeline implements Pipeline {
 
   choose(exchange: HttpExchange): HttpChoice {
     const engine = this.#engine
-    const destination = this.#meant('http', exchange.authority)
+    const destination = this.#meant('http', exchange)
     switch (destination.kind) {
       case 'service': {
         const { service, port } = destination
@@ -321,7 +324,7 @@ export class OutboundPipeline implements Pipeline {
   }
 
   chooseTcp(): TcpChoice {
-    const destination = this.#meant(this.sni === undefined ? 'other' : 'tls', this.sni ?? '')
+    const destination = this.#meant(this.sni === undefined ? 'other' : 'tls', undefined)
     let target: ExchangeTarget
     if (destination.kind === 'service') {
       const decision = decideStream(this.#streamRoutes(destination), this.sni, Math.random())
@@ -355,12 +358,12 @@ export class OutboundPipeline implements Pipeline {
   }
 
   denialNow(exchange: HttpExchange): Verdict | undefined {
-    return this.#denialNow(exchange.target, exchange) ?? this.#undeclaredNow('http', exchange.authority)
+    return this.#denialNow(exchange.target, exchange) ?? this.#undeclaredNow('http', exchange)
   }
 
   tcpDenialNow(target: ExchangeTarget): Verdict | undefined {
     const speaks = this.sni === undefined ? 'other' : 'tls'
-    return this.#denialNow(target, undefined) ?? this.#undeclaredNow(speaks, this.sni ?? '')
+    return this.#denialNow(target, undefined) ?? this.#undeclaredNow(speaks)
   }
 
   #denialNow(target: ExchangeTarget | undefined, http: HttpExchange | undefined): Verdict | undefined {

@@ -1,9 +1,13 @@
 /** Two nodes: what goes between mesh pods goes through mutual TLS, or not at all. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import https from 'node:https'
 import { join } from 'node:path'
 import t from 'tap'
 import { CLIENT_HELLOS } from '../support/client-hellos.ts'
 import { openLab } from '../support/lab.ts'
 import type { LogLine } from '../support/lab-agent.ts'
+import { listenSocketIn } from '../support/pod-sockets.ts'
 import { connectIn, listenIn } from '../support/raw-socket.ts'
 
 const lab = await openLab({ t, nodes: 2 })
@@ -176,4 +180,42 @@ spec:
   t.match(line, { flags: 'RBAC', policy: 'shop/by-name', sourceIdentity: 'spiffe://cluster.local/ns/shop/sa/client' })
   await change(() => lab.remove('by-name.yaml'))
   t.same(server.failures, [])
+})
+
+t.test('TLS to a backend of another node goes inside the tunnel', async (t) => {
+  const at = (file: string) => join(lab.dir, file)
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const key = [
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-keyout',
+    at('key'),
+    '-out',
+    at('crt'),
+  ]
+  const names = ['-subj', '/CN=web', '-addext', 'subjectAltName=DNS:web.example']
+  execFileSync('openssl', ['req', '-x509', '-days', '1', ...key, ...names], { env, stdio: 'ignore' })
+  const secure = { name: 'web-tls', namespace: 'shop', selector: { app: 'web' } }
+  const { ipv4 } = lab.addService({ ...secure, ports: [{ name: 'http', port: 80, targetPort: 8443 }] })
+  const server = https.createServer({ key: readFileSync(at('key')), cert: readFileSync(at('crt')) }, (_, response) => {
+    response.end('over TLS')
+  })
+  server.listen({ fd: listenSocketIn(web.netnsPath, 8443) })
+  t.teardown(() => server.close().closeAllConnections())
+  const roots = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'roots', namespace: 'shop' } }
+  const policy = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: { name: web-tls, namespace: shop }
+spec:
+  targetRefs: [{ group: "", kind: Service, name: web-tls }]
+  validation: { hostname: web.example, caCertificateRefs: [{ group: "", kind: ConfigMap, name: roots }] }`
+  const map = JSON.stringify({ ...roots, data: { 'ca.crt': readFileSync(at('crt'), 'utf8') } })
+  await change(() => lab.apply(`${map}\n---${policy}`, 'backend-tls.yaml'))
+  const { status, body } = await client.curl(url(ipv4, '/secured'))
+  t.same([status, body], [200, 'over TLS'])
+  t.match(await near.waitFor(request('/secured')), { flags: '-', destination: 'shop/web', status: 200 })
 })

@@ -245,7 +245,7 @@ t.test('A directory that goes away keeps its objects in force, and is followed a
   )
 })
 
-t.test('Links are followed when they are turned, as a mounted Secret does', async (t) => {
+t.test('Links are followed when they are turned, as a mounted ConfigMap does', async (t) => {
   await using directory = await Directory.make()
   await mkdir(join(directory.path, '..v1'))
   await mkdir(join(directory.path, '..v2'))
