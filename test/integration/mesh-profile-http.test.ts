@@ -5,6 +5,7 @@
 import http from 'node:http'
 import t, { type Test } from 'tap'
 import { FailingServer } from '../support/failing-server.ts'
+import { http2ClientIn, http2ServerIn } from '../support/http2-pods.ts'
 import type { LabPod } from '../support/lab.ts'
 import { connectSocketIn } from '../support/pod-sockets.ts'
 import { type Answer, type Ask, openShop } from '../support/shop.ts'
@@ -530,3 +531,27 @@ t.test(
     t.match(explained.steps.join(' '), 'CORS preflight: it is answered 200 with access-control-allow-origin')
   },
 )
+
+t.test('HTTPRouteCORS, HTTPRouteBackendProtocolH2C: over HTTP/2 it is the same', async (t) => {
+  await using server = await http2ServerIn(echo1.netnsPath, 50051, (stream, headers) => {
+    stream.respond({ ':status': 200, 'x-path': headers[':path'] })
+    stream.end()
+  })
+  await shop.change(() => {
+    const h2c = [{ name: 'h2c', port: 80, targetPort: 50051, appProtocol: 'kubernetes.io/h2c' }]
+    shop.service('echo-h2c', { selector: { version: 'v1' }, ports: h2c })
+  })
+  const cors = 'allowOrigins: ["https://app.example.org"], allowMethods: [PUT]'
+  await shop.apply(route([`filters: [{ type: CORS, cors: { ${cors} } }], backendRefs: [{ name: echo-h2c, port: 80 }]`]))
+  t.equal((await send({ target: '/one' })).headers['x-path'], '/one', 'from HTTP/1.1, too')
+  using h2 = await http2ClientIn(client.netnsPath, echo.ipv4, 80)
+  const origin = 'https://app.example.org'
+  const asked = { ':method': 'OPTIONS', ':path': '/', origin, 'access-control-request-method': 'PUT' }
+  const preflight = await h2.ask(asked)
+  t.equal(preflight.status, 200)
+  t.match(preflight.headers, { 'access-control-allow-origin': origin, 'access-control-allow-methods': 'PUT' })
+  t.notOk('location' in preflight.headers)
+  const real = await h2.ask({ ':method': 'PUT', ':path': '/two', origin })
+  t.match(real.headers, { 'x-path': '/two', 'access-control-allow-origin': origin, vary: 'Origin' })
+  t.equal(server.opened, 1)
+})

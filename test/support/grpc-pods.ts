@@ -8,8 +8,9 @@ import grpc from '@grpc/grpc-js'
 import { connectSocketIn, listenSocketIn } from './pod-sockets.ts'
 
 const bytes = { serialize: (value: Buffer) => value, deserialize: (value: Buffer) => value }
-const method = (name: string, requestStream: boolean, responseStream: boolean) => ({
-  path: `/echo.Echo/${name}`,
+/** A method whose messages are plain bytes. */
+export const bytesMethod = (path: string, requestStream = false, responseStream = false) => ({
+  path,
   requestStream,
   responseStream,
   requestSerialize: bytes.serialize,
@@ -20,10 +21,10 @@ const method = (name: string, requestStream: boolean, responseStream: boolean) =
 
 /** A service whose messages are plain bytes. */
 export const ECHO = {
-  Unary: method('Unary', false, false),
-  Up: method('Up', true, false),
-  Down: method('Down', false, true),
-  Both: method('Both', true, true),
+  Unary: bytesMethod('/echo.Echo/Unary'),
+  Up: bytesMethod('/echo.Echo/Up', true, false),
+  Down: bytesMethod('/echo.Echo/Down', false, true),
+  Both: bytesMethod('/echo.Echo/Both', true, true),
 } as const satisfies grpc.ServiceDefinition
 
 /** A server in a pod; connections are made in its namespace and handed to it. */
@@ -31,9 +32,10 @@ export async function grpcServerIn(
   netnsPath: string,
   port: number,
   implementation: grpc.UntypedServiceImplementation,
+  service: grpc.ServiceDefinition = ECHO,
 ): Promise<AsyncDisposable> {
   const server = new grpc.Server()
-  server.addService(ECHO, implementation)
+  server.addService(service, implementation)
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
   const sockets = new Set<net.Socket>()
   const listener = net.createServer((socket) => {
