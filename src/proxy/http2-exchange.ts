@@ -25,7 +25,7 @@ import {
   trailersOnly,
 } from './grpc.ts'
 import type { Http2Connection } from './http2-connection.ts'
-import { answerFields, requestFields, withoutMeshFields } from './http2-fields.ts'
+import { answerFields, copyLines, requestFields, withoutMeshFields } from './http2-fields.ts'
 import { Http2Request } from './http2-request.ts'
 import { connectOutgoing, outgoingNow } from './outgoing.ts'
 import type { Outgoing, OutgoingStream } from './outgoing-stream.ts'
@@ -89,6 +89,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     this.authority = request.authority
     this.grpc = request.grpc
     this.#requestDone = endStream
+    // A stream that is not read to its end stays open.
+    if (endStream) this.#stream.resume()
     if (this.#stream.tunnel) {
       this.refuse(REFUSAL.notTunnelled, 'CONNECT over HTTP/2')
       return
@@ -105,7 +107,17 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     if (choice.decision !== undefined || request.grpcTimeoutMs !== undefined) {
       this.startTimers(choice.decision, request.grpcTimeoutMs)
     }
+    if (endStream && this.copy !== undefined) this.#sendCopy()
     this.sendFirst(choice)
+  }
+
+  /** To its mirrors, as a request of HTTP/1.1. What becomes a tunnel is no request alone. */
+  #sendCopy(): void {
+    const { fields, firstField, target, protocol } = this.#request
+    if (protocol !== '') return
+    this.sendCopy(
+      copyLines(this.method, target, this.authority || this.services.originalAuthority(this), fields, firstField),
+    )
   }
 
   #render(target: ExchangeTarget): void {
@@ -145,6 +157,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   onSlice(bytes: Buffer, start: number, end: number): void {
     this.bytesIn += end - start
     if (this.#keeping) this.#keep(bytes, start, end)
+    if (this.copy !== undefined) this.copy.add(bytes, start, end)
     if (this.#deadline !== 0) this.#moved()
     if (this.#out?.writeSlice(bytes, start, end) === false) this.#stream.pause()
   }
@@ -170,6 +183,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   onEnd(): void {
     this.#requestDone = true
     if (!this.#tunnel) this.#deadline = 0
+    if (this.copy !== undefined) this.#sendCopy()
     this.#endRequest()
   }
 
@@ -292,7 +306,9 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       this.#tunnel = true
       this.#moved()
     }
-    const answer = answerFields(fields, this.#answerEdits())
+    const session = this.session === undefined ? undefined : this.sessionHeader()
+    const passed = answerFields(fields, this.#answerEdits())
+    const answer = session === undefined ? passed : [...passed, ...session]
     if (endStream) this.#finish(() => this.#stream.respond(answer, true))
     else this.#stream.respond(answer, false)
   }

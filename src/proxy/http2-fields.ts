@@ -3,7 +3,17 @@
  * edits are made, the rest passes as it came. A list that needs no change is passed on itself.
  */
 import type { HeaderEdit } from '#contract'
-import { FIELD_DROP, FIELD_GRPC_TIMEOUT, FIELD_HOST, FIELD_TRACEPARENT, fieldClass } from './field-class.ts'
+import {
+  FIELD_CONTENT_LENGTH,
+  FIELD_COOKIE,
+  FIELD_DROP,
+  FIELD_GRPC_TIMEOUT,
+  FIELD_HOST,
+  FIELD_TE,
+  FIELD_TRACEPARENT,
+  fieldClass,
+  fieldValue,
+} from './field-class.ts'
 import { editFields, type Field } from './render.ts'
 
 export interface RequestLine {
@@ -72,6 +82,26 @@ function editRequest(list: string[], start: number, edits: readonly HeaderEdit[]
     if (lower === 'host') list[at] = value
     else list.push(lower, value)
   }
+}
+
+/** The head as the client meant it, for a copy by HTTP/1.1: start line first, without framing, each line with its CRLF. */
+export function copyLines(
+  method: string,
+  target: string,
+  host: string,
+  fields: readonly string[],
+  from: number,
+): string {
+  let out = `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n`
+  for (let i = from; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    const known = fieldClass(name)
+    const framing = known === FIELD_CONTENT_LENGTH || known === FIELD_TE || name === 'expect'
+    if (framing || known === FIELD_DROP || known === FIELD_HOST || known === FIELD_COOKIE) continue
+    out += `${name}: ${fields[i + 1]}\r\n`
+  }
+  const cookie = fieldValue(fields, 'cookie')
+  return cookie === undefined ? out : `${out}cookie: ${cookie}\r\n`
 }
 
 /** Of an answer; `fields` begins with `:status`. */

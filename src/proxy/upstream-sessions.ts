@@ -171,6 +171,11 @@ export class UpstreamSessions {
   /** Takes in a connection that was made for something else and has carried nothing yet. */
   adopt(stream: ByteStream): void {
     if (stream.closed) return
+    // One session is enough, where there is one by now.
+    if (this.size > 0) {
+      stream.close()
+      return
+    }
     this.#opening++
     this.#begin(stream, undefined)
   }

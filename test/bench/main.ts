@@ -2,12 +2,15 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { errorLine } from '#base'
+import { grpcUnary, http2Gets } from './h2.ts'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
 import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
 
 const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = {
   'one-hop': oneHop,
+  h2: http2Gets,
+  'grpc-unary': grpcUnary,
   'two-hop-mtls': twoHopMtls,
   'two-hop-connections': twoHopConnections,
   'two-hop-tcp': twoHopTcp,

@@ -39,6 +39,16 @@ t.test('requests of a client of HTTP/2 reach a server of HTTP/2 as streams of on
   t.equal(server.opened, 1)
 })
 
+t.test('a connection serves more requests than may be open at once', async (t) => {
+  const port = path.port()
+  await using _server = await http2ServerIn(path.web.netnsPath, port, echo)
+  using client = await clientOf(port)
+  for (let round = 0; round < 6; round++) {
+    const answers = await Promise.all(Array.from({ length: 100 }, () => client.ask({ ':path': '/' })))
+    t.ok(answers.every(({ status }) => status === 200))
+  }
+})
+
 t.test('data passes both ways at once, and interim answers come before the answer', async (t) => {
   const port = path.port()
   await using _server = await http2ServerIn(path.web.netnsPath, port, (stream) => {
