@@ -393,7 +393,7 @@ t.test(
 )
 
 t.test('One resource that the server cannot give is no outage', async (t) => {
-  await using setup = await setUp(t, { staleAfterMs: 50, lookMs: 60_000 })
+  await using setup = await setUp(t, { staleAfterMs: 1000, lookMs: 60_000 })
   const { server, cluster } = setup
   server.put(serviceObject('web'))
   await cluster.open()
