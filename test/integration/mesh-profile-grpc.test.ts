@@ -220,11 +220,22 @@ t.test('GRPCRouteNamedRouteRule: logs and weir explain know a rule by its name',
   await shop.apply(route([`name: carts-rule, matches: [{ method: { service: shop.v1.Carts } }], ${TO_ONE}`]))
   const from = shop.agent.logs.length
   t.equal(await outcome(GET), 'one')
-  t.match(await shop.agent.waitFor((line) => line['path'] === GET, { from }), {
+  t.match(await shop.agent.waitFor((line) => line['path'] === GET && line['rule'] === 'carts-rule', { from }), {
     route: 'shop/carts',
     rule: 'carts-rule',
   })
   const explained = await shop.explain(client, `http://${carts.ipv4}:50051${GET}`, { method: 'POST' })
   t.match(explained, { route: 'shop/carts', rule: 'carts-rule' })
   t.match(explained.steps.join(' '), 'GRPCRoute shop/carts, rule carts-rule')
+})
+
+t.test('GRPCRoute RequestMirror: a copy of the call goes to the mirror, and nobody waits for it', async (t) => {
+  const mirror = '{ type: RequestMirror, requestMirror: { backendRef: { name: carts-one, port: 50051 } } }'
+  await shop.apply(route([`filters: [${mirror}], ${TO_TWO}`]))
+  const from = shop.agent.logs.length
+  const copies = seen.length
+  t.equal(await outcome(GET, { 'x-copied': 'yes' }), 'two')
+  await shop.agent.waitFor((line) => line['mirror'] === true, { from })
+  t.equal(seen.length, copies + 1)
+  t.match(seen.at(-1), { 'x-copied': 'yes' })
 })
