@@ -3,13 +3,11 @@ import type { MeshObject } from '#contract'
 import { type Snapshot, World } from '#mesh'
 import {
   checkReferences,
-  compileWorld,
-  diffWorld,
   type Enrolment,
-  enrolments,
   listPeerAuthentications,
   type PeerAuthenticationSummary,
   ROOT_NAMESPACE_DEFAULT,
+  WorldCompiler,
   type WorldDelta,
   type WorldObjects,
 } from '#mesh/compile'
@@ -18,20 +16,32 @@ import type { AgentConfig } from './config.ts'
 import type { AgentLog } from './log.ts'
 import type { WorldFeed } from './supervise/proxy-pool.ts'
 
+/** Of so many objects, names that lead nowhere are looked for at each change. */
+const FEW_OBJECTS = 5000
+/** Of more, one part in so many of the time is given to it. */
+const CHECK_SHARE = 50
+
 export class MeshState implements WorldFeed {
   readonly #config: Pick<AgentConfig, 'node' | 'trustDomain'>
   readonly #log: AgentLog
   readonly #world = new World()
+  readonly #compiler: WorldCompiler
   #source: readonly KubernetesObject[] = []
   #objects: WorldObjects = new Map()
   #version = 0
   #problems: readonly Problem[] = []
+  /** Those that compiling tells, and those of names that lead nowhere. */
+  #found: readonly Problem[] = []
+  #references: readonly Problem[] = []
+  #checkMs = 0
+  #nextCheck: NodeJS.Timeout | undefined
   #wishes: readonly Enrolment[] = []
   onDelta: (delta: WorldDelta) => void = () => undefined
   onWishes: (wishes: readonly Enrolment[]) => void = () => undefined
 
   constructor(config: Pick<AgentConfig, 'node' | 'trustDomain'>, log: AgentLog) {
     this.#config = config
+    this.#compiler = new WorldCompiler({ trustDomain: config.trustDomain, node: config.node })
     this.#log = log
   }
 
@@ -67,13 +77,12 @@ export class MeshState implements WorldFeed {
   }
 
   update(objects: readonly KubernetesObject[], sourceProblems: readonly Problem[]): void {
-    const compiled = compileWorld(objects, { trustDomain: this.#config.trustDomain })
-    const local = enrolments(objects, this.#config.node)
-    const references = checkReferences(objects, this.#config.node)
-    this.#tellProblems([...sourceProblems, ...compiled.problems, ...local.problems, ...references])
+    const { objects: world, problems, enrolments, delta, sameReferences } = this.#compiler.update(objects)
     this.#source = objects
-    const delta = diffWorld(this.#objects, compiled.objects)
-    this.#objects = compiled.objects
+    this.#objects = world
+    this.#found = [...sourceProblems, ...problems, ...enrolments.problems]
+    if (!sameReferences) this.#referencesChanged()
+    this.#tellProblems([...this.#found, ...this.#references])
     if (delta.upsert.length > 0 || delta.remove.length > 0) {
       this.#version += 1
       this.#world.apply({ version: this.#version, reset: false, ...delta })
@@ -83,11 +92,32 @@ export class MeshState implements WorldFeed {
       )
       this.onDelta(delta)
     }
-    this.#wishes = local.enrolments
-    this.onWishes(local.enrolments)
+    this.#wishes = enrolments.enrolments
+    this.onWishes(enrolments.enrolments)
+  }
+
+  /** At once while that is quick. In a large cluster it takes long, holds nothing up, and is done from time to time. */
+  #referencesChanged(): void {
+    if (this.#nextCheck !== undefined) return
+    if (this.#source.length < FEW_OBJECTS || this.#checkMs === 0) this.#checkReferences()
+    else {
+      this.#nextCheck = setTimeout(() => {
+        this.#nextCheck = undefined
+        this.#checkReferences()
+        this.#tellProblems([...this.#found, ...this.#references])
+      }, this.#checkMs * CHECK_SHARE).unref()
+    }
+  }
+
+  #checkReferences(): void {
+    const begun = performance.now()
+    this.#references = checkReferences(this.#source, this.#config.node)
+    this.#checkMs = performance.now() - begun
   }
 
   #tellProblems(problems: readonly Problem[]): void {
+    const before = this.#problems
+    if (before.length === problems.length && problems.every((problem, i) => problem === before[i])) return
     const known = new Set(this.#problems.map(renderProblem))
     for (const line of new Set(problems.map(renderProblem)))
       if (!known.has(line)) this.#log.warn({ problem: line }, 'problem')

@@ -71,7 +71,25 @@ export function layOver(
   return [...laid, ...early.map((pod) => layOverPod(pod, attachments.get(podKey(pod.metadata)), options))]
 }
 
+/** What came of a pod last time: the same pod is the same value again. */
+interface Laid extends OverlayOptions {
+  readonly attachment: PodAttachment | undefined
+  readonly laid: PodObject
+}
+const laidBefore = new WeakMap<PodObject, Laid>()
+
 function layOverPod(pod: PodObject, attachment: PodAttachment | undefined, options: OverlayOptions): PodObject {
+  const before = laidBefore.get(pod)
+  const { node, netnsFrom } = options
+  const same = before?.attachment === attachment && before?.node === node && before.netnsFrom === netnsFrom
+  if (same) return before.laid
+  const laid = layOverAnew(pod, attachment, options)
+  // Most are as they were, and take no room.
+  if (laid !== pod) laidBefore.set(pod, { attachment, laid, node, netnsFrom })
+  return laid
+}
+
+function layOverAnew(pod: PodObject, attachment: PodAttachment | undefined, options: OverlayOptions): PodObject {
   const { [ANNOTATION.netns]: annotated, ...others } = pod.metadata.annotations
   const told = pod.spec.nodeName === options.node && !pod.spec.hostNetwork ? attachment : undefined
   const applies = told !== undefined && isPodOf(told, pod.metadata.uid)

@@ -1,39 +1,29 @@
-/**
- * One change in the making to a map that snapshots share: the map is copied at the first write,
- * and not at all when a change does not touch it.
- */
-export class MapDraft<V> {
-  #map: ReadonlyMap<string, V>
-  #own: Map<string, V> | undefined
+/** One change in the making to a map that snapshots share; a map that the change does not touch stays the same value. */
+import type { LayeredMap } from './layered-map.ts'
 
-  constructor(base: ReadonlyMap<string, V>) {
-    this.#map = base
-    this.#own = undefined
+export class MapDraft<V> {
+  readonly #base: LayeredMap<V>
+  readonly #changes = new Map<string, V | undefined>()
+
+  constructor(base: LayeredMap<V>) {
+    this.#base = base
   }
 
   get(key: string): V | undefined {
-    return this.#map.get(key)
+    return this.#changes.has(key) ? this.#changes.get(key) : this.#base.get(key)
   }
 
   set(key: string, value: V): void {
-    this.#writable().set(key, value)
+    this.#changes.set(key, value)
   }
 
   delete(key: string): void {
-    if (this.#map.has(key)) this.#writable().delete(key)
+    if (this.get(key) !== undefined) this.#changes.set(key, undefined)
   }
 
-  /** The map as it is now; the draft must not be written to afterwards. */
-  done(): ReadonlyMap<string, V> {
-    return this.#map
-  }
-
-  #writable(): Map<string, V> {
-    if (this.#own === undefined) {
-      this.#own = new Map(this.#map)
-      this.#map = this.#own
-    }
-    return this.#own
+  /** The map as it is now. */
+  done(): LayeredMap<V> {
+    return this.#changes.size === 0 ? this.#base : this.#base.with(this.#changes)
   }
 }
 

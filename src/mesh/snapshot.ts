@@ -15,6 +15,7 @@ import type {
   TrafficPolicy,
   Workload,
 } from '#contract'
+import type { LayeredMap } from './layered-map.ts'
 
 /** What an original destination address is. */
 export type Destination =
@@ -26,28 +27,28 @@ export type Destination =
 
 /** The indexes behind a snapshot; keys are `namespace/name` unless their name says otherwise. */
 export interface SnapshotIndexes {
-  readonly namespaces: ReadonlyMap<string, NamespaceInfo>
-  readonly workloads: ReadonlyMap<string, Workload>
-  readonly workloadsByAddress: ReadonlyMap<string, readonly Workload[]>
-  readonly workloadsByUid: ReadonlyMap<string, readonly Workload[]>
-  readonly services: ReadonlyMap<string, MeshService>
+  readonly namespaces: LayeredMap<NamespaceInfo>
+  readonly workloads: LayeredMap<Workload>
+  readonly workloadsByAddress: LayeredMap<readonly Workload[]>
+  readonly workloadsByUid: LayeredMap<readonly Workload[]>
+  readonly services: LayeredMap<MeshService>
   /** Of the hosts that ServiceEntries declare. */
-  readonly externalsByHost: ReadonlyMap<string, readonly MeshService[]>
+  readonly externalsByHost: LayeredMap<readonly MeshService[]>
   /** Services that a ServiceEntry declares. */
-  readonly externals: ReadonlyMap<string, MeshService>
-  readonly servicesByAddress: ReadonlyMap<string, readonly MeshService[]>
+  readonly externals: LayeredMap<MeshService>
+  readonly servicesByAddress: LayeredMap<readonly MeshService[]>
   /** By `meshKey`: one name may be that of a route of each kind. */
-  readonly routes: ReadonlyMap<string, Route>
-  readonly routesByService: ReadonlyMap<string, readonly Route[]>
+  readonly routes: LayeredMap<Route>
+  readonly routesByService: LayeredMap<readonly Route[]>
   /** By `meshKey`. */
-  readonly streamRoutes: ReadonlyMap<string, StreamRoute>
-  readonly streamRoutesByService: ReadonlyMap<string, readonly StreamRoute[]>
-  readonly backendTlsByService: ReadonlyMap<string, readonly BackendTls[]>
-  readonly grantsByNamespace: ReadonlyMap<string, readonly ReferenceGrant[]>
-  readonly policiesByNamespace: ReadonlyMap<string, readonly AuthorizationPolicy[]>
+  readonly streamRoutes: LayeredMap<StreamRoute>
+  readonly streamRoutesByService: LayeredMap<readonly StreamRoute[]>
+  readonly backendTlsByService: LayeredMap<readonly BackendTls[]>
+  readonly grantsByNamespace: LayeredMap<readonly ReferenceGrant[]>
+  readonly policiesByNamespace: LayeredMap<readonly AuthorizationPolicy[]>
   /** One entry, under the empty key. */
-  readonly meshPolicies: ReadonlyMap<string, readonly AuthorizationPolicy[]>
-  readonly trafficByService: ReadonlyMap<string, readonly TrafficPolicy[]>
+  readonly meshPolicies: LayeredMap<readonly AuthorizationPolicy[]>
+  readonly trafficByService: LayeredMap<readonly TrafficPolicy[]>
 }
 
 type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>

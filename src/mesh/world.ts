@@ -14,6 +14,7 @@ import type {
 } from '#contract'
 import { meshKey } from '#contract'
 import { compareAge } from './age.ts'
+import { LayeredMap } from './layered-map.ts'
 import { insertInto, MapDraft, removeFrom } from './map-draft.ts'
 import type { SnapshotIndexes } from './snapshot.ts'
 import { Snapshot } from './snapshot.ts'
@@ -29,23 +30,23 @@ export interface WorldChange {
 }
 
 const EMPTY: SnapshotIndexes = {
-  namespaces: new Map(),
-  workloads: new Map(),
-  workloadsByAddress: new Map(),
-  workloadsByUid: new Map(),
-  services: new Map(),
-  servicesByAddress: new Map(),
-  externals: new Map(),
-  externalsByHost: new Map(),
-  routes: new Map(),
-  routesByService: new Map(),
-  streamRoutes: new Map(),
-  streamRoutesByService: new Map(),
-  backendTlsByService: new Map(),
-  grantsByNamespace: new Map(),
-  policiesByNamespace: new Map(),
-  meshPolicies: new Map(),
-  trafficByService: new Map(),
+  namespaces: new LayeredMap(),
+  workloads: new LayeredMap(),
+  workloadsByAddress: new LayeredMap(),
+  workloadsByUid: new LayeredMap(),
+  services: new LayeredMap(),
+  servicesByAddress: new LayeredMap(),
+  externals: new LayeredMap(),
+  externalsByHost: new LayeredMap(),
+  routes: new LayeredMap(),
+  routesByService: new LayeredMap(),
+  streamRoutes: new LayeredMap(),
+  streamRoutesByService: new LayeredMap(),
+  backendTlsByService: new LayeredMap(),
+  grantsByNamespace: new LayeredMap(),
+  policiesByNamespace: new LayeredMap(),
+  meshPolicies: new LayeredMap(),
+  trafficByService: new LayeredMap(),
 }
 
 export class World {

@@ -1,86 +1,136 @@
 /**
- * What a large cluster costs an agent: 10,000 pods and 1,000 Services from an API server, a thousand of the pods in the
- * mesh. Prints the time to ready, processor time and memory, then what a change of one pod costs, and how soon it holds.
- * `node test/bench/cluster-scale.ts [PODS [SERVICES]]`, as root.
+ * What a large cluster costs an agent and a proxy: pods, Services and their EndpointSlices from an API server, a thousand of
+ * the pods in the mesh. Prints the time to ready, processor time and memory; then what a change costs (a pod that is labelled
+ * otherwise, an endpoint that is not ready any more), and how soon it holds: so that two sizes can be compared.
+ * `node test/bench/cluster-scale.ts [PODS [SERVICES]]…`, as root; pairs are measured one after the other.
  */
 import { readFileSync } from 'node:fs'
 import { FakeApiServer } from '../support/fake-api-server.ts'
 import { openLab } from '../support/lab.ts'
 
-const [pods = 10_000, services = 1_000] = process.argv.slice(2).map(Number)
 const CHANGES = 20
 const NODES = 100
+const OPTED_IN = 1000
 const TICKS_PER_SECOND = 100
 
-await using lab = await openLab()
-const at = { netnsPath: lab.node.netnsPath, port: 6443 }
-await using api = await FakeApiServer.start({ at })
-api.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } })
 const address = (second: number, i: number) => `10.${second + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`
-const pod = (i: number, revision = 0) => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: {
-    name: `pod-${i}`,
-    namespace: 'shop',
-    uid: `uid-${i}`,
-    labels: { app: `app-${i % services}`, revision: String(revision) },
-    annotations: i % 10 === 0 ? { 'weir.dev/mesh': 'enabled' } : {},
-  },
-  spec: {
-    nodeName: `node-${2 + (i % NODES)}`,
-    serviceAccountName: `app-${i % services}`,
-    containers: [{ name: 'app', image: 'app:1', ports: [{ containerPort: 8080 }] }],
-  },
-  status: {
-    phase: 'Running',
-    podIP: address(100, i),
-    podIPs: [{ ip: address(100, i) }],
-    conditions: [{ type: 'Ready', status: 'True' }],
-  },
-})
-for (let i = 0; i < pods; i++) api.put(pod(i))
-for (let i = 0; i < services; i++) {
-  const metadata = { name: `app-${i}`, namespace: 'shop' }
-  const ports = [{ port: 80, targetPort: 8080, protocol: 'TCP' }]
+
+function podOf(i: number, services: number, every: number, revision = 0) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: `pod-${i}`,
+      namespace: 'shop',
+      uid: `uid-${i}`,
+      labels: { app: `app-${i % services}`, revision: String(revision) },
+      annotations: i % every === 0 ? { 'weir.dev/mesh': 'enabled' } : {},
+    },
+    spec: {
+      nodeName: `node-${2 + (i % NODES)}`,
+      serviceAccountName: `app-${i % services}`,
+      containers: [{ name: 'app', image: 'app:1', ports: [{ containerPort: 8080 }] }],
+    },
+    status: {
+      phase: 'Running',
+      podIP: address(100, i),
+      podIPs: [{ ip: address(100, i) }],
+      conditions: [{ type: 'Ready', status: 'True' }],
+    },
+  }
+}
+
+function serviceOf(i: number) {
   const clusterIP = address(96, i)
-  api.put({
+  return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata,
-    spec: { selector: { app: `app-${i}` }, clusterIP, clusterIPs: [clusterIP], ports },
-  })
+    metadata: { name: `app-${i}`, namespace: 'shop' },
+    spec: {
+      selector: { app: `app-${i}` },
+      clusterIP,
+      clusterIPs: [clusterIP],
+      ports: [{ port: 80, targetPort: 8080, protocol: 'TCP' }],
+    },
+  }
 }
 
-const begun = performance.now()
-const agent = await lab.startAgent({ proxies: 1, kubeconfig: await api.kubeconfig(lab.dir), waitReady: false })
-await agent.waitFor('ready', { timeoutMs: 120_000 })
-const readyMs = performance.now() - begun
-const cost = () => {
-  const fields = readFileSync(`/proc/${agent.pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+/** `ready` says how many of its endpoints are. */
+function sliceOf(i: number, pods: number, services: number, ready: number) {
+  const endpoints = []
+  for (let pod = i; pod < pods; pod += services) {
+    endpoints.push({
+      addresses: [address(100, pod)],
+      conditions: { ready: endpoints.length < ready },
+      targetRef: { kind: 'Pod', name: `pod-${pod}`, namespace: 'shop' },
+    })
+  }
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `app-${i}-a`, namespace: 'shop', labels: { 'kubernetes.io/service-name': `app-${i}` } },
+    addressType: 'IPv4',
+    ports: [{ name: '', port: 8080, protocol: 'TCP' }],
+    endpoints,
+  }
+}
+
+function costOf(pid: number): { cpuMs: number; rssMiB: number } {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
   const cpuMs = ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND
-  const rss = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${agent.pid}/status`, 'latin1'))?.[1]
+  const rss = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
   return { cpuMs, rssMiB: Number(rss) / 1024 }
 }
-const atReady = cost()
-const { stdout } = await agent.cli('status', ['--json'])
-const { proxies } = JSON.parse(stdout) as { proxies: { rssBytes: number }[] }
-const proxyMiB = (proxies[0]?.rssBytes ?? 0) / 2 ** 20
 
-const delays: number[] = []
-for (let i = 0; i < CHANGES; i++) {
-  const from = agent.logs.length
-  const changed = performance.now()
-  api.put(pod(i * 10, i + 1))
-  await agent.waitFor('world applied', { from })
-  delays.push(performance.now() - changed)
+async function measure(pods: number, services: number): Promise<void> {
+  await using lab = await openLab()
+  const at = { netnsPath: lab.node.netnsPath, port: 6443 }
+  await using api = await FakeApiServer.start({ at })
+  const every = Math.max(1, Math.floor(pods / OPTED_IN))
+  api.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } })
+  for (let i = 0; i < pods; i++) api.put(podOf(i, services, every))
+  for (let i = 0; i < services; i++) {
+    api.put(serviceOf(i))
+    api.put(sliceOf(i, pods, services, Number.POSITIVE_INFINITY))
+  }
+  const begun = performance.now()
+  const agent = await lab.startAgent({ proxies: 1, kubeconfig: await api.kubeconfig(lab.dir), waitReady: false })
+  await agent.waitFor('ready', { timeoutMs: 240_000 })
+  const readyMs = performance.now() - begun
+  const { stdout } = await agent.cli('status', ['--json'])
+  const { proxies } = JSON.parse(stdout) as { proxies: { pid: number }[] }
+  const proxyPid = proxies[0]?.pid ?? 0
+  const [agentCost, proxyCost] = [costOf(agent.pid), costOf(proxyPid)]
+  console.log(`${pods} pods, ${services} Services, ${pods} endpoints`)
+  console.log(
+    `  ready after ${Math.round(readyMs)} ms; agent ${Math.round(agentCost.cpuMs)} ms CPU, ${Math.round(agentCost.rssMiB)} MiB; proxy ${Math.round(proxyCost.cpuMs)} ms CPU, ${Math.round(proxyCost.rssMiB)} MiB`,
+  )
+  const change = async (what: string, put: (i: number) => void): Promise<void> => {
+    const before = [costOf(agent.pid).cpuMs, costOf(proxyPid).cpuMs]
+    const delays: number[] = []
+    for (let i = 0; i < CHANGES; i++) {
+      const from = agent.logs.length
+      const changed = performance.now()
+      put(i)
+      await agent.waitFor('world applied', { from })
+      delays.push(performance.now() - changed)
+    }
+    delays.sort((a, b) => a - b)
+    const [ofAgent = 0, ofProxy = 0] = [costOf(agent.pid).cpuMs, costOf(proxyPid).cpuMs].map(
+      (cpuMs, i) => (cpuMs - (before[i] ?? 0)) / CHANGES,
+    )
+    console.log(
+      `  ${what}: ${ofAgent.toFixed(1)} ms CPU of the agent, ${ofProxy.toFixed(1)} ms of the proxy, in force after ${Math.round(delays[CHANGES >> 1] ?? 0)} ms (median)`,
+    )
+  }
+  const some = (i: number, of: number) => Math.floor((i * of) / CHANGES)
+  await change('an endpoint not ready any more', (i) => api.put(sliceOf(some(i, services), pods, services, 1)))
+  await change('a pod labelled otherwise', (i) => api.put(podOf(some(i, pods), services, every, i + 1)))
+  console.log(
+    `  then agent ${Math.round(costOf(agent.pid).rssMiB)} MiB, proxy ${Math.round(costOf(proxyPid).rssMiB)} MiB`,
+  )
 }
-const after = cost()
-delays.sort((a, b) => a - b)
-console.log(`${pods} pods, ${services} services`)
-console.log(
-  `ready after ${Math.round(readyMs)} ms; agent ${Math.round(atReady.cpuMs)} ms CPU, ${Math.round(atReady.rssMiB)} MiB; proxy ${Math.round(proxyMiB)} MiB`,
-)
-console.log(
-  `a change of one pod: ${Math.round((after.cpuMs - atReady.cpuMs) / CHANGES)} ms CPU of the agent, in force after ${Math.round(delays[CHANGES >> 1] ?? 0)} ms (median); then ${Math.round(after.rssMiB)} MiB`,
-)
+
+const sizes = process.argv.slice(2).map(Number)
+if (sizes.length === 0) sizes.push(10_000, 1000, 100_000, 10_000)
+for (let i = 0; i < sizes.length; i += 2) await measure(sizes[i] ?? 0, sizes[i + 1] ?? 1000)

@@ -1,11 +1,19 @@
 /** Kubernetes objects → the world of the mesh: one pure pass, and everything that is wrong with them. */
-import { type MeshObject, meshKey } from '#contract'
-import { isInvalid, type KubernetesObject, type Problem, type ValidObject } from '#resources'
+import { type MeshObject, meshKey, type Workload } from '#contract'
+import {
+  type EndpointSliceObject,
+  isInvalid,
+  type KubernetesObject,
+  type NodeObject,
+  type PodObject,
+  type Problem,
+  type ValidObject,
+} from '#resources'
 import { checkBackendTlsConflicts, compileBackendTls, compileInvalidBackendTls } from './backend-tls.ts'
 import { OutboundWords } from './outbound-words.ts'
 import { PeerModeIndex } from './peer-authentication.ts'
 import { PodSelection } from './pod-selection.ts'
-import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords } from './pods.ts'
+import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords, type PodClaims } from './pods.ts'
 import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
 import { compileGrant, compileGrpcRoute, compileInvalidRoute, compileRoute } from './routes.ts'
@@ -31,8 +39,35 @@ export interface CompiledWorld {
 
 export const ROOT_NAMESPACE_DEFAULT = 'weir-system'
 
+/** What pods and Services are compiled by: kept by `WorldCompiler`, which changes it as pods and slices do. */
+export interface CompileContext {
+  readonly world: Map<string, MeshObject>
+  readonly problems: readonly Problem[]
+  readonly pods: PodSelection
+  readonly claims: PodClaims
+  readonly words: ReadonlyMap<string, boolean>
+  readonly peerModes: PeerModeIndex
+  readonly outbound: OutboundWords
+  readonly nodes: ReadonlyMap<string, NodeObject>
+  /** By `namespace/name` of the Service, each sorted by name. */
+  readonly slices: Map<string, readonly EndpointSliceObject[]>
+  /** Names of Services by the address they hold. */
+  readonly holders: Map<string, string>
+}
+
 /** Gives equal worlds for equal objects, in whatever order they come. */
 export function compileWorld(objects: readonly KubernetesObject[], options: CompileOptions): CompiledWorld {
+  const { world, problems } = compileContext(objects, options)
+  return { objects: world, problems }
+}
+
+/** With the word that holds for what the pod calls, where there is one. */
+export function withOutbound(workload: Workload, pod: PodObject, outbound: OutboundWords): Workload {
+  const mode = outbound.of(pod)
+  return mode === undefined ? workload : { ...workload, outbound: mode }
+}
+
+export function compileContext(objects: readonly KubernetesObject[], options: CompileOptions): CompileContext {
   const problems = new ProblemLog()
   const policyOptions = {
     trustDomain: options.trustDomain,
@@ -52,7 +87,7 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   for (const namespace of namespaces) put(compileNamespace(namespace))
 
   const pods = valid.filter((object) => object.kind === 'Pod')
-  const index = indexPods(pods, problems)
+  const claims = indexPods(pods, problems)
   const words = meshWords(namespaces, problems)
   const outbound = new OutboundWords(namespaces, problems)
   const peerAuthentications = valid.filter((object) => object.kind === 'PeerAuthentication')
@@ -63,14 +98,14 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
   for (const pod of pods) {
     const modes = peerModes.modesOf(pod.metadata.namespace, pod.metadata.labels)
     const node = nodes.get(pod.spec.nodeName ?? '')
-    const mode = outbound.of(pod)
-    const compiled = compilePod(pod, index, isOptedIn(pod, words, problems), modes, node, problems)
-    put(mode === undefined || compiled === undefined ? compiled : { ...compiled, outbound: mode })
+    put(withOutbound(compilePod(pod, claims, isOptedIn(pod, words, problems), modes, node, problems), pod, outbound))
   }
 
   const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
   const services = valid.filter((object) => object.kind === 'Service')
-  const compiled = compileServices(services, { pods: new PodSelection(pods), index, slices, problems })
+  const selection = new PodSelection(pods)
+  const holders = new Map<string, string>()
+  const compiled = compileServices(services, { pods: selection, index: claims, slices, holders, problems })
   for (const service of compiled) put(service)
   const entries = valid.filter((object) => object.kind === 'ServiceEntry')
   const taken = new Set(entries.length === 0 ? [] : compiled.flatMap(({ addresses }) => addresses))
@@ -111,5 +146,5 @@ export function compileWorld(objects: readonly KubernetesObject[], options: Comp
     else if (object.kind === 'RequestAuthentication') checkRequestAuthentication(object, problems)
   }
   checkTrafficConflicts(objects, problems)
-  return { objects: world, problems: problems.list() }
+  return { world, problems: problems.list(), pods: selection, claims, words, peerModes, outbound, nodes, slices, holders }
 }

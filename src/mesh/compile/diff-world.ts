@@ -17,7 +17,8 @@ export function diffWorld(before: WorldObjects, after: WorldObjects): WorldDelta
   return { upsert, remove: [...before.keys()].filter((key) => !after.has(key)) }
 }
 
-function equal(a: unknown, b: unknown): boolean {
+/** By value, as they travel in JSON. */
+export function equal(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (Array.isArray(a) || Array.isArray(b)) {

@@ -3,42 +3,39 @@ import type { PodObject } from '#resources'
 
 export type LabelSelector = Readonly<Record<string, string>>
 
-const NONE: readonly PodObject[] = []
+const NONE: ReadonlySet<PodObject> = new Set()
 
 export class PodSelection {
-  readonly #byLabel = new Map<string, PodObject[]>()
-  readonly #byNamespace: ReadonlyMap<string, readonly PodObject[]>
+  readonly #byLabel = new Map<string, Set<PodObject>>()
+  readonly #byNamespace = new Map<string, Set<PodObject>>()
 
   constructor(pods: readonly PodObject[]) {
-    this.#byNamespace = Map.groupBy(pods, (pod) => pod.metadata.namespace)
-    for (const pod of pods) {
-      const { namespace, labels } = pod.metadata
-      for (const name in labels) {
-        const key = keyOf(namespace, name, labels[name])
-        const found = this.#byLabel.get(key)
-        if (found === undefined) this.#byLabel.set(key, [pod])
-        else found.push(pod)
-      }
-    }
+    for (const pod of pods) this.add(pod)
   }
 
-  /** All pods of a namespace, in their order. */
-  of(namespace: string): readonly PodObject[] {
-    return this.#byNamespace.get(namespace) ?? NONE
+  add(pod: PodObject): void {
+    const { namespace, labels } = pod.metadata
+    put(this.#byNamespace, namespace, pod)
+    for (const name in labels) put(this.#byLabel, labelKey(namespace, name, labels[name]), pod)
+  }
+
+  remove(pod: PodObject): void {
+    const { namespace, labels } = pod.metadata
+    take(this.#byNamespace, namespace, pod)
+    for (const name in labels) take(this.#byLabel, labelKey(namespace, name, labels[name]), pod)
   }
 
   /** Those that have all the labels, in their order; all of the namespace for no label. */
   select(namespace: string, selector: LabelSelector): readonly PodObject[] {
     const wanted = Object.entries(selector)
-    let fewest = wanted.length === 0 ? this.of(namespace) : undefined
+    let fewest: ReadonlySet<PodObject> | undefined = wanted.length === 0 ? this.#byNamespace.get(namespace) : undefined
     for (const [name, value] of wanted) {
-      const found = this.#byLabel.get(keyOf(namespace, name, value)) ?? NONE
-      if (fewest === undefined || found.length < fewest.length) fewest = found
+      const found = this.#byLabel.get(labelKey(namespace, name, value)) ?? NONE
+      if (fewest === undefined || found.size < fewest.size) fewest = found
     }
-    if (wanted.length <= 1) return fewest ?? NONE
-    return (fewest ?? NONE).filter(({ metadata: { labels } }) =>
-      wanted.every(([name, value]) => labels[name] === value),
-    )
+    const chosen = [...(fewest ?? NONE)]
+    if (wanted.length <= 1) return chosen
+    return chosen.filter(({ metadata: { labels } }) => wanted.every(([name, value]) => labels[name] === value))
   }
 
   /** Likewise in all namespaces. */
@@ -47,6 +44,18 @@ export class PodSelection {
   }
 }
 
-function keyOf(namespace: string, name: string, value: string | undefined): string {
+function put(map: Map<string, Set<PodObject>>, key: string, pod: PodObject): void {
+  const found = map.get(key)
+  if (found === undefined) map.set(key, new Set([pod]))
+  else found.add(pod)
+}
+
+function take(map: Map<string, Set<PodObject>>, key: string, pod: PodObject): void {
+  const found = map.get(key)
+  if (found?.delete(pod) === true && found.size === 0) map.delete(key)
+}
+
+/** One label of the pods of one namespace. */
+export function labelKey(namespace: string, name: string, value: string | undefined): string {
   return `${namespace}\0${name}\0${value}`
 }

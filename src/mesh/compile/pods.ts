@@ -52,7 +52,45 @@ export interface PodIndex {
   readonly uids: ReadonlyMap<PodObject, string>
 }
 
-export function indexPods(pods: readonly PodObject[], problems: ProblemLog): PodIndex {
+/** A PodIndex that changes with single pods, as long as no two of them claim the same. */
+export interface PodClaims extends PodIndex {
+  readonly byAddress: Map<string, PodObject>
+  readonly addresses: Map<PodObject, readonly string[]>
+  readonly uids: Map<PodObject, string>
+  readonly byUid: Map<string, PodObject>
+}
+
+/** Undoes what `claimAlone` did. */
+export function release(pod: PodObject, claims: PodClaims): void {
+  for (const address of claims.addresses.get(pod) ?? []) {
+    if (claims.byAddress.get(address) === pod) claims.byAddress.delete(address)
+  }
+  const uid = claims.uids.get(pod)
+  if (uid !== undefined) claims.byUid.delete(uid)
+  claims.addresses.delete(pod)
+  claims.uids.delete(pod)
+}
+
+/** As indexPods with one more pod; false when another one has an address or a uid of it. */
+export function claimAlone(pod: PodObject, claims: PodClaims): boolean {
+  const addresses = isFinished(pod) ? [] : statusAddresses(pod)
+  const held = pod.spec.hostNetwork ? [] : addresses
+  const own = ownUid(pod)
+  const uid = pod.metadata.uid === undefined || pod.metadata.uid === '' ? own : pod.metadata.uid
+  if (claims.byUid.has(uid) || held.some((address) => claims.byAddress.has(address))) return false
+  for (const address of held) claims.byAddress.set(address, pod)
+  claims.addresses.set(pod, addresses)
+  claims.uids.set(pod, uid)
+  claims.byUid.set(uid, pod)
+  return true
+}
+
+/** A namespace has no dot in its name: the first one parts the two. */
+function ownUid({ metadata: { namespace, name } }: PodObject): string {
+  return `${namespace}.${name}`
+}
+
+export function indexPods(pods: readonly PodObject[], problems: ProblemLog): PodClaims {
   const byAddress = new Map<string, PodObject>()
   const addresses = new Map<PodObject, readonly string[]>()
   const uids = new Map<PodObject, string>()
@@ -63,8 +101,7 @@ export function indexPods(pods: readonly PodObject[], problems: ProblemLog): Pod
   for (const { pod } of inOrder) {
     addresses.set(pod, claim(pod, byAddress, problems))
     const { uid } = pod.metadata
-    // A namespace has no dot in its name: the first one parts the two.
-    const own = `${pod.metadata.namespace}.${pod.metadata.name}`
+    const own = ownUid(pod)
     const other = uid === undefined || uid === '' ? undefined : byUid.get(uid)
     if (other !== undefined) {
       problems.add(pod, 'metadata.uid', `${uid} is already the uid of Pod ${podName(other)}: remove one of them`)
@@ -75,7 +112,7 @@ export function indexPods(pods: readonly PodObject[], problems: ProblemLog): Pod
   }
   const silent = new ProblemLog()
   const quarantined = new Set(pods.filter((pod) => readQuarantine(pod, silent) !== undefined).map(podName))
-  return { byAddress, addresses, uids, quarantined }
+  return { byAddress, addresses, uids, byUid, quarantined }
 }
 
 function claim(pod: PodObject, byAddress: Map<string, PodObject>, problems: ProblemLog): readonly string[] {

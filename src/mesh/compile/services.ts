@@ -15,31 +15,42 @@ export interface ServiceContext {
   readonly index: PodIndex
   /** Slices by `namespace/name` of the Service that they carry the label of. */
   readonly slices: ReadonlyMap<string, readonly EndpointSliceObject[]>
+  /** Names of Services by the address they hold; those that are compiled are added. */
+  readonly holders: Map<string, string>
   readonly problems: ProblemLog
 }
 
-export function groupSlices(
-  slices: readonly EndpointSliceObject[],
-): ReadonlyMap<string, readonly EndpointSliceObject[]> {
+/** The Service that a slice belongs to. */
+export function serviceOfSlice({ metadata: { namespace, labels } }: EndpointSliceObject): string | undefined {
+  const service = labels['kubernetes.io/service-name']
+  return service === undefined ? undefined : `${namespace}/${service}`
+}
+
+/** Those of one Service are sorted by name: of an endpoint in two of them the first counts. */
+export function groupSlices(slices: readonly EndpointSliceObject[]): Map<string, readonly EndpointSliceObject[]> {
   const groups = new Map<string, EndpointSliceObject[]>()
   for (const slice of slices) {
-    const service = slice.metadata.labels['kubernetes.io/service-name']
-    if (service === undefined) continue
-    const key = `${slice.metadata.namespace}/${service}`
+    const key = serviceOfSlice(slice)
+    if (key === undefined) continue
     const group = groups.get(key)
     if (group === undefined) groups.set(key, [slice])
     else group.push(slice)
   }
+  for (const group of groups.values()) group.sort(bySliceName)
   return groups
 }
 
-export function compileServices(services: readonly ServiceObject[], context: ServiceContext): MeshService[] {
-  const holders = new Map<string, string>()
-  const inOrder = [...services].sort((a, b) => compareText(keyOf(a), keyOf(b)))
-  return inOrder.map((service) => compileService(service, holders, context))
+export function bySliceName(a: EndpointSliceObject, b: EndpointSliceObject): number {
+  return compareText(a.metadata.name, b.metadata.name)
 }
 
-function compileService(service: ServiceObject, holders: Map<string, string>, context: ServiceContext): MeshService {
+export function compileServices(services: readonly ServiceObject[], context: ServiceContext): MeshService[] {
+  const inOrder = [...services].sort((a, b) => compareText(keyOf(a), keyOf(b)))
+  return inOrder.map((service) => compileService(service, context))
+}
+
+/** The same again for a Service that holds its addresses already. */
+export function compileService(service: ServiceObject, context: ServiceContext): MeshService {
   const { spec } = service
   const ports = spec.ports.filter(({ protocol }) => protocol === 'TCP')
   const slices = context.slices.get(keyOf(service))
@@ -58,7 +69,7 @@ function compileService(service: ServiceObject, holders: Map<string, string>, co
     kind: 'service',
     namespace: service.metadata.namespace,
     name: service.metadata.name,
-    addresses: claimAddresses(service, holders, context.problems),
+    addresses: claimAddresses(service, context),
     ports: compiled,
     endpoints,
     sliced: slices !== undefined,
@@ -76,14 +87,14 @@ function nameOf({ spec }: ServiceObject): Pick<MeshService, 'headless' | 'extern
   return spec.clusterIP === 'None' || spec.clusterIPs.includes('None') ? { headless: true } : {}
 }
 
-function claimAddresses(service: ServiceObject, holders: Map<string, string>, problems: ProblemLog): string[] {
+function claimAddresses(service: ServiceObject, { holders, problems }: ServiceContext): string[] {
   const { clusterIP, clusterIPs, type } = service.spec
   if (type === 'ExternalName') return []
   const texts = [...(clusterIP === undefined ? [] : [clusterIP]), ...clusterIPs]
   const addresses = new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))
   return [...addresses].filter((address) => {
     const holder = holders.get(address)
-    if (holder === undefined) {
+    if (holder === undefined || holder === keyOf(service)) {
       holders.set(address, keyOf(service))
       return true
     }
@@ -212,7 +223,9 @@ export function protocolOf({ name, appProtocol }: PortSpec): AppProtocol {
 }
 
 function sorted(endpoints: Endpoint[]): Endpoint[] {
-  return endpoints.sort((a, b) => compareText(a.address, b.address) || a.port - b.port)
+  return endpoints.sort(
+    (a, b) => compareText(a.address, b.address) || a.port - b.port || compareText(a.workload ?? '', b.workload ?? ''),
+  )
 }
 
 function keyOf(service: ServiceObject): string {
