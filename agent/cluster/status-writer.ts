@@ -21,6 +21,9 @@ export interface StatusWriterOptions {
 
 /** Between two requests: nobody waits for a status, and the API server has others to serve. */
 const PAUSE_MS = 20
+/** Judging that takes longer is given one part in so many of the time. */
+const QUICK_MS = 50
+const JUDGE_SHARE = 50
 const AGAIN = { baseMs: 1_000, maxMs: 60_000 }
 
 /** Resource names by kind; a kind without one has no status of ours. */
@@ -42,6 +45,8 @@ export class StatusWriter implements AsyncDisposable {
   /** What is to be said of each object, by its path, and what was written, as text. */
   #said: ReadonlyMap<string, ObjectStatus> = new Map()
   readonly #written = new Map<string, string>()
+  /** What it took last. */
+  #judgeMs = 0
   #judge: (() => readonly ObjectStatus[]) | undefined
   #wake = Promise.withResolvers<void>()
   readonly #running: Promise<void>
@@ -85,6 +90,8 @@ export class StatusWriter implements AsyncDisposable {
         waitMs = backoffMs(++failures, Math.random(), AGAIN)
         this.#tell(`Cannot write the status of routes and policies: ${errorLine(thrown)}`)
       }
+      // In a large cluster judging takes long, and nobody waits for it.
+      if (this.#judgeMs > QUICK_MS) await this.#pause(Math.min(periodMs / 2, this.#judgeMs * JUDGE_SHARE))
       await Promise.race([this.#pause(waitMs), this.#held ? this.#wake.promise : never])
     }
   }
@@ -102,8 +109,10 @@ export class StatusWriter implements AsyncDisposable {
   async #writeAll(): Promise<boolean> {
     let whole = true
     if (this.#judge !== undefined) {
+      const begun = performance.now()
       this.#said = new Map(this.#judge().map((status) => [pathOf(status) ?? '', status]))
       this.#judge = undefined
+      this.#judgeMs = performance.now() - begun
     }
     for (const path of this.#written.keys()) if (!this.#said.has(path)) this.#written.delete(path)
     for (const [path, said] of this.#said) {

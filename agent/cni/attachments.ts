@@ -116,9 +116,12 @@ export class Attachments implements Disposable {
    * @param whole false while some may be missing that are not gone
    */
   layOver(objects: readonly KubernetesObject[], whole = true): readonly KubernetesObject[] {
-    const shown = new Map(
-      objects.flatMap((object) => (object.kind === 'Pod' ? [[podKey(object.metadata), object]] : [])),
-    )
+    const shown = new Map<string, PodObject>()
+    for (const object of this.#held.size === 0 ? [] : objects) {
+      // Those of other nodes are many, and none that is held is theirs.
+      if (object.kind !== 'Pod' || (object.spec.nodeName || this.#options.node) !== this.#options.node) continue
+      shown.set(podKey(object.metadata), object)
+    }
     for (const [key, held] of this.#held) {
       const isShown = isPodOf(held.attachment, shown.get(key)?.metadata.uid) && shown.has(key)
       if (isShown) this.#held.set(key, { ...held, early: undefined })

@@ -4,21 +4,22 @@ import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorLine } from '#base'
 import { ANNOTATION } from '#contract'
-import { enrolments } from '#mesh/compile'
+import { changedObjects, enrolments } from '#mesh/compile'
 import type { KubernetesObject } from '#resources'
 import { podKey, runtimeUid } from './overlay.ts'
 import { type PodIndex, renderPodIndex } from './plugin-side.ts'
 
 /** What the plugin needs to know of these objects. */
 export function podIndexOf(objects: readonly KubernetesObject[], node: string): PodIndex {
-  const namespaces = objects.flatMap((object) => {
+  const near = objects.filter((object) => isNear(object, node))
+  const namespaces = near.flatMap((object) => {
     if (object.kind !== 'Namespace') return []
     const { labels, annotations, name } = object.metadata
     return (labels[ANNOTATION.mesh] ?? annotations[ANNOTATION.mesh]) === 'enabled' ? [name] : []
   })
-  const optedIn = new Set(enrolments(objects, node).enrolments.map(podKey))
-  const pods = objects.flatMap((object) => {
-    if (object.kind !== 'Pod' || object.spec.nodeName !== node || object.spec.hostNetwork) return []
+  const optedIn = new Set(enrolments(near, node).enrolments.map(podKey))
+  const pods = near.flatMap((object) => {
+    if (object.kind !== 'Pod' || object.spec.hostNetwork) return []
     const { namespace, name } = object.metadata
     const uid = runtimeUid(object)
     const isOptedIn = optedIn.has(podKey(object.metadata))
@@ -26,6 +27,11 @@ export function podIndexOf(objects: readonly KubernetesObject[], node: string): 
     return [{ namespace, name, optedIn: isOptedIn, ...(uid === undefined ? {} : { uid }) }]
   })
   return { namespaces, pods }
+}
+
+/** Namespaces, and pods of the node: nothing else is in the index. */
+function isNear(object: KubernetesObject, node: string): boolean {
+  return object.kind === 'Namespace' || (object.kind === 'Pod' && object.spec.nodeName === node)
 }
 
 export interface IndexWriterOptions {
@@ -37,6 +43,7 @@ export interface IndexWriterOptions {
 
 export class IndexWriter {
   readonly #options: IndexWriterOptions
+  #objects: readonly KubernetesObject[] = []
   #wanted = ''
   #written = ''
   #failing = false
@@ -51,6 +58,11 @@ export class IndexWriter {
    * Begins to write when anything differs from what was written; of several in a row the last is written.
    */
   update(objects: readonly KubernetesObject[]): void {
+    const { removed, added } = changedObjects(this.#objects, objects)
+    const { node } = this.#options
+    this.#objects = objects
+    const concerns = [...removed, ...added].some((object) => isNear(object, node))
+    if (!concerns && this.#wanted !== '' && this.#wanted === this.#written) return
     this.#wanted = renderPodIndex(podIndexOf(objects, this.#options.node))
     this.#writing ??= this.#catchUp().finally(() => {
       this.#writing = undefined

@@ -50,6 +50,17 @@ export function isPodOf(attachment: PodAttachment, uid: string | undefined): boo
   return attachment.uid === undefined || uid === undefined || uid === '' || attachment.uid === uid
 }
 
+interface LastLaid {
+  readonly current: readonly KubernetesObject[]
+  readonly laid: readonly KubernetesObject[]
+  readonly attachments: ReadonlyMap<string, PodAttachment>
+}
+const lastLaid = new WeakMap<OverlayOptions, LastLaid>()
+
+function isSame(one: ReadonlyMap<string, PodAttachment>, other: ReadonlyMap<string, PodAttachment>): boolean {
+  return one.size === other.size && [...one].every(([key, attachment]) => other.get(key) === attachment)
+}
+
 /**
  * @param attachments by `podKey`
  * @param early pods that the source does not show yet
@@ -62,12 +73,29 @@ export function layOver(
 ): readonly KubernetesObject[] {
   if (attachments.size === 0 && early.length === 0 && options.netnsFrom === 'annotation') return objects
   const newer = new Map(early.map((pod) => [podKey(pod.metadata), pod]))
-  const laid = objects
-    // An older pod of that name, or the runtime would not start another.
-    .filter((object) => object.kind !== 'Pod' || !newer.has(podKey(object.metadata)))
-    .map((object) =>
-      object.kind === 'Pod' ? layOverPod(object, attachments.get(podKey(object.metadata)), options) : object,
-    )
+  const { node } = options
+  // An older pod of that name, or the runtime would not start another.
+  const current =
+    newer.size === 0
+      ? objects
+      : objects.filter((object) => object.kind !== 'Pod' || !newer.has(podKey(object.metadata)))
+  const layOne = (object: KubernetesObject): KubernetesObject =>
+    object.kind === 'Pod' &&
+    (object.spec.nodeName === node || object.metadata.annotations[ANNOTATION.netns] !== undefined)
+      ? layOverPod(object, attachments.get(podKey(object.metadata)), options)
+      : object
+  const last = lastLaid.get(options)
+  const before = last !== undefined && isSame(last.attachments, attachments) ? last : undefined
+  // Objects that stand where they stood are not even looked at: they are many.
+  const laid: KubernetesObject[] = []
+  for (let i = 0; i < current.length; i++) {
+    const object = current[i]
+    if (object === undefined) continue
+    const same = before !== undefined && before.current[i] === object ? before.laid[i] : undefined
+    laid.push(same ?? layOne(object))
+  }
+  lastLaid.set(options, { current, laid, attachments: new Map(attachments) })
+  if (early.length === 0) return laid
   return [...laid, ...early.map((pod) => layOverPod(pod, attachments.get(podKey(pod.metadata)), options))]
 }
 

@@ -33,8 +33,9 @@ const TIMEOUT_MS = 5_000
 
 export class PodFinder {
   readonly #options: PodFinderOptions
-  #pods = new Map<string, PodObject>()
-  #namespaces = new Map<string, NamespaceObject>()
+  #objects: readonly KubernetesObject[] = []
+  /** Made of the objects when somebody asks: they change far more often than pods start. */
+  #names: Names | undefined
   #whole = false
   readonly #waiting = new Set<() => unknown>()
 
@@ -47,15 +48,15 @@ export class PodFinder {
    * @param whole false while the source has not told all of them
    */
   update(objects: readonly KubernetesObject[], whole: boolean): void {
-    this.#pods = new Map()
-    this.#namespaces = new Map()
+    this.#objects = objects
+    this.#names = undefined
     this.#whole = whole
-    for (const object of objects) {
-      const { namespace, name } = object.metadata
-      if (object.kind === 'Pod') this.#pods.set(`${namespace}/${name}`, object)
-      else if (object.kind === 'Namespace') this.#namespaces.set(name, object)
-    }
     for (const look of [...this.#waiting]) look()
+  }
+
+  get #known(): Names {
+    this.#names ??= namesOf(this.#objects)
+    return this.#names
   }
 
   /** Never fails. */
@@ -67,7 +68,7 @@ export class PodFinder {
     if (pod === undefined) return { kind: 'missing', why: this.#explain(ref, timeoutMs) }
     const namespace = await this.#namespace(ref.namespace, pod, late.promise)
     if (typeof namespace !== 'string') {
-      const shown = this.#pods.get(`${ref.namespace}/${ref.name}`)
+      const shown = this.#known.pods.get(`${ref.namespace}/${ref.name}`)
       return {
         kind: 'found',
         found: { pod, namespace: namespace?.object, shown: shown !== undefined && isOf(shown, ref) },
@@ -79,7 +80,7 @@ export class PodFinder {
   async #pod(ref: PodRef, late: Promise<undefined>): Promise<PodObject | undefined> {
     const { promise, resolve } = Promise.withResolvers<PodObject>()
     const look = () => {
-      const pod = this.#pods.get(`${ref.namespace}/${ref.name}`)
+      const pod = this.#known.pods.get(`${ref.namespace}/${ref.name}`)
       const fits = pod !== undefined && this.#whole && isOf(pod, ref)
       if (fits) resolve(pod)
       return fits
@@ -104,7 +105,7 @@ export class PodFinder {
     pod: PodObject,
     late: Promise<undefined>,
   ): Promise<{ readonly object: NamespaceObject | undefined } | string> {
-    const object = this.#namespaces.get(name)
+    const object = this.#known.namespaces.get(name)
     const word = pod.metadata.annotations[ANNOTATION.mesh]
     // The pod's own word wins.
     if (object !== undefined || word === 'enabled' || word === 'disabled') return { object }
@@ -121,12 +122,28 @@ export class PodFinder {
   #explain(ref: PodRef, timeoutMs: number): string {
     if (!this.#whole) return 'the agent has not read its source of objects yet'
     const name = `${ref.namespace}/${ref.name}`
-    const other = this.#pods.get(name)
+    const other = this.#known.pods.get(name)
     const uid = other === undefined ? undefined : runtimeUid(other)
     return uid === undefined
       ? `the object of Pod ${name} was not seen within ${timeoutMs / 1000} s`
       : `Pod ${name} has uid ${uid}, the runtime starts ${ref.uid}`
   }
+}
+
+interface Names {
+  readonly pods: ReadonlyMap<string, PodObject>
+  readonly namespaces: ReadonlyMap<string, NamespaceObject>
+}
+
+function namesOf(objects: readonly KubernetesObject[]): Names {
+  const pods = new Map<string, PodObject>()
+  const namespaces = new Map<string, NamespaceObject>()
+  for (const object of objects) {
+    const { namespace, name } = object.metadata
+    if (object.kind === 'Pod') pods.set(`${namespace}/${name}`, object)
+    else if (object.kind === 'Namespace') namespaces.set(name, object)
+  }
+  return { pods, namespaces }
 }
 
 function isOf(pod: PodObject, { uid }: PodRef): boolean {

@@ -79,7 +79,7 @@ export class FollowedResource {
   problems(outage: boolean): readonly Problem[] {
     const failing = this.#reflector?.failing
     const own = failing === undefined || (outage && failing.error.isOutage) ? undefined : this.#describe(failing)
-    const ofObjects = [...this.store.entries.values()].flatMap(({ problems }) => problems)
+    const ofObjects = this.store.problems
     return own === undefined ? ofObjects : [own, ...ofObjects]
   }
 

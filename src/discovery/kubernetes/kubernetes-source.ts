@@ -289,20 +289,19 @@ class ApiSource implements KubernetesSource {
 
   /** A pod that is deleted and made again elsewhere may be in both sets of pods for a moment: the newer one counts. */
   #objects(): readonly KubernetesObject[] {
-    const objects: KubernetesObject[] = []
-    const pods = this.#resources.filter(({ followed }) => followed.kind === 'Pod').map(({ store }) => store.entries)
-    for (const { store } of this.#resources) {
-      const twins = pods.includes(store.entries) ? pods.find((entries) => entries !== store.entries) : undefined
-      for (const [key, { object, version }] of store.entries) {
-        if (object === undefined) continue
-        const twin = twins?.get(key)
-        const loses =
-          twin?.object !== undefined &&
-          (isOlder(version, twin.version) || (twins === pods[0] && !isOlder(twin.version, version)))
-        if (!loses) objects.push(object)
-      }
+    const [ours, others] = this.#resources
+      .filter(({ followed }) => followed.kind === 'Pod')
+      .map(({ store }) => store.entries)
+    const older = new Set<KubernetesObject>()
+    // Ours are few.
+    for (const [key, { object, version }] of ours ?? []) {
+      const twin = others?.get(key)
+      if (object === undefined || twin?.object === undefined) continue
+      older.add(isOlder(twin.version, version) ? twin.object : object)
     }
-    return objects
+    const all = this.#resources.map(({ store }) => store.objects)
+    const lists = older.size === 0 ? all : all.map((list) => list.filter((object) => !older.has(object)))
+    return ([] as readonly KubernetesObject[]).concat(...lists)
   }
 
   #problems(): readonly Problem[] {

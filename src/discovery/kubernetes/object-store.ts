@@ -7,6 +7,7 @@
 import { unchangedOr } from '#discovery'
 import { type KubernetesObject, type ParseOutcome, type Problem, parseObject } from '#resources'
 import { type Fields, isFields } from './fields.ts'
+import { ListedObjects } from './listed-objects.ts'
 
 export interface Entry {
   /** Absent: it does not validate, and never did while it was followed. */
@@ -32,6 +33,10 @@ const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration'
 export class ObjectStore {
   readonly #onChange: () => void
   #entries = new Map<string, Entry>()
+  /** Undefined: to be made again. */
+  #listed: ListedObjects | undefined
+  /** Names of entries that have problems. */
+  #troubled = new Set<string>()
   readonly #deleted = new Map<string, string>()
 
   constructor(onChange: () => void) {
@@ -40,6 +45,26 @@ export class ObjectStore {
 
   get entries(): ReadonlyMap<string, Entry> {
     return this.#entries
+  }
+
+  /** Those of the entries that have one, in no order; the list changes with the next change. */
+  get objects(): readonly KubernetesObject[] {
+    if (this.#listed === undefined) {
+      this.#listed = new ListedObjects()
+      for (const [key, { object }] of this.#entries) if (object !== undefined) this.#listed.put(key, object)
+    }
+    return this.#listed.objects
+  }
+
+  get problems(): readonly Problem[] {
+    return [...this.#troubled].flatMap((key) => this.#entries.get(key)?.problems ?? [])
+  }
+
+  #note(key: string, { object, problems }: Entry): void {
+    if (problems.length > 0) this.#troubled.add(key)
+    else this.#troubled.delete(key)
+    if (object === undefined) this.#listed?.remove(key)
+    else this.#listed?.put(key, object)
   }
 
   /** @param shared apiVersion and kind, which items of a list do not repeat */
@@ -59,6 +84,8 @@ export class ObjectStore {
         }
         const before = this.#entries
         this.#entries = entries
+        this.#listed = undefined
+        this.#troubled = new Set([...entries].flatMap(([key, { problems }]) => (problems.length > 0 ? [key] : [])))
         if (before.size !== entries.size || [...entries].some(([key, entry]) => differs(before.get(key), entry))) {
           this.#onChange()
         }
@@ -76,6 +103,7 @@ export class ObjectStore {
     const entry = read(value, version, before, ahead && before?.version !== version)
     this.#deleted.delete(key)
     this.#entries.set(key, entry)
+    this.#note(key, entry)
     if (differs(before, entry)) this.#onChange()
     return entry
   }
@@ -90,12 +118,16 @@ export class ObjectStore {
       if (this.#deleted.size <= MAX_DELETED) break
       this.#deleted.delete(oldest)
     }
+    this.#troubled.delete(key)
+    this.#listed?.remove(key)
     if (this.#entries.delete(key)) this.#onChange()
   }
 
   clear(): void {
     const before = this.#entries.size
     this.#entries = new Map()
+    this.#listed = undefined
+    this.#troubled.clear()
     this.#deleted.clear()
     if (before > 0) this.#onChange()
   }

@@ -11,17 +11,6 @@ export function changedObjects(
   before: readonly KubernetesObject[],
   after: readonly KubernetesObject[],
 ): ChangedObjects {
-  const removed: KubernetesObject[] = []
-  const added: KubernetesObject[] = []
-  if (before.length === after.length) {
-    for (let i = 0; i < after.length; i++) {
-      const [one, other] = [before[i], after[i]]
-      if (one === other || one === undefined || other === undefined) continue
-      removed.push(one)
-      added.push(other)
-    }
-    if (removed.length <= 2) return { removed, added }
-  }
   let start = 0
   while (start < before.length && start < after.length && before[start] === after[start]) start++
   let [endBefore, endAfter] = [before.length, after.length]
@@ -29,8 +18,15 @@ export function changedObjects(
     endBefore--
     endAfter--
   }
-  const was = new Set(before.slice(start, endBefore))
-  const is = new Set(after.slice(start, endAfter))
+  const was = new Set<KubernetesObject>()
+  const is = new Set<KubernetesObject>()
+  for (let i = start; i < endBefore || i < endAfter; i++) {
+    const one = i < endBefore ? before[i] : undefined
+    const other = i < endAfter ? after[i] : undefined
+    if (one === other) continue
+    if (one !== undefined) was.add(one)
+    if (other !== undefined) is.add(other)
+  }
   return {
     removed: [...was].filter((object) => !is.has(object)),
     added: [...is].filter((object) => !was.has(object)),

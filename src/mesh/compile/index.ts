@@ -1,5 +1,6 @@
 /** Kubernetes objects → the world of the mesh, the deltas between worlds, and the pods a node enrols. */
 
+export { changedObjects } from './changed-objects.ts'
 export type { CompiledWorld, CompileOptions, WorldObjects } from './compile-world.ts'
 export { compileWorld, ROOT_NAMESPACE_DEFAULT } from './compile-world.ts'
 export type { Condition, ObjectStatus, ParentConditions, PolicyStatus, RouteStatus } from './conditions.ts'

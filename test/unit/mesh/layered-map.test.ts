@@ -14,7 +14,10 @@ t.test('it is a map, after any changes, and each one before stays as it was', as
         const change = new Map(step)
         map = map.with(change)
         model = new Map(model)
-        for (const [key, value] of change) value === undefined ? model.delete(key) : model.set(key, value)
+        for (const [key, value] of change) {
+          if (value === undefined) model.delete(key)
+          else model.set(key, value)
+        }
         made.push([map, model])
       }
       return made.every(
