@@ -28,14 +28,8 @@ export function authorize(set: PolicySet, connection: ConnectionFacts, http: Htt
 function judgeSet(set: PolicySet, subject: Subject): PolicyDecision {
   if (set.refusal !== undefined) return set.refusal
   if (set.needsPath && subject.http !== undefined && subject.paths === undefined) return MALFORMED_PATH
-  for (const policy of set.deny) {
-    const match = firstMatch(policy, subject)
-    if (match !== undefined) return match.decision
-  }
-  for (const policy of set.allow) {
-    const match = firstMatch(policy, subject)
-    if (match !== undefined) return match.decision
-  }
+  const match = set.denyRules.first(subject, UNSURE) ?? set.allowRules.first(subject, YES)
+  if (match !== undefined) return match.decision
   return set.otherwise
 }
 

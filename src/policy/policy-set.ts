@@ -5,6 +5,8 @@
 import type { AuthorizationPolicy, Verdict, Workload } from '#contract'
 import type { CheckNeeds } from './check.ts'
 import { type CompiledRule, compileRule } from './rule.ts'
+import { RuleIndex } from './rule-index.ts'
+import { type RuleKeys, ruleKeys } from './rule-keys.ts'
 
 /** A verdict, and what only reports. */
 export type PolicyDecision = Verdict & {
@@ -17,6 +19,7 @@ export type PolicyDecision = Verdict & {
 export interface PolicyRule {
   readonly index: number
   readonly rule: CompiledRule
+  readonly keys: RuleKeys
   /** The decision when this rule is the first to match. */
   readonly decision: PolicyDecision
 }
@@ -42,6 +45,9 @@ export interface PolicySet {
   readonly deny: readonly CompiledPolicy[]
   readonly allow: readonly CompiledPolicy[]
   readonly audit: readonly CompiledPolicy[]
+  /** All rules of the DENY policies, and of the ALLOW policies. */
+  readonly denyRules: RuleIndex
+  readonly allowRules: RuleIndex
   /** Set when a policy that applies did not validate: everything is denied. */
   readonly refusal: PolicyDecision | undefined
   /** The decision when no DENY rule and no ALLOW rule matches. */
@@ -74,6 +80,8 @@ const EMPTY: PolicySet = Object.freeze({
   deny: Object.freeze([]),
   allow: Object.freeze([]),
   audit: Object.freeze([]),
+  denyRules: new RuleIndex([]),
+  allowRules: new RuleIndex([]),
   refusal: undefined,
   otherwise: NO_POLICY,
 })
@@ -92,7 +100,7 @@ function compilePolicy(policy: AuthorizationPolicy): CompiledPolicy {
   const rules = policy.rules.map((rule, index): PolicyRule => {
     const reason = `Rule ${index} of ${policy.action} policy ${key} matches`
     const decision = decide({ kind, policy: key, rule: index, reason })
-    return Object.freeze({ index, rule: compileRule(rule, policy.namespace), decision })
+    return Object.freeze({ index, rule: compileRule(rule, policy.namespace), keys: ruleKeys(rule), decision })
   })
   return Object.freeze({ key, action: policy.action, rules: Object.freeze(rules) })
 }
@@ -146,6 +154,8 @@ function compileSet(chosen: readonly AuthorizationPolicy[]): PolicySet {
     deny: Object.freeze(deny),
     allow: Object.freeze(allow),
     audit: Object.freeze(audit),
+    denyRules: new RuleIndex(deny.flatMap(({ rules }) => rules)),
+    allowRules: new RuleIndex(allow.flatMap(({ rules }) => rules)),
     refusal: invalid === undefined ? undefined : refusalOf(invalid),
     otherwise: otherwise(allow),
   })
