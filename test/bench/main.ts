@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { errorLine } from '#base'
 import { grpcUnary, http2Gets } from './h2.ts'
+import { manyPolicies, manyRoutes } from './many.ts'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
 import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
@@ -14,6 +15,8 @@ const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow
   'two-hop-mtls': twoHopMtls,
   'two-hop-connections': twoHopConnections,
   'two-hop-tcp': twoHopTcp,
+  'many-routes': manyRoutes,
+  'many-policies': manyPolicies,
 }
 
 function positive(name: string, text: string): number {
