@@ -150,10 +150,9 @@ export class WorldCompiler {
     for (const key of remove) world.delete(key)
     for (const object of upsert) world.set(meshKey(object), object)
     if ([...oldPods, ...newPods].some(({ spec }) => spec.nodeName === this.#options.node)) {
-      this.#enrolments = enrolments(
-        [...followed.namespaces, ...followed.nodes.values(), ...followed.local.values()],
-        this.#options.node,
-      )
+      const own = followed.nodes.get(this.#options.node)
+      const node = own === undefined ? [] : [own]
+      this.#enrolments = enrolments([...followed.namespaces, ...node, ...followed.local.values()], this.#options.node)
     }
     this.#followed = followed
     return { ...this.#now(), delta: { upsert, remove }, sameReferences }

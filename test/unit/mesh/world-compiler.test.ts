@@ -10,6 +10,11 @@ import { objectsOf } from './compile-samples.ts'
 const NODE = 'node-1'
 const OPTIONS = { trustDomain: 'cluster.local', node: NODE }
 
+const ANNOTATIONS: Readonly<Record<string, string>> = {
+  annotated: 'weir.dev/mesh: perhaps',
+  quarantined: 'weir.dev/quarantine: "true"',
+}
+
 interface PodChoice {
   readonly ip: number
   readonly app: string
@@ -24,7 +29,7 @@ function podText(name: number, { ip, app, node, state, more }: PodChoice): strin
   return `
 apiVersion: v1
 kind: Pod
-metadata: { name: p${name}, namespace: shop, uid: ${more === 'same uid' ? 'u' : `u${name}`}, ${going} labels: { app: ${app}, n: "${name % 2}" }, annotations: { ${more === 'annotated' ? 'weir.dev/mesh: perhaps' : ''} } }
+metadata: { name: p${name}, namespace: shop, uid: ${more === 'same uid' ? 'u' : `u${name}`}, ${going} labels: { app: ${app}, n: "${name % 2}" }, annotations: { ${ANNOTATIONS[more] ?? ''} } }
 spec: { nodeName: ${node}, hostNetwork: ${more === 'host'}, containers: [{ name: a, ports: [{ name: web, containerPort: 80 }] }] }
 status: { phase: ${phase}, podIP: ${ip === 0 ? '""' : `10.0.0.${ip}`}, conditions: [{ type: Ready, status: "${state === 'ready' ? 'True' : 'False'}" }] }
 `
@@ -80,7 +85,7 @@ const podChoice = fc.record({
   app: fc.constantFrom('a', 'b'),
   node: fc.constantFrom(NODE, 'node-2'),
   state: fc.constantFrom('ready', 'ready', 'waiting', 'leaving', 'finished'),
-  more: fc.constantFrom('', '', '', '', 'host', 'annotated', 'same uid'),
+  more: fc.constantFrom('', '', '', '', 'host', 'annotated', 'quarantined', 'same uid'),
 })
 const name = fc.integer({ min: 1, max: 5 })
 const endpoint = fc.record({ ip: fc.integer({ min: 1, max: 6 }), ready: fc.boolean(), pod: fc.nat(5) })
