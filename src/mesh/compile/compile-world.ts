@@ -146,5 +146,16 @@ export function compileContext(objects: readonly KubernetesObject[], options: Co
     else if (object.kind === 'RequestAuthentication') checkRequestAuthentication(object, problems)
   }
   checkTrafficConflicts(objects, problems)
-  return { world, problems: problems.list(), pods: selection, claims, words, peerModes, outbound, nodes, slices, holders }
+  return {
+    world,
+    problems: problems.list(),
+    pods: selection,
+    claims,
+    words,
+    peerModes,
+    outbound,
+    nodes,
+    slices,
+    holders,
+  }
 }

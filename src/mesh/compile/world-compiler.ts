@@ -4,7 +4,7 @@
  * of the ordinary (two pods with one address, anything told as a problem, other kinds) is compiled as a whole.
  */
 import type { MeshObject, MeshService } from '#contract'
-import { meshKey } from '#contract'
+import { ANNOTATION, meshKey } from '#contract'
 import {
   describeObject,
   type EndpointSliceObject,
@@ -17,7 +17,13 @@ import {
   type ServiceObject,
 } from '#resources'
 import { type ChangedObjects, changedObjects } from './changed-objects.ts'
-import { type CompileContext, type CompileOptions, compileContext, type WorldObjects } from './compile-world.ts'
+import {
+  type CompileContext,
+  type CompileOptions,
+  compileContext,
+  type WorldObjects,
+  withOutbound,
+} from './compile-world.ts'
 import { diffWorld, equal, type WorldDelta } from './diff-world.ts'
 import { type Enrolments, enrolments } from './enrolments.ts'
 import { claimAlone, compilePod, isFinished, isOptedIn, podName, release, statusAddresses } from './pods.ts'
@@ -57,6 +63,10 @@ const INDEPENDENT: ReadonlySet<string> = new Set([
   'PeerAuthentication',
   'RequestAuthentication',
   'TrafficPolicy',
+  'TLSRoute',
+  'TCPRoute',
+  'BackendTLSPolicy',
+  'ConfigMap',
 ])
 /** With more changes at once, one pass over everything is cheaper. */
 const MAX_CHANGES = 256
@@ -126,7 +136,7 @@ export class WorldCompiler {
     const put = (object: MeshObject): void => {
       if (!equal(followed.world.get(meshKey(object)), object)) upsert.push(object)
     }
-    const { claims, words, peerModes, nodes, world } = followed
+    const { claims, words, peerModes, outbound, nodes, world } = followed
     const named = new Set(newPods.map(podName))
     for (const pod of oldPods) {
       const { namespace, name } = pod.metadata
@@ -137,7 +147,7 @@ export class WorldCompiler {
       if (pod.spec.nodeName === this.#options.node) followed.local.set(podName(pod), pod)
       const modes = peerModes.modesOf(pod.metadata.namespace, pod.metadata.labels)
       const node = nodes.get(pod.spec.nodeName ?? '')
-      put(compilePod(pod, claims, isOptedIn(pod, words, problems), modes, node, problems))
+      put(withOutbound(compilePod(pod, claims, isOptedIn(pod, words, problems), modes, node, problems), pod, outbound))
     }
     for (const name of touched) {
       const service = followed.services.get(name)
@@ -249,9 +259,12 @@ function changePods(
   touched: Set<string>,
 ): boolean {
   if (removed.some((pod) => troubled.has(describeObject(pod)))) return false
-  // It concerns Services beyond those that select the pod.
+  // Quarantine concerns Services beyond those that select the pod; words on what it may call may be problems.
   const silent = new ProblemLog()
-  if ([...removed, ...added].some((pod) => readQuarantine(pod, silent) !== undefined)) return false
+  const isSpecial = (pod: PodObject): boolean =>
+    readQuarantine(pod, silent) !== undefined ||
+    pod.metadata.annotations[ANNOTATION.outboundTrafficPolicy] !== undefined
+  if ([...removed, ...added].some(isSpecial)) return false
   for (const pod of removed) {
     uses.ofPod(pod, claims.addresses.get(pod) ?? [], touched)
     pods.remove(pod)

@@ -12,6 +12,7 @@ const OPTIONS = { trustDomain: 'cluster.local', node: NODE }
 
 const ANNOTATIONS: Readonly<Record<string, string>> = {
   annotated: 'weir.dev/mesh: perhaps',
+  outbound: 'weir.dev/outbound-traffic-policy: REGISTRY_ONLY',
   quarantined: 'weir.dev/quarantine: "true"',
 }
 
@@ -85,7 +86,7 @@ const podChoice = fc.record({
   app: fc.constantFrom('a', 'b'),
   node: fc.constantFrom(NODE, 'node-2'),
   state: fc.constantFrom('ready', 'ready', 'waiting', 'leaving', 'finished'),
-  more: fc.constantFrom('', '', '', '', 'host', 'annotated', 'quarantined', 'same uid'),
+  more: fc.constantFrom('', '', '', '', 'host', 'annotated', 'quarantined', 'outbound', 'same uid'),
 })
 const name = fc.integer({ min: 1, max: 5 })
 const endpoint = fc.record({ ip: fc.integer({ min: 1, max: 6 }), ready: fc.boolean(), pod: fc.nat(5) })
