@@ -92,6 +92,10 @@ export class HeldBody implements BodySink {
     return false
   }
 
+  copyTo(copy: { add(bytes: Buffer, start: number, end: number): void }): void {
+    copy.add(this.#buffer, 0, this.length)
+  }
+
   /** All of it in another version; or what was wrong. It goes on counting until it is released. */
   translate(rules: readonly CompiledRule[]): Buffer | { readonly malformed: string } | 'too-large' | 'no-room' {
     if (this.problem !== undefined) return this.problem

@@ -319,6 +319,8 @@ export class HttpConnection
   #sendHeld(held: HeldBody): void {
     const { target } = this
     this.#held = undefined
+    // Mirrors get what the client sent: which version they speak is their own matter.
+    if (this.copy !== undefined) held.copyTo(this.copy)
     const body = held.translate(this.versioned?.translated?.version.requestBody ?? [])
     if (!Buffer.isBuffer(body)) {
       this.refuse(...requestRefusal(body))
@@ -329,6 +331,7 @@ export class HttpConnection
     const head = this.#renderRequest(target)
     this.#headLength = head.length
     this.#unsent = head + latin1(body, 0, body.length)
+    if (this.copy !== undefined) this.#copyRequest()
     if (this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     if (target.decision !== undefined) this.startTimers(target.decision)
     this.sendFirst(target)
@@ -368,6 +371,7 @@ export class HttpConnection
       keepAlive10: this.head.minor === 0 && !this.#closeAfter,
       edits: answer.edits,
       upgrade: false,
+      session: this.sessionHeader(),
       length: body.length,
     })
     this.bytesOut += body.length
@@ -727,6 +731,7 @@ export class HttpConnection
       keepAlive10: this.head.minor === 0 && !this.#closeAfter,
       edits,
       upgrade: false,
+      session: this.sessionHeader(),
       // To HEAD: nobody knows how long the translated body would be.
       ...(rules.length > 0 && mode === 'none' ? { length: 'unknown' } : {}),
     })

@@ -13,6 +13,7 @@ import {
   type Http2StreamOwner,
 } from '#http'
 import { outcomeOfStatus, responseEditsOf } from '#routing'
+import type { CompiledRule, TranslatedRequest, TranslatedResponse } from '#translation'
 import { type Connecting, Exchange, MAX_ATTEMPTS } from './exchange.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import { fieldValue } from './field-class.ts'
@@ -24,8 +25,9 @@ import {
   renderGrpcTimeout,
   trailersOnly,
 } from './grpc.ts'
+import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
 import type { Http2Connection } from './http2-connection.ts'
-import { answerFields, copyLines, requestFields, withoutMeshFields } from './http2-fields.ts'
+import { answerFields, copyLines, requestFields, withoutField, withoutMeshFields } from './http2-fields.ts'
 import { Http2Request } from './http2-request.ts'
 import { connectOutgoing, outgoingNow } from './outgoing.ts'
 import type { Outgoing, OutgoingStream } from './outgoing-stream.ts'
@@ -38,6 +40,13 @@ const MAX_INTERIM = 32
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const NO_EDITS: NonNullable<ExchangeTarget['decision']>['responseEdits'] = Object.freeze([])
 const NO_BYTES: Buffer[] = []
+
+interface HeldAnswer {
+  readonly body: HeldBody
+  readonly rules: readonly CompiledRule[]
+  /** Of its head, without a length. */
+  readonly fields: readonly string[]
+}
 
 export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwner {
   readonly version = 'HTTP/2'
@@ -59,6 +68,14 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   #tunnel = false
   /** Recorded; what is left to do is to let the answer leave. */
   #over = false
+  /** The request's body, while it is held to be translated. */
+  #held: HeldBody | undefined
+  /** Length of the translated body of the request. */
+  #translatedLength: number | undefined
+  /** The answer, while its body is held to be translated. */
+  #heldAnswer: HeldAnswer | undefined
+  /** What has been translated and may still be on its way. */
+  readonly #owed: HeldBody[] = []
   /** The client's body is of no use any more once the answer has left. */
   #resetWhenDrained = false
   /** Of what is awaited, in `now()`'s ms; 0: nothing. */
@@ -103,6 +120,20 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     }
     if (!endStream && !this.grpc && request.protocol === '') this.#deadline = now + limits.bodyIdleTimeoutMs
     if (request.grpcTimeoutMs !== undefined) this.#callEnds = now + request.grpcTimeoutMs
+    if (choice.decision?.versions !== undefined) {
+      const length = Number(this.header('content-length') ?? -1)
+      const how = this.beginVersion(choice, !endStream, length)
+      if (how === 'hold') {
+        this.#held = this.#hold(choice, length)
+        if (this.#held.problem !== undefined) this.refuse(...requestRefusal(this.#held.problem))
+        else this.#stream.resume()
+        return
+      }
+      if (how !== 'pass') {
+        this.answerInstead(how)
+        return
+      }
+    }
     this.#render(choice)
     if (choice.decision !== undefined || request.grpcTimeoutMs !== undefined) {
       this.startTimers(choice.decision, request.grpcTimeoutMs)
@@ -130,6 +161,11 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     // The server shall know how long the call may take here, too.
     const shorter = routeMs !== undefined && (request.grpcTimeoutMs === undefined || routeMs < request.grpcTimeoutMs)
     if (shorter) added = [...added, 'grpc-timeout', renderGrpcTimeout(routeMs)]
+    const { versioned } = this
+    if (versioned !== undefined) {
+      this.#renderVersioned(target, versioned.translated, added, shorter)
+      return
+    }
     const authority = this.authority === '' ? this.services.originalAuthority(this) : this.authority
     this.#rendered = requestFields(
       {
@@ -148,6 +184,123 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     )
   }
 
+  /** As `#render`, in the version that the Service speaks. */
+  #renderVersioned(
+    { decision }: ExchangeTarget,
+    translated: TranslatedRequest | undefined,
+    added: readonly string[],
+    dropTimeout: boolean,
+  ): void {
+    const request = this.#request
+    const authority = this.authority === '' ? this.services.originalAuthority(this) : this.authority
+    const ofRoute = decision?.requestEdits ?? NO_EDITS
+    const own = decision?.rewrites === true ? this.services.rewriteTarget(decision, this) : request.target
+    const length = this.#translatedLength
+    let edits = translated === undefined ? ofRoute : [...ofRoute, translated.edit()]
+    if (length !== undefined) edits = [...edits, HELD]
+    this.#rendered = requestFields(
+      {
+        method: request.protocol === '' ? this.method : 'CONNECT',
+        scheme: request.scheme,
+        authority: decision?.hostname ?? authority,
+        path: translated === undefined ? own : translated.target,
+        protocol: request.protocol,
+      },
+      length === undefined ? request.fields : withoutField(request.fields, 'content-length'),
+      request.firstField,
+      edits,
+      request.traceparent !== '',
+      length === undefined ? added : [...added, 'content-length', String(length)],
+      dropTimeout,
+    )
+  }
+
+  // ── Bodies that are translated ────────────────────────────────────────────────────────────────
+
+  #hold({ decision }: ExchangeTarget, length: number): HeldBody {
+    const held = new HeldBody(this.pod.held, decision?.versions?.maxBodyBytes ?? 0, length)
+    this.#owed.push(held)
+    return held
+  }
+
+  #sendHeld(held: HeldBody): void {
+    const { target } = this
+    this.#held = undefined
+    const body = held.translate(this.versioned?.translated?.version.requestBody ?? [])
+    if (!Buffer.isBuffer(body)) {
+      this.refuse(...requestRefusal(body))
+      return
+    }
+    if (target === undefined) return
+    // What comes behind a body speaks of the one that the client sent.
+    this.#requestTrailers = undefined
+    this.#translatedLength = body.length
+    this.#kept = body.length === 0 ? NO_BYTES : [body]
+    this.#keeping = body.length <= MAX_REPLAY_BYTES
+    this.#render(target)
+    if (this.copy !== undefined) this.#sendCopy()
+    if (target.decision !== undefined || this.#request.grpcTimeoutMs !== undefined)
+      this.startTimers(target.decision, this.#request.grpcTimeoutMs)
+    this.sendFirst(target)
+  }
+
+  /** The head of an answer that is another for the version of the request. */
+  #versionedHead(
+    { edit, rules, problem }: TranslatedResponse,
+    fields: readonly string[],
+    endStream: boolean,
+    target: ExchangeTarget,
+  ): void {
+    const edits = [edit, ...this.#answerEdits()]
+    if (problem !== undefined) this.#refuseAnswer({ malformed: problem })
+    else if (rules.length === 0) this.#respond(answerFields(fields, edits), endStream)
+    else if (endStream) {
+      // To HEAD: nobody knows how long the translated body would be.
+      this.#respond(answerFields(withoutField(fields, 'content-length'), edits), true)
+    } else {
+      const body = this.#hold(target, Number(fieldValue(fields, 'content-length') ?? -1))
+      // Nothing of it has been sent yet: what goes wrong can still be told.
+      this.responseStarted = false
+      this.#heldAnswer = { body, rules, fields: answerFields(withoutField(fields, 'content-length'), edits) }
+      if (body.problem !== undefined) this.#refuseAnswer(body.problem)
+    }
+  }
+
+  #sendHeldAnswer({ body, rules, fields }: HeldAnswer): void {
+    this.#heldAnswer = undefined
+    const bytes = body.translate(rules)
+    if (!Buffer.isBuffer(bytes)) {
+      this.#refuseAnswer(bytes)
+      return
+    }
+    this.responseStarted = true
+    this.bytesOut += bytes.length
+    this.#respond([...fields, 'content-length', String(bytes.length)], false)
+    if (bytes.length > 0) this.#stream.writeBytes(bytes)
+    this.#finish(() => this.#stream.end())
+  }
+
+  #refuseAnswer(wrong: Parameters<typeof answerRefusal>[0]): void {
+    this.#heldAnswer = undefined
+    this.responseStarted = false
+    this.detach(false)
+    this.refuse(...answerRefusal(wrong))
+  }
+
+  protected override endExchange(): void {
+    super.endExchange()
+    this.#held = undefined
+    this.#heldAnswer = undefined
+    if (this.#stream.closed || this.#stream.pendingWrites === 0) this.#payOwed()
+  }
+
+  /** What was written of a body counts until it has left. */
+  #payOwed(): void {
+    if (this.#owed.length === 0) return
+    for (const held of this.#owed) held.release()
+    this.#owed.length = 0
+  }
+
   // ── The client's side ─────────────────────────────────────────────────────────────────────────
 
   onData(bytes: Buffer, length: number): void {
@@ -156,8 +309,14 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
 
   onSlice(bytes: Buffer, start: number, end: number): void {
     this.bytesIn += end - start
-    if (this.#keeping) this.#keep(bytes, start, end)
     if (this.copy !== undefined) this.copy.add(bytes, start, end)
+    if (this.#held !== undefined) {
+      this.#held.bodyData(bytes, start, end)
+      if (this.#held.problem !== undefined) this.refuse(...requestRefusal(this.#held.problem))
+      else this.#moved()
+      return
+    }
+    if (this.#keeping) this.#keep(bytes, start, end)
     if (this.#deadline !== 0) this.#moved()
     if (this.#out?.writeSlice(bytes, start, end) === false) this.#stream.pause()
   }
@@ -183,6 +342,10 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   onEnd(): void {
     this.#requestDone = true
     if (!this.#tunnel) this.#deadline = 0
+    if (this.#held !== undefined) {
+      this.#sendHeld(this.#held)
+      return
+    }
     if (this.copy !== undefined) this.#sendCopy()
     this.#endRequest()
   }
@@ -193,12 +356,14 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   }
 
   onDrain(): void {
+    if (this.#over) this.#payOwed()
     if (this.#resetWhenDrained) this.#stream.reset(H2_NO_ERROR)
     else this.#out?.resume()
   }
 
   onClose(): void {
     this.#connection.left(this)
+    this.#payOwed()
     if (this.#over) return
     this.#over = true
     this.record(this.#tunnel ? '-' : 'DC', 'the client closed its stream')
@@ -306,8 +471,18 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       this.#tunnel = true
       this.#moved()
     }
+    if (this.versioned !== undefined && target !== undefined) {
+      const translated = this.translateAnswer(status, (name) => fieldValue(fields, name))
+      if (translated !== undefined) {
+        this.#versionedHead(translated, fields, endStream, target)
+        return
+      }
+    }
+    this.#respond(answerFields(fields, this.#answerEdits()), endStream)
+  }
+
+  #respond(passed: readonly string[], endStream: boolean): void {
     const session = this.session === undefined ? undefined : this.sessionHeader()
-    const passed = answerFields(fields, this.#answerEdits())
     const answer = session === undefined ? passed : [...passed, ...session]
     if (endStream) this.#finish(() => this.#stream.respond(answer, true))
     else this.#stream.respond(answer, false)
@@ -337,12 +512,22 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   }
 
   answerData(bytes: Buffer, start: number, end: number): void {
+    if (this.#heldAnswer !== undefined) {
+      const { body } = this.#heldAnswer
+      body.bodyData(bytes, start, end)
+      if (body.problem !== undefined) this.#refuseAnswer(body.problem)
+      return
+    }
     this.bytesOut += end - start
     if (this.#tunnel) this.#moved()
     if (!this.#stream.writeSlice(bytes, start, end)) this.#out?.pause()
   }
 
   answerTrailers(fields: readonly string[]): void {
+    if (this.#heldAnswer !== undefined) {
+      this.#sendHeldAnswer(this.#heldAnswer)
+      return
+    }
     const clean = withoutMeshFields(fields)
     if (this.grpc) {
       const status = fieldValue(clean, 'grpc-status')
@@ -354,7 +539,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   }
 
   answerEnd(): void {
-    this.#finish(() => this.#stream.end())
+    if (this.#heldAnswer !== undefined) this.#sendHeldAnswer(this.#heldAnswer)
+    else if (!this.#over) this.#finish(() => this.#stream.end())
   }
 
   /** The answer is complete. */

@@ -115,6 +115,11 @@ export function answerFields(fields: readonly string[], edits: readonly HeaderEd
   return out
 }
 
+/** All but one field, wherever it is. */
+export function withoutField(fields: readonly string[], name: string): readonly string[] {
+  return fields.filter((_, at) => fields[at & ~1] !== name)
+}
+
 /** Trailers, or an answer's head: nothing that only the mesh may say. */
 export function withoutMeshFields(fields: readonly string[]): readonly string[] {
   for (let i = 0; i < fields.length; i += 2) {

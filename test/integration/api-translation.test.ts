@@ -1,7 +1,8 @@
-/** Requests of an older version of an API, translated to the newest and back. */
+/** Requests of an older version of an API, translated to the newest and back, over HTTP/1.1 and HTTP/2. */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
+import http2 from 'node:http2'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
@@ -14,6 +15,8 @@ t.teardown(() => shop[Symbol.asyncDispose]())
 const client = await shop.pod('client')
 const pod = await shop.pod('web')
 const web = shop.service('web')
+const shadow = await shop.pod('shadow')
+shop.service('shadow')
 await shop.start()
 
 interface Got {
@@ -44,6 +47,27 @@ t.teardown(() => {
   server.closeAllConnections()
 })
 
+/** What the mirror saw. */
+const copies: string[] = []
+let copied = Promise.withResolvers<void>()
+const mirror = http.createServer((request, response) => {
+  let body = ''
+  request.on('data', (piece: Buffer) => {
+    body += piece.toString()
+  })
+  request.on('end', () => {
+    copies.push(`${request.url} ${body}`)
+    copied.resolve()
+    response.end()
+  })
+})
+mirror.listen({ fd: listenSocketIn(shadow.netnsPath, 8080) })
+await once(mirror, 'listening')
+t.teardown(() => {
+  mirror.close()
+  mirror.closeAllConnections()
+})
+
 const EXAMPLE = readFileSync(join(import.meta.dirname, '../../examples/version-translation.yaml'), 'utf8')
 const V1 = 'application/vnd.shop.v1+json'
 
@@ -71,6 +95,20 @@ const overHttp1: Call = async ({ method = 'GET', target = '/v1', headers = {}, b
   return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(pieces).toString() }
 }
 
+const overHttp2: Call = async ({ method = 'GET', target = '/v1', headers = {}, body }) => {
+  const socket = await connectSocketIn(client.netnsPath, web.ipv4, 80)
+  const session = http2.connect('http://web', { createConnection: () => socket })
+  session.on('error', () => {})
+  const stream = session.request({ ':method': method, ':path': target, ...headers })
+  stream.end(body)
+  const [fields] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+  const pieces: Buffer[] = []
+  for await (const piece of stream) pieces.push(piece as Buffer)
+  session.destroy()
+  const { ':status': status, ...rest } = fields
+  return { status: Number(status), headers: rest, body: Buffer.concat(pieces).toString() }
+}
+
 const json =
   (text: string, headers: http.OutgoingHttpHeaders = {}, status = 200) =>
   (response: http.ServerResponse) => {
@@ -80,7 +118,10 @@ const json =
 
 await shop.apply(EXAMPLE)
 
-for (const [name, call] of [['HTTP/1.1', overHttp1]] as const) {
+for (const [name, call] of [
+  ['HTTP/1.1', overHttp1],
+  ['HTTP/2', overHttp2],
+] as const) {
   t.test(`${name}: an old request arrives as a new one, and the answer comes back as an old one`, async (t) => {
     seen.length = 0
     answer = json(
@@ -288,7 +329,7 @@ t.test('a translated request is tried again as it was translated', async (t) => 
   )
   seen.length = 0
   answer = (response) => (seen.length === 1 ? response.writeHead(503).end() : json('{"items":[{"title":1}]}')(response))
-  for (const call of [overHttp1]) {
+  for (const call of [overHttp1, overHttp2]) {
     seen.length = 0
     const got = await call({ method: 'PUT', headers: { 'content-type': V1 }, body: '{"street":"s"}' })
     t.equal(got.body, '{"items":[{"name":1}],"version":1}')
@@ -299,5 +340,27 @@ t.test('a translated request is tried again as it was translated', async (t) => 
         '/v2?limit=20 {"address":{"street":"s"},"currency":"EUR"}',
       ],
     )
+  }
+})
+
+t.test('a mirror gets what the client sent: which version it speaks is its own matter', async (t) => {
+  const route = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: web }]
+  rules:
+    - backendRefs: [{ name: web, port: 80 }]
+      filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: shadow, port: 80 } } }]`
+  await shop.apply(EXAMPLE, route)
+  answer = json('{}')
+  const body = '{"street":"s"}'
+  for (const call of [overHttp1, overHttp2]) {
+    copied = Promise.withResolvers()
+    t.equal((await call({ method: 'POST', headers: { 'content-type': V1 }, body })).status, 200)
+    t.equal(seen.at(-1)?.body, '{"address":{"street":"s"},"currency":"EUR"}')
+    await copied.promise
+    t.equal(copies.at(-1), `/v1 ${body}`)
   }
 })
