@@ -16,9 +16,11 @@ const UV_ECONNRESET = -104
 export class TlsDialer implements Dialer {
   readonly #inner: Dialer
   readonly #policy: BackendTls
+  readonly #protocol: 'h2' | 'http/1.1'
   readonly #timeoutMs: number
 
-  constructor(inner: Dialer, policy: BackendTls, timeoutMs: number) {
+  constructor(inner: Dialer, policy: BackendTls, protocol: 'h2' | 'http/1.1', timeoutMs: number) {
+    this.#protocol = protocol
     this.#inner = inner
     this.#policy = policy
     this.#timeoutMs = timeoutMs
@@ -43,7 +45,7 @@ export class TlsDialer implements Dialer {
       socket: new StreamDuplex(stream),
       secureContext,
       servername: policy.hostname,
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [this.#protocol],
       // By the policy's own names, below.
       checkServerIdentity: () => undefined,
     })

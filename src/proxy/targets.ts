@@ -45,6 +45,12 @@ const POLICIES = Symbol('policy sets')
 /** Direct targets kept per pod, and endpoint loads kept; beyond it the table starts over, or is thinned. */
 const MAX_REMEMBERED = 4096
 
+/** What the mesh opens to a backend, and what is agreed on within. */
+interface OriginatedTls {
+  readonly policy: BackendTls
+  readonly protocol: 'h2' | 'http/1.1'
+}
+
 /** The decision of what a ServiceEntry declares without endpoints: endpoints are made as they are asked for. */
 export const HOST = 'host'
 
@@ -161,8 +167,11 @@ export class Targets {
     const bound = sameFamily(clientAddress, endpoint.address)
       ? clientAddress
       : client?.addresses.find((address) => sameFamily(address, endpoint.address))
-    const tls =
+    const policy =
       decision === undefined || service === undefined ? undefined : snapshot.backendTls(service, decision.port)
+    const speaks = spokenBy(decision?.protocol)
+    const tls: OriginatedTls | undefined =
+      policy === undefined ? undefined : { policy, protocol: speaks === 'HTTP/2' ? 'h2' : 'http/1.1' }
     return this.#target({
       pool: tunnelled
         ? this.#tunnelPool(pod, clientAddress, client, workload, endpoint, flow, tls)
@@ -184,6 +193,7 @@ export class Targets {
       identityLines: local && client !== undefined ? this.#identityLines(workload, client) : '',
       client,
       tunnelled,
+      secures: tls !== undefined,
       secured: (local || tunnelled) && client !== undefined,
       reporters: local ? REPORT_BOTH : REPORT_SOURCE,
       direction: 'outbound',
@@ -219,7 +229,7 @@ export class Targets {
     local: Workload | undefined,
     endpoint: SocketName & Pick<Endpoint, 'resolve'>,
     flow?: Flow,
-    tls?: BackendTls,
+    tls?: OriginatedTls,
   ): UpstreamPool {
     const { limits } = this.#host
     const socket = `${this.#tlsKey(tls)}${flow?.poolKey ?? ''}${endpoint.address} ${endpoint.port}`
@@ -234,7 +244,7 @@ export class Targets {
       const resolve = (done: (addresses: readonly string[]) => void) => {
         this.#host.resolve(pod, endpoint.address, done)
       }
-      const named = () => new NamedDialer(endpoint, resolve, source, limits.connectTimeoutMs)
+      const named = () => secured(new NamedDialer(endpoint, resolve, source, limits.connectTimeoutMs), tls, limits)
       return pod.pool(pod.uid, `name ${socket}`, limits, named)
     }
     return pod.pool(pod.uid, socket, limits, () => {
@@ -249,7 +259,7 @@ export class Targets {
     { uid, namespace, serviceAccount }: Workload,
     endpoint: SocketName,
     flow: Flow | undefined,
-    tls: BackendTls | undefined,
+    tls: OriginatedTls | undefined,
   ): UpstreamPool {
     const identity = spiffeId(this.#settings.trustDomain, namespace, serviceAccount)
     const authority = socketText(endpoint)
@@ -268,14 +278,14 @@ export class Targets {
   }
 
   /** What is pooled under one policy is not used under another, or under the same one changed. */
-  #tlsKey(tls: BackendTls | undefined): string {
+  #tlsKey(tls: OriginatedTls | undefined): string {
     if (tls === undefined) return ''
-    let number = this.#tlsNumbers.get(tls)
+    let number = this.#tlsNumbers.get(tls.policy)
     if (number === undefined) {
       number = this.#nextTls++
-      this.#tlsNumbers.set(tls, number)
+      this.#tlsNumbers.set(tls.policy, number)
     }
-    return `tls${number} `
+    return `tls${number} ${tls.protocol} `
   }
 
   /** What arrives at a pod: plain, or through a tunnel from a verified peer. */
@@ -341,6 +351,8 @@ export class Targets {
     /** The verified peer, where the client is not known by name. */
     readonly source?: PeerIdentity | undefined
     readonly tunnelled: boolean
+    /** By TLS that the mesh opens to the application. */
+    readonly secures?: boolean
     /** Both ends are proven to each other. */
     readonly secured: boolean
     readonly reporters: Reporters
@@ -377,7 +389,8 @@ export class Targets {
       quarantine: parts.quarantine,
       identityLines: parts.identityLines,
       identityFields: identityFields(parts.identityLines),
-      speaks: spokenBy(parts.decision?.protocol),
+      // What was not declared is not tried out: within TLS it is agreed on before.
+      speaks: spokenBy(parts.decision?.protocol) ?? (parts.secures ? 'HTTP/1.1' : undefined),
       tunnelled: parts.tunnelled,
       decision: parts.decision,
       flow: parts.flow,
@@ -450,8 +463,8 @@ export class Targets {
   }
 }
 
-function secured(dialer: Dialer, tls: BackendTls | undefined, limits: ProxyLimits): Dialer {
-  return tls === undefined ? dialer : new TlsDialer(dialer, tls, limits.connectTimeoutMs)
+function secured(dialer: Dialer, tls: OriginatedTls | undefined, limits: ProxyLimits): Dialer {
+  return tls === undefined ? dialer : new TlsDialer(dialer, tls.policy, tls.protocol, limits.connectTimeoutMs)
 }
 
 /** Of the Services that policies of the workload's namespace name (targetRefs), those that it serves. */

@@ -1,5 +1,6 @@
 /** Everything that is fuzzed. */
 import type { FuzzTarget } from './target.ts'
+import { clientHello } from './targets/client-hello.ts'
 import { dns } from './targets/dns.ts'
 import { h2Session } from './targets/h2-session.ts'
 import { hpack } from './targets/hpack.ts'
@@ -24,4 +25,5 @@ export const targets: readonly FuzzTarget[] = [
   regex,
   paths,
   dns,
+  clientHello,
 ]

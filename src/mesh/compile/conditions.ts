@@ -15,7 +15,6 @@ import {
   type ReferenceGrantObject,
   type RequestAuthenticationObject,
   type ServiceObject,
-  type StreamBackendRefSpec,
   type TcpRouteObject,
   type TlsRouteObject,
   type TrafficPolicyObject,
@@ -170,7 +169,7 @@ function backendsResolved(
 
 function backendFault(
   route: RouteObject,
-  ref: Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'> | StreamBackendRefSpec,
+  ref: Pick<BackendRefSpec, 'group' | 'kind' | 'name' | 'namespace' | 'port'>,
   services: ReadonlyMap<string, ServiceObject>,
   grants: readonly ReferenceGrantObject[],
 ): { readonly reason: string; readonly message: string } | undefined {

@@ -6,14 +6,14 @@ type MirrorRef = NonNullable<RouteFilterSpec['requestMirror']>['backendRef']
 /** Each with its field; `field` is the rule's. */
 export function mirrorRefs(
   rule: {
-    /** Rules of streams have none. */
+    /** Absent where connections are routed. */
     readonly filters?: readonly RouteFilterSpec[]
-    readonly backendRefs: readonly (Pick<BackendRefSpec, 'name'> & { readonly filters?: readonly RouteFilterSpec[] })[]
+    readonly backendRefs: readonly { readonly name: string; readonly filters?: BackendRefSpec['filters'] }[]
   },
   field: string,
 ): readonly (readonly [string, MirrorRef])[] {
-  const of = (filters: readonly RouteFilterSpec[] | undefined, at: string) =>
-    (filters ?? []).flatMap(({ requestMirror }, index): (readonly [string, MirrorRef])[] =>
+  const of = (filters: readonly RouteFilterSpec[] = [], at: string) =>
+    filters.flatMap(({ requestMirror }, index): (readonly [string, MirrorRef])[] =>
       requestMirror === undefined
         ? []
         : [[`${at}.filters[${index}].requestMirror.backendRef`, requestMirror.backendRef]],

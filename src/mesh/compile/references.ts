@@ -154,7 +154,7 @@ function checkRoute(route: RouteObject, known: Known): void {
 
 /** The Service balances by itself, by the client's address. */
 export function hasClientAffinity(
-  route: RouteObject,
+  route: Pick<RouteObject, 'metadata'>,
   { group, kind, namespace, name }: Reference,
   services: ReadonlyMap<string, ServiceObject>,
 ): boolean {
