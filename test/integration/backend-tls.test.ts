@@ -15,6 +15,7 @@ const outside = await shop.pod('outside', { optedIn: false })
 const ports = [
   { name: 'http', port: 80, targetPort: 8443 },
   { name: 'plain', port: 81, targetPort: 8080 },
+  { name: 'h2', port: 82, targetPort: 8444, appProtocol: 'kubernetes.io/h2c' },
 ]
 const services = [inside, outside].map(({ name }) => ({ name, address: shop.service(name, { ports }).ipv4 }))
 
@@ -57,6 +58,8 @@ async function serve(pod: LabPod): Promise<void> {
       server { listen [::]:8443 ssl ipv6only=off; ssl_certificate ${at('web.crt')}; ssl_certificate_key ${at('web.key')};
         ssl_protocols TLSv1.2 TLSv1.3;
         location / { return 200 "${seen}"; } location /big { root ${lab.dir}; } }
+      server { listen [::]:8444 ssl http2 ipv6only=off; ssl_certificate ${at('web.crt')}; ssl_certificate_key ${at('web.key')};
+        location / { return 200 "${seen}|$server_protocol"; } }
       server { listen [::]:8080 ipv6only=off; location / { return 200 "plain"; } }
     }`,
   )
@@ -180,3 +183,18 @@ t.test('pooled connections do not outlive a change of the policy', async (t) => 
   await shop.apply(configMap('other-ca.crt'), policy(`${CA}, hostname: web.example`))
   t.match(await outcomes(), failing(/unable|verify/))
 })
+
+t.test(
+  'HTTP/2 is agreed on where the port is declared so, whatever the client speaks, and HTTP/1.1 elsewhere',
+  async (t) => {
+    await shop.apply(configMap('ca.crt'), policy(`${CA}, hostname: web.example`))
+    for (const { address } of services) {
+      for (const how of ['--http1.1', '--http2-prior-knowledge']) {
+        const ask = async (port: number) =>
+          (await client.exec('curl', ['-s', '-m', '8', how, `http://${address}:${port}/`])).stdout
+        t.match(await ask(82), /^web.example\|h2\|.*\|HTTP\/2.0$/, how)
+        t.match(await ask(80), /^web.example\|http\/1.1\|/, how)
+      }
+    }
+  },
+)

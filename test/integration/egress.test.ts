@@ -145,6 +145,14 @@ t.test('REGISTRY_ONLY: HTTP to what is not declared is answered 502 with the hos
   t.equal(await curl(held, `http://${EVIL}/`), `weir: host ${EVIL} is not declared 502`, 'nor by address')
 })
 
+t.test('REGISTRY_ONLY: requests of HTTP/2 are held to the same', async (t) => {
+  const h2 = ['--http2-prior-knowledge']
+  t.equal(await curl(held, 'http://evil.example/', h2), 'weir: host evil.example is not declared 502')
+  t.match(await curl(held, 'http://api.example.com/', h2), new RegExp(`^${GOOD} .*200$`))
+  const lie = pretend('api.example.com', 80, EVIL)
+  t.match(await curl(held, 'http://api.example.com/', [...h2, ...lie]), new RegExp(`^${GOOD} .*200$`))
+})
+
 t.test('REGISTRY_ONLY: TLS and TCP to what is not declared are reset, and the log says why', async (t) => {
   const from = shop.agent.logs.length
   t.equal(await curl(held, 'https://evil.example/'), ' 000')
