@@ -135,7 +135,7 @@ t.test('a client of HTTP/1.1 is served by a server of HTTP/2', async (t) => {
   await socket.send('HEAD /length HTTP/1.1\r\nHost: w\r\n\r\n')
   t.match((await socket.message(true)).start, /^HTTP\/1\.1 200/)
   t.same(seen, ['GET /length w - 0 ', 'GET /length w - 0 ', 'POST /chunks w - 3 7', 'HEAD /length w - 0 '])
-  t.equal(server.opened, 1)
+  t.equal(server.used.size, 1)
 })
 
 t.test('the version that is declared is spoken, and what does not speak it is a failure with its reason', async (t) => {

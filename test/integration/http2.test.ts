@@ -36,7 +36,7 @@ t.test('requests of a client of HTTP/2 reach a server of HTTP/2 as streams of on
   )
   t.ok(answers.every(({ trailers }) => trailers['x-end'] === 'yes' && trailers['x-weir-refusal'] === undefined))
   t.ok(answers.every(({ headers }) => /^By=spiffe:.*sa\/web;URI=spiffe:.*sa\/client$/.test(String(headers['x-xfcc']))))
-  t.equal(server.opened, 1)
+  t.equal(server.used.size, 1)
 })
 
 t.test('a connection serves more requests than may be open at once', async (t) => {
@@ -175,7 +175,7 @@ t.test('as many sessions as the MAX_CONCURRENT_STREAMS of the server asks for', 
   using client = await clientOf(port)
   const answers = await Promise.all(Array.from({ length: 10 }, () => client.ask(POST, 'x')))
   t.ok(answers.every(({ status }) => status === 200))
-  t.equal(server.opened, 3)
+  t.equal(server.used.size, 3)
   t.equal(most, 4)
 })
 

@@ -24,6 +24,8 @@ export class Http2PodServer implements AsyncDisposable {
   readonly sessions: http2.ServerHttp2Session[] = []
   /** How many there have been. */
   opened = 0
+  /** Those that have carried a request. */
+  readonly used = new Set<http2.Http2Session | undefined>()
 
   constructor(server: http2.Http2Server) {
     this.server = server
@@ -33,7 +35,10 @@ export class Http2PodServer implements AsyncDisposable {
       session.on('error', () => {})
       session.on('close', () => this.sessions.splice(this.sessions.indexOf(session), 1))
     })
-    server.on('stream', (stream) => stream.on('error', () => {}))
+    server.on('stream', (stream) => {
+      this.used.add(stream.session)
+      stream.on('error', () => {})
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
