@@ -118,10 +118,6 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       if (choice.kind === 'refuse' && choice.close === true) this.#connection.drain()
       return
     }
-    if (choice.decision?.versions !== undefined && this.#needsTranslation(choice)) {
-      this.refuse(REFUSAL.notTunnelled, 'this version of the API is translated over HTTP/1.1 only')
-      return
-    }
     if (!endStream && !this.grpc && request.protocol === '') this.#deadline = now + limits.bodyIdleTimeoutMs
     if (request.grpcTimeoutMs !== undefined) this.#callEnds = now + request.grpcTimeoutMs
     if (choice.decision?.versions !== undefined) {
@@ -144,13 +140,6 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     }
     if (endStream && this.copy !== undefined) this.#sendCopy()
     this.sendFirst(choice)
-  }
-
-  /** Passed on as it is, the server would take it for one of the newest version. */
-  #needsTranslation(target: ExchangeTarget): boolean {
-    this.beginVersion(target, false, -1)
-    const { versioned } = this
-    return versioned?.translated !== undefined || versioned?.recognised.version?.changesAnswers === true
   }
 
   /** To its mirrors, as a request of HTTP/1.1. What becomes a tunnel is no request alone. */
