@@ -128,7 +128,7 @@ export class Snapshot {
 
   /** What `ip:port` is: a Service by ClusterIP, else a pod by its address. `ip` in canonical text. */
   destination(ip: string, port: number): Destination {
-    const service = this.#indexes.servicesByAddress.get(ip)?.[0]
+    const service = this.#serviceByAddress(ip)
     if (service !== undefined) {
       for (const candidate of service.ports) {
         if (candidate.port === port) return { kind: 'service', service, port: candidate }
@@ -137,6 +137,21 @@ export class Snapshot {
     }
     const workload = this.workloadByAddress(ip)
     return workload === undefined ? UNKNOWN : { kind: 'workload', workload, port }
+  }
+
+  /** What a ServiceEntry says is its host's address is first of all a Service's or a pod's, where one has it. */
+  #serviceByAddress(ip: string): MeshService | undefined {
+    const services = this.#indexes.servicesByAddress.get(ip)
+    const first = services?.[0]
+    if (first?.external === undefined) return first
+    const own = services?.find(({ external }) => external === undefined)
+    return own ?? (this.workloadByAddress(ip) === undefined ? first : undefined)
+  }
+
+  /** A Service's of the cluster or a mesh pod's: who connects there is to be told apart. */
+  isInMesh(ip: string): boolean {
+    const service = this.#serviceByAddress(ip)
+    return service === undefined ? this.workloadByAddress(ip)?.optedIn === true : service.external === undefined
   }
 
   /** Every HTTPRoute and GRPCRoute, whatever its parents. */

@@ -109,7 +109,9 @@ export class NamedDialer implements Dialer {
   dial(done: Dialled): void {
     this.#resolve((addresses) => {
       if (addresses.length === 0) {
-        queueMicrotask(() => done(UV_ECONNREFUSED, undefined, `no address of ${this.#target.address} is known`))
+        queueMicrotask(() =>
+          done(UV_ECONNREFUSED, undefined, `no address of ${this.#target.address} outside the mesh is known`),
+        )
       } else this.#try(addresses.slice(0, MAX_ADDRESSES_TRIED), 0, done)
     })
   }

@@ -241,8 +241,11 @@ export class Targets {
     }
     const source: TcpSource = { stock: pod.stock, kind: 'plain', localAddress: undefined, count: pod }
     if (endpoint.resolve === true) {
+      // Into the mesh nobody goes without an identity: what is there is called by its own name.
       const resolve = (done: (addresses: readonly string[]) => void) => {
-        this.#host.resolve(pod, endpoint.address, done)
+        this.#host.resolve(pod, endpoint.address, (addresses) =>
+          done(addresses.filter((address) => !this.#host.snapshot.isInMesh(address))),
+        )
       }
       const named = () => secured(new NamedDialer(endpoint, resolve, source, limits.connectTimeoutMs), tls, limits)
       return pod.pool(pod.uid, `name ${socket}`, limits, named)

@@ -59,6 +59,7 @@ const names = new NameServer(lab.node.netnsPath, lab.node.ipv4, ({ name, type })
     'www.wild.example': OTHER,
     'evil.example': EVIL,
     'inside.example': '127.0.0.1',
+    'sneak.example': web.ipv4,
   }
   const address = known[name]
   return type === 'A' && address !== undefined ? [{ type, name, ttl: 1, data: address }] : 'NXDOMAIN'
@@ -221,6 +222,38 @@ t.test('explain tells where a call outside goes, or that it is refused', async (
 t.test('a name server cannot send a pod to itself', async (t) => {
   await shop.change(() => lab.apply(entry('in', `{ hosts: [inside.example], resolution: DNS, ${PORTS} }`), 'in.yaml'))
   t.equal(await curl(held, 'http://inside.example/'), 'weir: could not connect to the upstream 503')
+})
+
+t.test('a declared host that is a mesh pod is not reached without the caller’s identity', async (t) => {
+  const ports = 'ports: [{ number: 8080, name: http, protocol: HTTP }]'
+  const deny = `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: not-held, namespace: shop }
+spec:
+  selector: { matchLabels: { app: web } }
+  action: DENY
+  rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/held] } }] }]`
+  const byName = entry('sneak', `{ hosts: [sneak.example], resolution: DNS, ${ports} }`)
+  await shop.change(() => lab.apply([byName, deny].join('\n---'), 'sneak.yaml'))
+  t.match(await curl(held, `http://${web.ipv4}:8080/`), /denied by policy 403$/)
+  const from = shop.agent.logs.length
+  t.equal(await curl(held, 'http://sneak.example:8080/'), 'weir: could not connect to the upstream 503')
+  await logged(from, ({ reason }) => /sneak\.example/.test(String(reason)))
+  const byAddress = `{ hosts: [vip.example], resolution: STATIC, endpoints: [{ address: ${service.ipv4} }], ${PORTS} }`
+  const logs = shop.agent.logs.length
+  await shop.change(() => lab.apply(entry('sneak', byAddress), 'sneak.yaml'))
+  const { problem } = await logged(logs, ({ msg }) => msg === 'problem')
+  t.match(problem, /spec.endpoints\[0\].address: .* is the address of a Service/)
+  t.equal(await curl(held, 'http://vip.example/'), 'weir: no healthy endpoint 503')
+  await shop.change(() => lab.remove('sneak.yaml'))
+})
+
+t.test('an entry cannot take the address of a pod', async (t) => {
+  const spec = `{ hosts: [thief.example], addresses: [${web.ipv4}], resolution: STATIC, endpoints: [{ address: ${EVIL} }], ports: [{ number: 8080, name: http, protocol: HTTP, targetPort: 80 }] }`
+  await shop.change(() => lab.apply(entry('thief', spec, 'away'), 'thief.yaml'))
+  t.equal((await shop.ask(held, web.ipv4, 8080)).by, 'web')
+  await shop.change(() => lab.remove('thief.yaml'))
 })
 
 t.test('an entry of another namespace counts where it is exported to', async (t) => {

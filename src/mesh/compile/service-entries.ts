@@ -67,7 +67,13 @@ function compileHost(
       )
   }
   const isDns = spec.resolution.startsWith('DNS')
-  const targets = isDns && spec.endpoints.length === 0 ? [{ address: host, ports: {} }] : spec.endpoints
+  const declared = spec.endpoints.filter(({ address }, index) => {
+    if (!taken.has(canonicalAddress(address) ?? '')) return true
+    const message = `${address} is the address of a Service: call that by its own name, here it is left out`
+    problems.add({ ...entry, metadata, spec }, `spec.endpoints[${index}].address`, message)
+    return false
+  })
+  const targets = isDns && spec.endpoints.length === 0 ? [{ address: host, ports: {} }] : declared
   const endpoints = Object.fromEntries(
     spec.ports.map((port) => [
       String(port.number),

@@ -122,6 +122,23 @@ t.test('a destination is a Service by ClusterIP, then a pod by address', async (
   t.same(snapshot.destination('1.1.1.1', 443), { kind: 'unknown' })
 })
 
+t.test('what a ServiceEntry declares takes the address of no Service and of no pod', async (t) => {
+  const external = { entry: 'e', resolution: 'STATIC', cidrs: [] } as const
+  const addresses = ['10.0.0.1', '10.96.0.1', '192.0.2.1', '192.0.2.2']
+  const thief = service('away/thief.example', { addresses, external })
+  const web = service('shop/web', { addresses: ['10.96.0.1'] })
+  const pod = workload('shop/web-1', { addresses: ['10.0.0.1'] })
+  const plain = workload('shop/plain', { addresses: ['192.0.2.2'], optedIn: false })
+  const snapshot = snapshotOf(thief, web, pod, plain)
+  t.same(snapshot.destination('10.0.0.1', 80), { kind: 'workload', workload: pod, port: 80 })
+  t.match(snapshot.destination('10.96.0.1', 80), { kind: 'service', service: { name: 'web' } })
+  t.match(snapshot.destination('192.0.2.1', 80), { kind: 'service', service: { name: 'thief.example' } })
+  t.same(
+    ['10.0.0.1', '10.96.0.1', '192.0.2.1', '192.0.2.2', '192.0.2.3'].map((ip) => snapshot.isInMesh(ip)),
+    [true, true, false, false, false],
+  )
+})
+
 t.test('routes of a Service come oldest first, then by name, each once', async (t) => {
   const snapshot = snapshotOf(
     route('shop/z', [rule()], { createdAt: '2026-01-01T00:00:00Z' }),
