@@ -84,7 +84,7 @@ const loadBalancing = refine(
       slowStart: optional(time),
       locality: optional(locality),
     },
-    { sessionPersistence: NOT_YET },
+    { sessionPersistence: 'is a field of HTTPRoute rules: write it there' },
   ),
   ({ algorithm, hashOn: key, slowStart }, field, issues) => {
     const hashes = algorithm === 'ConsistentHash'
@@ -224,7 +224,11 @@ const spec = object(
     faults: optional(faults),
     versioning: optional(versioningSchema),
   },
-  { mirror: NOT_YET, loadShedding: NOT_YET, timeouts: NOT_YET },
+  {
+    mirror: 'is a filter of routes: write a RequestMirror there',
+    loadShedding: 'is for the whole proxy: give --shed-lag-ms to the agent',
+    timeouts: NOT_YET,
+  },
 )
 
 export const trafficPolicyBody = object('strict', { spec })
