@@ -30,7 +30,7 @@ const FIRST_MS = 1_000
 
 export interface HealthHost {
   readonly snapshot: Snapshot
-  readonly targets: Targets
+  readonly targets: Pick<Targets, 'outbound'>
   readonly limits: { readonly maxHeadBytes: number; readonly maxHeaders: number }
   now(): number
   errorText(status: number): string
