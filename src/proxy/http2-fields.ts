@@ -9,7 +9,6 @@ import {
   FIELD_DROP,
   FIELD_GRPC_TIMEOUT,
   FIELD_HOST,
-  FIELD_TE,
   FIELD_TRACEPARENT,
   fieldClass,
   fieldValue,
@@ -96,7 +95,8 @@ export function copyLines(
   for (let i = from; i < fields.length; i += 2) {
     const name = fields[i] as string
     const known = fieldClass(name)
-    const framing = known === FIELD_CONTENT_LENGTH || known === FIELD_TE || name === 'expect'
+    // `te: trailers` stays: a server of gRPC may ask for it.
+    const framing = known === FIELD_CONTENT_LENGTH || name === 'expect'
     if (framing || known === FIELD_DROP || known === FIELD_HOST || known === FIELD_COOKIE) continue
     out += `${name}: ${fields[i + 1]}\r\n`
   }
