@@ -18,14 +18,17 @@ interface Watched {
 export class ChangeHints {
   readonly #onChange: (folder: string) => void
   readonly #now: () => number
+  readonly #watch: typeof watch
   readonly #watched = new Map<string, Watched>()
   /** Folders that are looked at, until when. */
   readonly #paused = new Map<string, number>()
   #fullUntil = 0
 
-  constructor(onChange: (folder: string) => void, now: () => number) {
+  /** @param watchFolder `watch` of node:fs */
+  constructor(onChange: (folder: string) => void, now: () => number, watchFolder: typeof watch = watch) {
     this.#onChange = onChange
     this.#now = now
+    this.#watch = watchFolder
   }
 
   covers(folder: string): boolean {
@@ -62,7 +65,7 @@ export class ChangeHints {
 
   #add(folder: string): void {
     try {
-      const watcher = watch(folder, { persistent: false }, () => {
+      const watcher = this.#watch(folder, { persistent: false }, () => {
         watched.events++
         if (watched.events <= MAX_EVENTS + 1) this.#onChange(folder)
       })

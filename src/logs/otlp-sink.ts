@@ -8,7 +8,7 @@ import { TraceFlags } from '@opentelemetry/api'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-http'
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources'
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs'
-import { backoffMs, errorLine } from '#base'
+import { backoffMs, errorLine, startTimer } from '#base'
 import { timeMicros } from './line-time.ts'
 import type { LogLine } from './log-line.ts'
 import type { ReadTarget } from './read-logs.ts'
@@ -30,6 +30,7 @@ const MAX_BATCH_CHARACTERS = 1 << 20
 const TIMEOUT_MS = 10_000
 const GIVE_UP_MS = 300_000
 const BACKOFF = { baseMs: 500, maxMs: 15_000 }
+const LAST_ANSWER_MS = 2_000
 const SCOPE = { name: 'weir.logs' }
 
 export class OtlpSink implements LogSink {
@@ -121,10 +122,15 @@ export class OtlpSink implements LogSink {
   /** What is wrong; undefined when they were taken. */
   #exportOnce(): Promise<Error | undefined> {
     const { promise, resolve } = Promise.withResolvers<Error | undefined>()
-    const stop = () => resolve(new Error('stopped'))
+    let late: Disposable | undefined
+    // An answer that is on its way says that they need not be sent again.
+    const stop = () => {
+      late = startTimer(LAST_ANSWER_MS, () => resolve(new Error('stopped')))
+    }
     this.#stopped.signal.addEventListener('abort', stop, { once: true })
     this.#exporter.export(this.#batch, ({ code, error }) => {
       this.#stopped.signal.removeEventListener('abort', stop)
+      late?.[Symbol.dispose]()
       // 0: ExportResultCode.SUCCESS of @opentelemetry/core.
       resolve(code === 0 ? undefined : (error ?? new Error('no reason given')))
     })

@@ -93,3 +93,32 @@ t.test('none switches the admin address off, files are made absolute', (t) => {
   t.match(parsed, { config: { accessLog: /^\/.*\/a\.log$/, source: { directory: /^\/.*\/m$/ } } })
   t.end()
 })
+
+t.test('logs of enrolled pods are read unless said otherwise, and shipped where a place is named', (t) => {
+  const base = ['--node=n1', '--manifests=/m']
+  const parsed = (...args: string[]) => parseAgentArguments([...base, ...args])
+  t.match(parsed(), {
+    config: {
+      logs: {
+        which: 'enrolled',
+        root: '/var/log/pods',
+        keepMs: 3_600_000,
+        keepMib: 16,
+        file: undefined,
+        otlpUrl: undefined,
+      },
+    },
+  })
+  t.match(parsed('--logs=all', '--log-keep=0s', '--log-file=/x', '--log-otlp=http://c:4318/v1/logs'), {
+    config: { logs: { which: 'all', keepMs: 0, file: '/x', otlpUrl: 'http://c:4318/v1/logs' } },
+  })
+  for (const [args, error] of [
+    [['--logs=some'], /^--logs: expected enrolled, all or off/],
+    [['--log-keep=forever'], /^--log-keep: expected a duration/],
+    [['--log-otlp=http://c:4318'], /^--log-otlp: expected a URL with its path/],
+    [['--logs=off', '--log-file=/x'], /^--log-file: not together with --logs off/],
+  ] as const) {
+    t.match(parsed(...args), { kind: 'errors', errors: [error] }, args.join(' '))
+  }
+  t.end()
+})

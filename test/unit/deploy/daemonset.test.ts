@@ -117,6 +117,16 @@ t.test('agent and CA understand the arguments that they are given', async (t) =>
   })
 })
 
+t.test('the agent sees the logs of pods where it looks for them, and can change none', async (t) => {
+  const settings = parseAgentArguments(['--node', 'n', '--kubernetes'])
+  if (settings.kind !== 'config') throw new Error('no configuration')
+  const { root } = settings.config.logs
+  const mount = list(container(daemonSet), 'volumeMounts').find((one) => text(one, 'mountPath') === root)
+  t.match(mount, { name: 'pod-logs', readOnly: true })
+  const volume = list(daemonSet, 'spec.template.spec.volumes').find((one) => text(one, 'name') === 'pod-logs')
+  t.equal(text(volume, 'hostPath.path'), '/var/log/pods')
+})
+
 interface Rule {
   readonly apiGroups: readonly string[]
   readonly resources: readonly string[]
