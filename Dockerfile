@@ -31,7 +31,7 @@ RUN useradd --system --no-create-home --shell /usr/sbin/nologin --uid 1337 weir-
   && ln -s /weir/scripts/weir /usr/bin/weir \
   && export NODE_COMPILE_CACHE=/weir/node_modules/.cache/weir \
   && weir agent --help >/dev/null && weir ca --help >/dev/null && weir status --help >/dev/null \
-  && for main in src/proxy/main.ts agent/identity/issuer-main.ts agent/cri/cri-main.ts; do \
+  && for main in src/proxy/main.ts agent/identity/issuer-main.ts agent/cri/cri-main.ts agent/logs/log-worker.ts; do \
     /weir/node_modules/.bin/node "/weir/$main" --help >/dev/null 2>&1 || true; done \
   && for cache in "$NODE_COMPILE_CACHE"/*-0; do ln -s "${cache##*/}" "${cache%-0}-1338"; done \
   && chmod -R a+rX "$NODE_COMPILE_CACHE"

@@ -18,6 +18,8 @@ const PROGRAMS: readonly (readonly string[])[] = [
   ['/weir/node_modules/.bin/node', '/weir/src/proxy/main.ts', '--help'],
   ['/weir/node_modules/.bin/node', '/weir/agent/identity/issuer-main.ts', '--help'],
   ['/weir/node_modules/.bin/node', '/weir/agent/cri/cri-main.ts', '--help'],
+  // A thread of the agent otherwise.
+  ['/weir/node_modules/.bin/node', '/weir/agent/logs/log-worker.ts'],
 ]
 
 /** Of some four hundred. */

@@ -4,12 +4,20 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { type LogQuery, LogService } from '#logs'
-import { compileRegex } from '#routing'
 import type { FromLogWorker, LogWorkerData, ToLogWorker } from './log-messages.ts'
 
 function serve(port: MessagePort, { config }: LogWorkerData): void {
   const tell = (message: FromLogWorker) => port.postMessage(message)
   const service = new LogService(config, (problem) => tell({ type: 'problem', problem }), Date.now)
+  /** Readers whose expression is still being compiled. */
+  const opening = new Set<number>()
+  const open = async (id: number, query: LogQuery) => {
+    opening.add(id)
+    const greps = await matcherOf(query)
+    if (!opening.delete(id)) return
+    const send = (text: string) => tell({ type: 'frame', id, text })
+    service.open(id, query, greps, send, (problem) => tell({ type: 'ended', id, problem }))
+  }
   port.on('message', (message: ToLogWorker) => {
     switch (message.type) {
       case 'pods':
@@ -18,16 +26,14 @@ function serve(port: MessagePort, { config }: LogWorkerData): void {
       case 'begin':
         void service.begin()
         break
-      case 'open': {
-        const { id, query } = message
-        const send = (text: string) => tell({ type: 'frame', id, text })
-        service.open(id, query, matcherOf(query), send, (problem) => tell({ type: 'ended', id, problem }))
+      case 'open':
+        void open(message.id, message.query)
         break
-      }
       case 'acknowledge':
         service.acknowledge(message.id)
         break
       case 'close':
+        opening.delete(message.id)
         service.close(message.id)
         break
       case 'status':
@@ -45,9 +51,13 @@ function serve(port: MessagePort, { config }: LogWorkerData): void {
   })
 }
 
-/** In time linear in the message, whatever the expression; that it is one was checked before. */
-function matcherOf({ grep }: LogQuery): (message: string) => boolean {
+/**
+ * In time linear in the message, whatever the expression; that it is one was checked before. Loaded for those who ask for
+ * more than a plain text: it takes some 7 MiB.
+ */
+async function matcherOf({ grep }: LogQuery): Promise<(message: string) => boolean> {
   if (/^[\w\s/:=,;@%&#<>"'~!-]*$/.test(grep)) return (message) => message.includes(grep)
+  const { compileRegex } = await import('#routing')
   const compiled = compileRegex(`.*(?:${grep}).*`)
   return compiled.ok ? (message) => compiled.regex.matches(message) : () => false
 }
