@@ -75,6 +75,7 @@ export class LogService {
   #pods = new Map<string, LogPod>()
   #scan: NodeJS.Timeout | undefined
   #lostBefore = 0
+  #stopping = false
 
   constructor(config: LogsConfig, onProblem: (problem: string) => void, now: () => number) {
     this.#config = config
@@ -135,7 +136,7 @@ export class LogService {
     const targets = () => this.#readTargets()
     readLogs({ query, targets, greps, output, signal: abort.signal, now: this.#now })
       .then(
-        () => onEnd(''),
+        () => onEnd(this.#stopping ? 'The agent is ending; ask again when the next one is there' : ''),
         (thrown: unknown) => onEnd(`Logs not read: ${errorLine(thrown)}`),
       )
       .finally(() => {
@@ -167,6 +168,7 @@ export class LogService {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true
     clearInterval(this.#scan)
     for (const { abort } of this.#readers.values()) abort.abort()
     await Promise.all([...this.#shipping.values()].map((shipping) => shipping.stop()))
