@@ -1,4 +1,5 @@
 /** What the admin API is told of the agent: gathered when asked for. */
+import type { LagMeter } from '#base'
 import type { CheckLine, MetricsAnswer } from '#contract'
 import { ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import { renderFault, renderPlace } from '#resources'
@@ -13,6 +14,7 @@ import type { NodeIdentities } from './identity/node-identities.ts'
 import type { LogDesk } from './logs/log-desk.ts'
 import { logFamilies } from './logs/log-metrics.ts'
 import type { MeshState } from './mesh-state.ts'
+import type { NodeSampler } from './saturation/node-sampler.ts'
 import type { ProxyPool } from './supervise/proxy-pool.ts'
 
 export interface BackendParts {
@@ -22,6 +24,8 @@ export interface BackendParts {
   readonly enroller: Enroller
   readonly counters: AgentCounters
   readonly identities: NodeIdentities
+  readonly lag: LagMeter
+  readonly node: NodeSampler
   readonly startedAt: number
   readonly version: string
   /** Where there is one. */
@@ -56,10 +60,13 @@ export function createBackend(parts: BackendParts): AdminBackend {
       return examining
     },
     peerAuthentications: () => mesh.peerAuthentications(),
+    node: config.node,
+    traffic: () => pool.metrics(),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
       { families: [...counters.families(), ...logFamilies(await parts.logs?.status())] },
       ownMetrics.collect(await agentStatus(parts)),
       ...(await pool.metrics()),
+      { families: await parts.node.families() },
     ],
     config: () => ({ ...config, admin: config.admin ?? 'none', enrolled: enroller.list().length }),
     ...(parts.logs === undefined ? {} : { logs: parts.logs }),
@@ -94,6 +101,7 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
     startedAt: parts.startedAt,
     ready: parts.isReady(),
     worldVersion: mesh.version,
+    eventLoopLagMs: parts.lag.peakMs,
     optedInPods: mesh.wishes.length,
     enrolledPods: enroller.list().filter(({ state }) => state === 'enrolled').length,
     repairs: counters.total('weir_enrolment_repairs_total'),

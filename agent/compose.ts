@@ -2,7 +2,7 @@
 import { openSync, readFileSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
 import { join } from 'node:path'
-import { errorLine, startTimer, WeirError } from '#base'
+import { errorLine, LagMeter, startInterval, startTimer, WeirError } from '#base'
 import { indexPath } from '#cni'
 import { PROXY_LIMITS_DEFAULT } from '#contract'
 import type { Enrolment } from '#mesh/compile'
@@ -27,6 +27,7 @@ import { createLog } from './log.ts'
 import { LogDesk } from './logs/log-desk.ts'
 import { localPods, logsConfigOf } from './logs/logs-config.ts'
 import { MeshState } from './mesh-state.ts'
+import { createNodeSampler } from './saturation/node-sampler.ts'
 import { openSource } from './source.ts'
 import type { StateDir } from './state-dir.ts'
 import { ProxyPool } from './supervise/proxy-pool.ts'
@@ -46,6 +47,7 @@ const PROXY_MAIN = join(import.meta.dirname, '../src/proxy/main.ts')
 /** How long connections may go on after SIGTERM, ms; Kubernetes kills after 30 seconds. */
 const STOP_GRACE_MS = 10_000
 const LINGER_MS = 200
+const LAG_TICK_MS = 250
 /** How long the kernel's quarantine waits for that of the proxies. */
 const CUT_FIRST_MS = 500
 /** How far the world of an agent that takes over may be behind. */
@@ -75,6 +77,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       node: config.node,
       trustDomain: config.trustDomain,
       accessLog: config.accessLog === 'off' ? 'off' : 'stdout',
+      metrics: config.metrics ? 'on' : 'off',
       limits: { ...PROXY_LIMITS_DEFAULT, ...config.limits },
       dns: config.dns,
       outboundTrafficPolicy: config.outboundTrafficPolicy,
@@ -167,6 +170,10 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     onWaiting: ({ problems }) => mesh.waiting(problems),
   })
   opened.use(source)
+  const lag = new LagMeter(performance.now(), LAG_TICK_MS)
+  const lagTicker = startInterval(LAG_TICK_MS, () => lag.tick(performance.now()))
+  opened.use(lagTicker)
+  const node = createNodeSampler({ now: () => performance.now(), podNamespaces: () => enroller.namespaces() })
   const backend = createBackend({
     config,
     mesh,
@@ -174,6 +181,8 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     enroller,
     counters,
     identities,
+    lag,
+    node,
     startedAt,
     version: readVersion(),
     isReady: () => ready || isStandby,
@@ -306,6 +315,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       if (handedOver) await leaveWorld()
       await enroller.close(keepRules, uninstalled)
       identities[Symbol.dispose]()
+      lagTicker[Symbol.dispose]()
       await admin[Symbol.asyncDispose]()
       door?.[Symbol.dispose]()
       if (uninstalled) removeState(config.stateDir)

@@ -48,6 +48,8 @@ export interface AgentConfig {
   /** Where another agent runs on the state directory: take over from it, instead of ending. */
   readonly takeOver: boolean
   readonly accessLog: string
+  /** Requests and connections are counted. */
+  readonly metrics: boolean
   readonly proxyUid: number
   readonly logLevel: LogLevel
   /** Who signs for this node's identities. */
@@ -124,6 +126,7 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --proxies N           proxy processes; default half the processors, at least 1
   --admin ADDR|none     default ${ADMIN_DEFAULT}
   --access-log WHERE    stdout (default), off, or a file
+  --metrics on|off      count requests and connections; default on
   --proxy-uid N         user and group that proxies run as; default 1337
   --keep-rules          leave the rules in place on exit, for an upgrade
   --take-over           if another agent runs with the same state directory: wait beside it, ready, and go on with its
@@ -210,6 +213,7 @@ const FLAGS: Record<string, Flag> = {
     wrong: matching(/^(none|\[[0-9a-fA-F:.]+\]:\d{1,5}|[\w.-]+:\d{1,5})$/, 'HOST:PORT or none'),
   },
   'access-log': { default: 'stdout', wrong: anyText },
+  metrics: { default: 'on', wrong: matching(/^(on|off)$/, 'on or off') },
   'proxy-uid': { default: '1337', wrong: between(1, 999_999_999) },
   'log-level': {
     default: 'info',
@@ -346,6 +350,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     keepRules: switches.has('--keep-rules'),
     takeOver: switches.has('--take-over'),
     accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),
+    metrics: value('metrics') === 'on',
     proxyUid: Number(value('proxy-uid')),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
     issuer: issuerOf(value),

@@ -108,6 +108,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/exporter-logs-otlp-http': ['src/logs/otlp-sink.ts'],
   '@opentelemetry/resources': ['src/logs/otlp-sink.ts'],
   '@opentelemetry/sdk-logs': ['src/logs/otlp-sink.ts'],
+  systeminformation: ['agent/saturation/node-sampler.ts'],
   '@peculiar/x509': ['identity/ca'],
   '@grpc/proto-loader': ['identity/ca', 'agent/cri'],
   '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca', 'agent/cri'],

@@ -33,13 +33,18 @@ export class AgentMetrics {
     this.#build = gauge('weir_build_info', 'Always 1; the version is in the labels.', ['version', 'node_version'])
     this.#proxyUp = gauge('weir_proxy_up', '1 while the proxy is serving.', ['proxy'])
     this.#proxyRestarts = counter('weir_proxy_restarts_total', 'Times the proxy was started again.', ['proxy'])
-    this.#lag = gauge('weir_event_loop_lag_milliseconds', 'Event loop lag of a proxy.', ['process'])
+    this.#lag = gauge(
+      'weir_event_loop_lag_milliseconds',
+      'Greatest event loop lag of a process within the last 10 to 20 seconds.',
+      ['process'],
+    )
     this.#rss = gauge('weir_process_resident_memory_bytes', 'Resident memory of a process.', ['process'])
     this.#cpu = counter('weir_process_cpu_seconds_total', 'User and system time of a process.', ['process'])
   }
 
   /** One more answer for `AdminBackend.metrics`, beside those of the proxies. */
   collect(status: AgentStatus): MetricsAnswer {
+    this.#lag.handle({ process: 'agent' }).value = status.eventLoopLagMs
     this.#enrolled.value = status.enrolledPods
     this.#optedIn.value = status.optedInPods
     this.#worldVersion.value = status.worldVersion

@@ -19,6 +19,9 @@ export interface AdminBackend {
   /** Does a pod of this node ask its own name server, not the mesh? */
   asksOwnDns(uid: string): boolean
   peerAuthentications(): readonly PeerAuthenticationStatus[]
+  readonly node: string
+  /** As `metrics`, of the proxies alone. */
+  traffic(): Promise<readonly MetricsAnswer[]>
   /** The agent's own answer and one per proxy that is up. */
   metrics(): Promise<readonly MetricsAnswer[]>
   /** The configuration in force, with its defaults; values are shown to whoever may reach the admin address. */
@@ -59,6 +62,8 @@ export interface AgentStatus {
   readonly startedAt: number
   readonly ready: boolean
   readonly worldVersion: number
+  /** Of the agent; the greatest of the last 10 to 20 seconds. */
+  readonly eventLoopLagMs: number
   /** Pods of this node that are opted in, and how many of those are enrolled. */
   readonly optedInPods: number
   readonly enrolledPods: number

@@ -1,4 +1,6 @@
 /** The admin API's paths: each asks the backend and renders the answer. No HTTP here. */
+
+import type { TrafficAnswer } from '#contract'
 import { mergeFamilies, PROMETHEUS_CONTENT_TYPE, renderPrometheus } from '#telemetry'
 import type { AdminBackend } from './backend.ts'
 import { explain } from './explain.ts'
@@ -14,6 +16,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/healthz/live', () => textReply('ok\n')],
   ['/healthz/ready', (backend) => (backend.ready ? textReply('ok\n') : textReply('not ready\n', 503))],
   ['/metrics', metricsReply],
+  ['/traffic', async (backend) => jsonReply(await trafficOf(backend))],
   ['/config', (backend) => jsonReply(withoutSecrets(backend.config()))],
   ['/status', async (backend) => jsonReply(await backend.status())],
   ['/pods', async (backend) => jsonReply(await backend.pods())],
@@ -30,6 +33,12 @@ export async function answerPath(backend: AdminBackend, path: string, query: URL
   const answer = PATHS.get(path)
   if (answer === undefined) return errorReply(404, `No such path; there are ${[...PATHS.keys()].join(', ')}`)
   return answer(backend, query)
+}
+
+/** What the proxies have counted of traffic until now: two such answers make a rate. */
+async function trafficOf(backend: AdminBackend): Promise<TrafficAnswer> {
+  const families = mergeFamilies(await backend.traffic()).filter(({ name }) => name.startsWith('istio_'))
+  return { node: backend.node, atMs: performance.now(), families }
 }
 
 /** `?format=json` gives the same families as JSON. */

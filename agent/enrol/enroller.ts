@@ -117,6 +117,13 @@ export class Enroller {
     })
   }
 
+  /** Of the pods that are enrolled now; the descriptors stay the enroller's. */
+  namespaces(): readonly { readonly pod: string; readonly netnsFd: number }[] {
+    return [...this.#entries.values()].flatMap(({ pod }) =>
+      pod === undefined || pod.closed ? [] : [{ pod: workloadOf(pod.wish), netnsFd: pod.context.netnsFd }],
+    )
+  }
+
   /** Says what should be, whole; resolves when each change was made or has failed once. */
   async setWishes(wishes: readonly EnrolmentWish[]): Promise<void> {
     const wanted = new Map(wishes.map((wish) => [wish.uid, wish]))

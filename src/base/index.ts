@@ -1,5 +1,6 @@
 export { type BackoffOptions, backoffMs } from './backoff.ts'
 export { KeyedQueue, Semaphore } from './keyed-queue.ts'
+export { LagMeter } from './lag-meter.ts'
 export { never } from './never.ts'
 export { startInterval, startTimer } from './timers.ts'
 export { errorLine, WeirError, type WeirErrorCode } from './weir-error.ts'

@@ -5,6 +5,7 @@ import { readArguments, textValue } from './arguments.ts'
 import { createAsk } from './ask.ts'
 import { checkVerb } from './check.ts'
 import { configVerb } from './config.ts'
+import { edgesVerb } from './edges.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
 import { explainVerb } from './explain.ts'
 import { createListen } from './listen.ts'
@@ -15,7 +16,9 @@ import { podsVerb } from './pods.ts'
 import { policiesVerb } from './policies.ts'
 import { quarantineVerb, releaseVerb } from './quarantine.ts'
 import { routesVerb } from './routes.ts'
+import { statVerb } from './stat.ts'
 import { statusVerb } from './status.ts'
+import { topVerb } from './top.ts'
 import { renderUsage, renderVerbUsage } from './usage.ts'
 import type { AnnotatePodCall, PreflightCall, Verb } from './verb.ts'
 
@@ -48,6 +51,9 @@ const VERBS: readonly Verb[] = [
   metricsVerb,
   configVerb,
   checkVerb,
+  topVerb,
+  edgesVerb,
+  statVerb,
   quarantineVerb,
   releaseVerb,
 ]

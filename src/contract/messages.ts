@@ -12,6 +12,8 @@ export interface ProxySettings {
   readonly trustDomain: string
   /** Where `stdout` leads is the agent's doing. */
   readonly accessLog: 'stdout' | 'off'
+  /** `off`: requests and connections are not counted. */
+  readonly metrics: 'on' | 'off'
   readonly limits: ProxyLimits
   readonly dns: DnsSettings
   /** Of pods for which nothing else is said. */
@@ -161,6 +163,14 @@ export type ProxyToAgent =
 
 /** `answer` to the query `metrics`. */
 export interface MetricsAnswer {
+  readonly families: readonly MetricFamily[]
+}
+/** What the admin API answers to `/traffic`. */
+export interface TrafficAnswer {
+  /** The node of the agent: what its proxies saw, and no other's. */
+  readonly node: string
+  /** Monotonic, ms: for the time between two answers. */
+  readonly atMs: number
   readonly families: readonly MetricFamily[]
 }
 export interface MetricFamily {

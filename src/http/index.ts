@@ -3,6 +3,7 @@ export type { ByteStream, StreamOwner } from './byte-stream.ts'
 export { ChunkGather } from './chunk-gather.ts'
 export { type HelloReading, MAX_HELLO_BYTES, readClientHello } from './client-hello.ts'
 export * from './detect.ts'
+export { GrpcMessages } from './grpc-messages.ts'
 export {
   H2_CANCEL,
   H2_CONNECT_ERROR,

@@ -3,6 +3,7 @@
  * mutable state of the data path hangs here, below pods; connections see it through `Services`.
  */
 import { getSystemErrorName } from 'node:util'
+import { LagMeter } from '#base'
 import type {
   CheckedEndpoint,
   HttpFacts,
@@ -33,6 +34,7 @@ import { LAG_SAMPLE_MS, LoadShedder } from './load-shedder.ts'
 import { Mirrors, type RequestCopy } from './mirrors.ts'
 import { InboundPipeline, isMeshSocket, MirrorPipeline, OutboundPipeline, type SocketName } from './pipeline.ts'
 import { Pod } from './pod.ts'
+import { PodUseFamilies } from './pod-use.ts'
 import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
@@ -93,6 +95,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly #sheddingGauge: ValueHandle
   readonly #sampler: NodeJS.Timeout
   #nextRequest = 1
+  readonly #lag: LagMeter
+  readonly #podUse = new PodUseFamilies()
 
   constructor(settings: ProxySettings, ask: AskSockets) {
     this.#ask = ask
@@ -116,7 +120,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       },
       (of) => this.snapshot.workload(of.pod.workload),
     )
-    this.recorder = new Recorder(this.targets, this.#log)
+    this.recorder = new Recorder(this.targets, this.#log, settings.metrics === 'on')
     this.#dns = new Answerer(this, settings.dns)
     this.#shedRequests = this.metrics
       .counter({
@@ -136,6 +140,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.#sampler = setInterval(() => this.#sampleLag(), LAG_SAMPLE_MS)
     this.#resolver = new HostResolver(this, settings.dns)
     this.registryOnly = settings.outboundTrafficPolicy === 'REGISTRY_ONLY'
+    this.#lag = new LagMeter(performance.now(), SWEEP_MS)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
   }
 
@@ -363,6 +368,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
 
   #sweep(): void {
     const now = performance.now()
+    this.#lag.tick(now)
     const idleSince = now - this.limits.upstreamIdleTimeoutMs
     for (const pod of this.#pods.values()) {
       pod.sweep(now, idleSince)
@@ -373,7 +379,9 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   }
 
   metricsAnswer(): MetricsAnswer {
-    return this.metrics.snapshot()
+    const { user, system } = process.cpuUsage()
+    const use = this.#podUse.collect([...this.#pods.values()], (user + system) / 1e6)
+    return { families: [...this.metrics.snapshot().families, ...use] }
   }
 
   statusAnswer(): ProxyStatusAnswer {
@@ -382,7 +390,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       pid: process.pid,
       worldVersion: this.snapshot.version,
       rssBytes: process.memoryUsage.rss(),
-      eventLoopLagMs: this.#shedder.lagMs,
+      eventLoopLagMs: this.#lag.peakMs,
       shedding: this.#shedder.shedding,
       pods: [...this.#pods.values()].map((pod) => ({
         uid: pod.uid,

@@ -4,6 +4,7 @@
  * for each version that clients speak. `U` is what a try is sent on.
  */
 import { faultRefusal, REFUSAL, type Refusal, type ResponseFlag, readRefusalFlag, type Verdict } from '#contract'
+import type { GrpcMessages } from '#http'
 import {
   type EndpointLoad,
   type ForwardDecision,
@@ -67,6 +68,9 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   grpc = false
   /** Of a gRPC answer; -1 while there is none. */
   protected grpcStatus = -1
+  /** Of gRPC: from the client, and to it. */
+  protected messagesIn: GrpcMessages | undefined = undefined
+  protected messagesOut: GrpcMessages | undefined = undefined
   /** Grows with every exchange, and with every try: what was begun for an earlier one comes too late. */
   protected epoch = 0
   /** When the present try began to connect, or was sent; 0 while it waits. */
@@ -523,6 +527,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
       grpcStatus: this.grpcStatus,
+      messagesIn: this.messagesIn?.count ?? 0,
+      messagesOut: this.messagesOut?.count ?? 0,
     })
   }
 

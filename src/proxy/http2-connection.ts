@@ -61,6 +61,8 @@ export class Http2Connection implements StreamOwner, HeldConnection {
       bytesIn: 0,
       bytesOut: 0,
       grpcStatus: -1,
+      messagesIn: 0,
+      messagesOut: 0,
     })
   }
 

@@ -5,6 +5,7 @@
  */
 import { REFUSAL, REFUSAL_HEADER, type Refusal, type Verdict } from '#contract'
 import {
+  GrpcMessages,
   H2_CANCEL,
   H2_INTERNAL_ERROR,
   H2_NO_ERROR,
@@ -105,6 +106,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     this.query = request.query
     this.authority = request.authority
     this.grpc = request.grpc
+    this.messagesIn = request.grpc ? new GrpcMessages() : undefined
+    this.messagesOut = request.grpc ? new GrpcMessages() : undefined
     this.#requestDone = endStream
     // A stream that is not read to its end stays open.
     if (endStream) this.#stream.resume()
@@ -309,6 +312,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
 
   onSlice(bytes: Buffer, start: number, end: number): void {
     this.bytesIn += end - start
+    this.messagesIn?.feed(bytes, start, end)
     if (this.copy !== undefined) this.copy.add(bytes, start, end)
     if (this.#held !== undefined) {
       this.#held.bodyData(bytes, start, end)
@@ -519,6 +523,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       return
     }
     this.bytesOut += end - start
+    this.messagesOut?.feed(bytes, start, end)
     if (this.#tunnel) this.#moved()
     if (!this.#stream.writeSlice(bytes, start, end)) this.#out?.pause()
   }

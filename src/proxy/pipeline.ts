@@ -283,7 +283,8 @@ export class OutboundPipeline implements Pipeline {
           if (session !== undefined && endpoint !== undefined) session.chosen = { decision, endpoint }
           if (endpoint === undefined) {
             const { namespace, name } = decision.service
-            return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
+            const why = `no healthy endpoint of ${namespace}/${name}`
+            return refuse(REFUSAL.noEndpoint, why, this.#nowhere(decision.service), decision)
           }
           return judgeRequest(byPolicy, this.#target(decision, endpoint, decision.service, flow), exchange)
         }
@@ -295,7 +296,7 @@ export class OutboundPipeline implements Pipeline {
           const extra = editLines([], decision.responseEdits)
           return { kind: 'redirect', status: decision.status, location: '', extra, route: decision }
         }
-        return refuse(REFUSAL[decision.refusal], decision.why, undefined, decision)
+        return refuse(REFUSAL[decision.refusal], decision.why, this.#nowhere(service), decision)
       }
       case 'workload':
         return judgeRequest(
@@ -309,6 +310,7 @@ export class OutboundPipeline implements Pipeline {
         return refuse(
           REFUSAL.noRoute,
           `Service ${destination.service.namespace}/${destination.service.name} has no port ${this.original.port}`,
+          this.#nowhere(destination.service),
         )
       case 'host':
         return judgeRequest(byPolicy, this.#target(HOST, this.#endpointOf(destination), destination.service), exchange)
@@ -335,13 +337,14 @@ export class OutboundPipeline implements Pipeline {
       const endpoint = this.#endpoint(service, port)
       const name = `${service.namespace}/${service.name}`
       if (endpoint === undefined) {
-        return { kind: 'refuse', flag: 'UH', target: undefined, why: `no healthy endpoint of ${name}` }
+        return { kind: 'refuse', flag: 'UH', target: this.#nowhere(service), why: `no healthy endpoint of ${name}` }
       }
       target = this.#target(`tcp ${name}`, endpoint, service)
     } else if (destination.kind === 'gone') {
       return { kind: 'refuse', flag: 'UH', target: undefined, why: GONE.why }
     } else if (destination.kind === 'service-port-unknown') {
-      return { kind: 'refuse', flag: 'NR', target: undefined, why: `the Service has no port ${this.original.port}` }
+      const why = `the Service has no port ${this.original.port}`
+      return { kind: 'refuse', flag: 'NR', target: this.#nowhere(destination.service), why }
     } else if (destination.kind === 'undeclared') {
       return { kind: 'refuse', flag: 'BH', target: undefined, why: undeclaredText(destination.what) }
     } else if (destination.kind === 'host') {
@@ -409,6 +412,10 @@ export class OutboundPipeline implements Pipeline {
     if (avoided.length === 0) return pickEndpoint(endpoints, targets.loadOf, now, Math.random)
     const facts = { now, random: Math.random, turn: 0, hashKey: undefined }
     return pickBy(BALANCING_DEFAULT, without(usable, avoided, targets.loadOf), targets.loadOf, facts)
+  }
+
+  #nowhere(service: MeshService): ExchangeTarget {
+    return this.#engine.targets.nowhere(this.#pod, this.#clientAddress, service)
   }
 
   #target(

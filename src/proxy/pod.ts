@@ -11,6 +11,7 @@ import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow } from './flow.ts'
 import { HeldBytes } from './held-body.ts'
 import { HeldTunnel } from './held-tunnel.ts'
+import { PodUse } from './pod-use.ts'
 import type { SocketStock } from './sockets.ts'
 import { UpstreamPool } from './upstream.ts'
 
@@ -36,6 +37,7 @@ export class Pod {
   requestsInFlight = 0
   /** Bodies that are translated. */
   readonly held: HeldBytes
+  readonly use = new PodUse()
   dialling = 0
   draining = false
   /** `cutOff` was called, and it is still in quarantine. */

@@ -13,25 +13,34 @@ const TUNNEL = { address: '', port: 0 }
 export class Recorder implements TrafficRecorder {
   readonly #targets: Targets
   readonly #log: AccessLog
+  readonly #counts: boolean
   readonly #record = new AccessRecord()
 
-  constructor(targets: Targets, log: AccessLog) {
+  constructor(targets: Targets, log: AccessLog, counts: boolean) {
+    this.#counts = counts
     this.#targets = targets
     this.#log = log
   }
 
   request(exchange: HttpExchange, outcome: RequestOutcome): void {
     const target = exchange.target ?? this.#targets.nowhere(exchange.pod, exchange.clientAddress)
-    const edge = exchange.grpc ? target.grpcEdge : target.edge
-    edge.record(
-      outcome.status,
-      outcome.flag,
-      outcome.durationMs,
-      outcome.bytesIn,
-      outcome.bytesOut,
-      target.reporters,
-      outcome.grpcStatus,
-    )
+    if (this.#counts) {
+      const { use } = exchange.pod
+      use.requests++
+      use.bytesIn += outcome.bytesIn
+      use.bytesOut += outcome.bytesOut
+      const edge = exchange.grpc ? target.grpcEdge : target.edge
+      edge.record(
+        outcome.status,
+        outcome.flag,
+        outcome.durationMs,
+        outcome.bytesIn,
+        outcome.bytesOut,
+        target.reporters,
+        outcome.grpcStatus,
+      )
+      if (exchange.grpc) edge.messages(outcome.messagesIn, outcome.messagesOut, target.reporters)
+    }
     if (!this.#log.enabled) return
     const record = this.#record
     const named = exchange.routeName ?? target.decision
@@ -66,8 +75,18 @@ export class Recorder implements TrafficRecorder {
     this.connectionRefused(pod, clientAddress, this.#targets.inbound(pod, clientAddress, TUNNEL), undefined, outcome)
   }
 
-  connectionOpened(target: ExchangeTarget): void {
+  connectionOpened({ use }: Pod, target: ExchangeTarget): void {
+    if (!this.#counts) return
+    use.connections++
     target.tcpEdge.opened(target.reporters)
+  }
+
+  connectionMoved({ use }: Pod, target: ExchangeTarget, bytesIn: number, bytesOut: number): void {
+    if (!this.#counts) return
+    use.bytesIn += bytesIn
+    use.bytesOut += bytesOut
+    target.tcpEdge.received(bytesIn, target.reporters)
+    target.tcpEdge.sent(bytesOut, target.reporters)
   }
 
   connectionRefused(
@@ -78,7 +97,8 @@ export class Recorder implements TrafficRecorder {
     outcome: TcpOutcome,
   ): void {
     const target = chosen ?? this.#targets.nowhere(pod, clientAddress)
-    this.connectionOpened(target)
+    this.connectionOpened(pod, target)
+    this.connectionMoved(pod, target, outcome.bytesIn, outcome.bytesOut)
     this.connectionClosed(clientAddress, target, verdict, outcome)
   }
 
@@ -88,9 +108,7 @@ export class Recorder implements TrafficRecorder {
     verdict: Verdict | undefined,
     outcome: TcpOutcome,
   ): void {
-    target.tcpEdge.received(outcome.bytesIn, target.reporters)
-    target.tcpEdge.sent(outcome.bytesOut, target.reporters)
-    target.tcpEdge.closed(outcome.flag, target.reporters)
+    if (this.#counts) target.tcpEdge.closed(outcome.flag, target.reporters)
     if (!this.#log.enabled) return
     const record = this.#record
     record.reset()

@@ -32,6 +32,8 @@ class Side implements StreamOwner {
 
 /** Nothing has moved for so long: perhaps somebody has gone unheard. */
 const STILL_MS = 5_000
+/** A long connection is in the metrics while it lasts; as often as Istio's. */
+const TELL_MS = 5_000
 
 export class Relay implements HeldConnection {
   readonly #services: Services
@@ -52,6 +54,10 @@ export class Relay implements HeldConnection {
   #lastChecked: number
   #bytesIn = 0
   #bytesOut = 0
+  /** Of those, in the metrics already. */
+  #toldIn = 0
+  #toldOut = 0
+  #toldAt: number
   #over = false
 
   /** Takes over the client's stream; `early` was read by detection. */
@@ -78,10 +84,11 @@ export class Relay implements HeldConnection {
     this.#started = services.now()
     this.#lastMoved = this.#started
     this.#lastChecked = this.#started
+    this.#toldAt = this.#started
     client.owner = new Side(this, true)
     client.pause()
     target.load.active++
-    services.recorder.connectionOpened(target)
+    services.recorder.connectionOpened(pod, target)
     pod.connections.add(this)
   }
 
@@ -168,6 +175,7 @@ export class Relay implements HeldConnection {
     this.#over = true
     this.#target.load.active--
     this.#pod.connections.delete(this)
+    this.#tellMoved()
     this.#services.recorder.connectionClosed(this.#clientAddress, this.#target, this.#verdict, {
       flag,
       why,
@@ -180,7 +188,20 @@ export class Relay implements HeldConnection {
     this.#services.connectionClosed(this.#pod)
   }
 
+  #tellMoved(): void {
+    const bytesIn = this.#bytesIn - this.#toldIn
+    const bytesOut = this.#bytesOut - this.#toldOut
+    if (bytesIn === 0 && bytesOut === 0) return
+    this.#toldIn = this.#bytesIn
+    this.#toldOut = this.#bytesOut
+    this.#services.recorder.connectionMoved(this.#pod, this.#target, bytesIn, bytesOut)
+  }
+
   sweep(now: number): void {
+    if (now - this.#toldAt >= TELL_MS) {
+      this.#toldAt = now
+      this.#tellMoved()
+    }
     if (now - this.#lastMoved >= STILL_MS && now - this.#lastChecked >= STILL_MS) {
       this.#lastChecked = now
       this.#client.checkPaused()

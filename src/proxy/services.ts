@@ -20,6 +20,9 @@ export interface RequestOutcome {
   readonly bytesOut: number
   /** Of a gRPC answer; -1 when there is none. */
   readonly grpcStatus: number
+  /** Of gRPC; else 0. */
+  readonly messagesIn: number
+  readonly messagesOut: number
 }
 
 export interface TcpOutcome {
@@ -35,7 +38,10 @@ export interface TcpOutcome {
 
 export interface TrafficRecorder {
   request(exchange: HttpExchange, outcome: RequestOutcome): void
-  connectionOpened(target: ExchangeTarget): void
+  connectionOpened(pod: Pod, target: ExchangeTarget): void
+  /** Bytes since they were told last. */
+  connectionMoved(pod: Pod, target: ExchangeTarget, bytesIn: number, bytesOut: number): void
+  /** `outcome` has all bytes, told before or not. */
   connectionClosed(
     clientAddress: string,
     target: ExchangeTarget,

@@ -365,7 +365,8 @@ export class Targets {
     const host = service === undefined ? UNKNOWN : hostOf(service)
     const description: EdgeDescription = {
       source: this.#labels(client),
-      destination: this.#labels(workload),
+      // Only who has proven it has a principal: what is called in plain text has not.
+      destination: withPrincipal(this.#labels(workload), parts.secured || parts.direction === 'inbound'),
       service: service === undefined ? UNKNOWN_SERVICE : { host, name: service.name, namespace: service.namespace },
       protocol: 'http',
       securityPolicy: parts.secured ? 'mutual_tls' : 'none',
@@ -439,17 +440,20 @@ export class Targets {
     return load
   }
 
-  /** Stands for the destination of what never got one. */
-  nowhere(pod: Pod, clientAddress: string): ExchangeTarget {
-    const known = pod.targets.get('nowhere')?.get(clientAddress)
-    if (known !== undefined && pod.targetsVersion === this.#host.snapshot.version) return known
+  /** Stands for the destination of what never got one, or no further than to a Service. */
+  nowhere(pod: Pod, clientAddress: string, service?: MeshService): ExchangeTarget {
+    const table = this.#table(pod, 'nowhere')
+    const key = service === undefined ? clientAddress : `${clientAddress} ${service.namespace}/${service.name}`
+    const known = table.get(key)
+    if (known !== undefined) return known
+    if (table.size >= MAX_REMEMBERED) table.clear()
     const endpoint = { address: '', port: 0 }
     const made = this.#target({
       pool: this.#directPool(pod, undefined, undefined, endpoint),
       endpoint,
       decision: undefined,
       workload: undefined,
-      service: undefined,
+      service,
       clientAddress,
       policies: undefined,
       connection: { sourceIp: clientAddress, destinationIp: '', destinationPort: 0 },
@@ -461,7 +465,7 @@ export class Targets {
       reporters: REPORT_SOURCE,
       direction: 'outbound',
     })
-    pod.targets.set('nowhere', new Map([[clientAddress, made]]))
+    table.set(key, made)
     return made
   }
 }
@@ -511,6 +515,10 @@ function modeOf({ peerModes }: Workload, port: number): PeerMode {
 function socketText({ address, port }: SocketName): string {
   if (address === '') return ''
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+function withPrincipal(labels: WorkloadLabels, isProven: boolean): WorkloadLabels {
+  return isProven || labels.principal === UNKNOWN ? labels : { ...labels, principal: UNKNOWN }
 }
 
 function sameFamily(one: string, other: string): boolean {

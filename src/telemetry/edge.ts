@@ -20,6 +20,11 @@ interface ReporterHandles {
   readonly responseBytes: HistogramHandle
 }
 
+interface MessageHandles {
+  readonly requests: ValueHandle
+  readonly responses: ValueHandle
+}
+
 class Outcome {
   readonly status: string
   readonly grpcStatus: string
@@ -42,6 +47,7 @@ export class RequestEdge {
   #lastKey = -1
   #lastFlag: ResponseFlag = '-'
   #last: Outcome | undefined = undefined
+  readonly #messages: Partial<Record<'source' | 'destination', MessageHandles>> = {}
 
   constructor(families: IstioFamilies, description: EdgeDescription) {
     this.#families = families
@@ -80,6 +86,27 @@ export class RequestEdge {
       destination.requestBytes.observeAt(request, requestBytes)
       destination.responseBytes.observeAt(response, responseBytes)
     }
+  }
+
+  /** Of one gRPC call. */
+  messages(requests: number, responses: number, reporters: Reporters): void {
+    if ((reporters & REPORT_SOURCE) !== 0) this.#addMessages('source', requests, responses)
+    if ((reporters & REPORT_DESTINATION) !== 0) this.#addMessages('destination', requests, responses)
+  }
+
+  #addMessages(reporter: 'source' | 'destination', requests: number, responses: number): void {
+    let handles = this.#messages[reporter]
+    if (handles === undefined) {
+      const { response_flags: _, ...labels } = edgeLabels(this.#description, reporter, '-')
+      const families = this.#families
+      handles = {
+        requests: families.requestMessages.handle(labels),
+        responses: families.responseMessages.handle(labels),
+      }
+      this.#messages[reporter] = handles
+    }
+    handles.requests.value += requests
+    handles.responses.value += responses
   }
 
   #outcome(key: number, flag: ResponseFlag, status: number, grpcStatus: number): Outcome {

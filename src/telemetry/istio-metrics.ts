@@ -89,6 +89,10 @@ const SHARED_LABELS = [
 ] as const
 const REQUEST_LABELS = [...SHARED_LABELS, 'response_code', 'grpc_response_status'] as const
 
+/** Istio counts messages by their ends alone. */
+const MESSAGE_LABELS = SHARED_LABELS.filter((name) => name !== 'response_flags')
+
+export type MessageLabel = Exclude<(typeof SHARED_LABELS)[number], 'response_flags'>
 export type TcpLabel = (typeof SHARED_LABELS)[number]
 export type RequestLabel = (typeof REQUEST_LABELS)[number]
 
@@ -97,6 +101,8 @@ export interface IstioFamilies {
   readonly durations: HistogramFamily<RequestLabel>
   readonly requestBytes: HistogramFamily<RequestLabel>
   readonly responseBytes: HistogramFamily<RequestLabel>
+  readonly requestMessages: ValueFamily<MessageLabel>
+  readonly responseMessages: ValueFamily<MessageLabel>
   readonly tcpOpened: ValueFamily<TcpLabel>
   readonly tcpClosed: ValueFamily<TcpLabel>
   readonly tcpSent: ValueFamily<TcpLabel>
@@ -108,12 +114,16 @@ export function createIstioFamilies(metrics: Metrics, maxSeries?: number): Istio
   const bound = maxSeries === undefined ? {} : { maxSeries }
   const http = (name: string, help: string) => ({ name, help, labels: REQUEST_LABELS, ...bound })
   const sized = (name: string, help: string) => metrics.histogram({ ...http(name, help), buckets: ISTIO_BUCKETS })
+  const messages = (name: string, help: string) =>
+    metrics.counter<MessageLabel>({ name, help, labels: MESSAGE_LABELS as readonly MessageLabel[], ...bound })
   const tcp = (name: string, help: string) => metrics.counter({ name, help, labels: SHARED_LABELS, ...bound })
   return {
     requests: metrics.counter(http('istio_requests_total', 'Requests handled.')),
     durations: sized('istio_request_duration_milliseconds', 'Duration of requests in milliseconds.'),
     requestBytes: sized('istio_request_bytes', 'Body bytes of requests.'),
     responseBytes: sized('istio_response_bytes', 'Body bytes of responses.'),
+    requestMessages: messages('istio_request_messages_total', 'gRPC messages that clients sent.'),
+    responseMessages: messages('istio_response_messages_total', 'gRPC messages that servers sent.'),
     tcpOpened: tcp('istio_tcp_connections_opened_total', 'TCP connections opened.'),
     tcpClosed: tcp('istio_tcp_connections_closed_total', 'TCP connections closed.'),
     tcpSent: tcp('istio_tcp_sent_bytes_total', 'Bytes sent to the client of a TCP connection.'),

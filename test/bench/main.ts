@@ -6,12 +6,14 @@ import { grpcUnary, http2Gets } from './h2.ts'
 import { manyPolicies, manyRoutes } from './many.ts'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
+import { telemetry } from './telemetry.ts'
 import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
 
 const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = {
   'one-hop': oneHop,
   h2: http2Gets,
   'grpc-unary': grpcUnary,
+  telemetry,
   'two-hop-mtls': twoHopMtls,
   'two-hop-connections': twoHopConnections,
   'two-hop-tcp': twoHopTcp,

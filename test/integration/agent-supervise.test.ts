@@ -28,6 +28,7 @@ function createPool(count: number, compileCacheDir: string) {
       node: 'n1',
       trustDomain: 't',
       accessLog: 'off',
+      metrics: 'on',
       limits: PROXY_LIMITS_DEFAULT,
       dns: { upstreams: [], preferCluster: false },
       outboundTrafficPolicy: 'ALLOW_ANY',

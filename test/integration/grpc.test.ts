@@ -113,6 +113,16 @@ t.test('all four kinds of calls, with metadata and trailers', async (t) => {
     counted.some((line) => line.includes('request_protocol="grpc"') && line.includes('grpc_response_status="0"')),
     counted.join('\n'),
   )
+  const messages = (name: string, reporter: string) => {
+    const found = new RegExp(
+      `^istio_${name}_messages_total\\{reporter="${reporter}".*request_protocol="grpc".*\\} (\\d+)$`,
+      'm',
+    )
+    return Number(found.exec(stdout)?.[1])
+  }
+  for (const reporter of ['source', 'destination']) {
+    t.same([messages('request', reporter), messages('response', reporter)], [233, 533], reporter)
+  }
 })
 
 t.test('a cancelled call is cancelled at the server', async () => {

@@ -168,6 +168,7 @@ export class FakeBackend implements AdminBackend {
       ejections: [],
       unhealthy: [],
       quarantined: [],
+      eventLoopLagMs: 2,
       proxies: [
         {
           id: 0,
@@ -207,6 +208,12 @@ export class FakeBackend implements AdminBackend {
 
   async doctor(): Promise<readonly CheckLine[]> {
     return this.doctorLines
+  }
+
+  readonly node = 'node-1'
+
+  async traffic() {
+    return []
   }
 
   async metrics() {

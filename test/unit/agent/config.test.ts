@@ -13,6 +13,7 @@ t.test('defaults are those of the contract', (t) => {
       admin: '127.0.0.1:15000',
       keepRules: false,
       accessLog: 'stdout',
+      metrics: true,
       issuer: { kind: 'memory' },
       certTtlMs: 86_400_000,
       proxyUid: 1337,

@@ -130,6 +130,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     recorder: {
       request: (_exchange, outcome) => outcomes.push(outcome),
       connectionOpened: () => {},
+      connectionMoved: () => {},
       connectionClosed: () => {},
       connectionRefused: () => {},
     },
