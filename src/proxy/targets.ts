@@ -105,6 +105,7 @@ export class Targets {
     )
   }
 
+  /** @param servicePort where there is no decision, and TLS to the backend is opened all the same */
   outbound(
     pod: Pod,
     clientAddress: string,
@@ -112,6 +113,7 @@ export class Targets {
     endpoint: SocketName & Pick<Endpoint, 'workload' | 'resolve'>,
     service: MeshService | undefined,
     flow?: Flow,
+    servicePort?: number,
   ): ExchangeTarget {
     const byEndpoint = this.#table(pod, decision ?? '')
     const key = decision === undefined || decision === HOST ? `${endpoint.address} ${endpoint.port}` : endpoint
@@ -125,6 +127,7 @@ export class Targets {
       endpoint,
       service,
       flow,
+      typeof decision === 'object' ? decision.port : servicePort,
     )
     byEndpoint.set(key, made)
     return made
@@ -151,6 +154,7 @@ export class Targets {
     endpoint: SocketName & Pick<Endpoint, 'workload' | 'resolve'>,
     service: MeshService | undefined,
     flow: Flow | undefined,
+    servicePort: number | undefined,
   ): ExchangeTarget {
     const snapshot = this.#host.snapshot
     const client = snapshot.workload(pod.workload)
@@ -168,8 +172,8 @@ export class Targets {
       ? clientAddress
       : client?.addresses.find((address) => sameFamily(address, endpoint.address))
     const policy =
-      decision === undefined || service === undefined ? undefined : snapshot.backendTls(service, decision.port)
-    const speaks = spokenBy(decision?.protocol)
+      servicePort === undefined || service === undefined ? undefined : snapshot.backendTls(service, servicePort)
+    const speaks = spokenBy(decision?.protocol ?? service?.ports.find(({ port }) => port === servicePort)?.protocol)
     const tls: OriginatedTls | undefined =
       policy === undefined ? undefined : { policy, protocol: speaks === 'HTTP/2' ? 'h2' : 'http/1.1' }
     return this.#target({

@@ -198,3 +198,28 @@ t.test(
     }
   },
 )
+
+t.test('health checks take the same way', async (t) => {
+  const checked = `
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: checked, namespace: shop }
+spec:
+  targetRefs: [{ kind: Service, name: inside }, { kind: Service, name: outside }]
+  healthChecks: [{ type: HTTP, interval: 100ms, unhealthyThreshold: 1 }]`
+  const outcome = async (name: string) => {
+    const { stdout } = await shop.agent.cli('metrics', [])
+    return stdout
+      .split('\n')
+      .filter((line) => line.startsWith('weir_health_checks_total{') && line.includes(`outcome="${name}"`))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+  }
+  await shop.apply(configMap('ca.crt'), policy(`${CA}, hostname: web.example`), checked)
+  t.same(await outcomes(), both('200 web.example http/1.1 TLSv1.3'))
+  while ((await outcome('passed')) < 8);
+  t.equal(await outcome('failed'), 0)
+  const from = shop.agent.logs.length
+  await shop.apply(configMap('other-ca.crt'), policy(`${CA}, hostname: web.example`), checked)
+  const { why } = await shop.agent.waitFor('endpoint unhealthy', { from })
+  t.match(why, /^could not connect: TLS to the backend \(BackendTLSPolicy shop\/(in|out)side\): unable/)
+})

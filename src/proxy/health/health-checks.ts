@@ -182,7 +182,10 @@ export class HealthChecks {
     const client = snapshot.workload(view.pod.workload)
     const six = endpoint.address.includes(':')
     const address = client?.addresses.find((one) => one.includes(':') === six) ?? client?.addresses[0] ?? ''
-    const target = targets.outbound(view.pod, address, `check ${view.service}`, endpoint, service)
+    // Bytes of no protocol that the mesh knows are sent as they are, to a backend of TLS, too.
+    const tlsPort = probe.type === 'TCP' ? undefined : view.port
+    const key = `check ${view.service}:${view.port} ${probe.type}`
+    const target = targets.outbound(view.pod, address, key, endpoint, service, undefined, tlsPort)
     const authority = (probe.type === 'TCP' ? undefined : probe.host) ?? view.service.split('/').reverse().join('.')
     const denial = denialOf(target, check, authority)
     if (denial !== undefined) {
