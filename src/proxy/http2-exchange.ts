@@ -30,17 +30,15 @@ import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
 import type { Http2Connection } from './http2-connection.ts'
 import { answerFields, copyLines, requestFields, withoutField, withoutMeshFields } from './http2-fields.ts'
 import { Http2Request } from './http2-request.ts'
+import { KeptBody } from './kept-body.ts'
 import { connectOutgoing, outgoingNow } from './outgoing.ts'
 import type { Outgoing, OutgoingStream } from './outgoing-stream.ts'
 import { ownFields, redirectFields } from './render.ts'
 
-/** What has been read of a request up to this is kept to be sent again. */
-const MAX_REPLAY_BYTES = 65536
 /** Interim answers (1xx) to one request; an upstream that sends more is not sane. */
 const MAX_INTERIM = 32
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const NO_EDITS: NonNullable<ExchangeTarget['decision']>['responseEdits'] = Object.freeze([])
-const NO_BYTES: Buffer[] = []
 
 interface HeldAnswer {
   readonly body: HeldBody
@@ -61,8 +59,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   #requestDone = false
   #requestTrailers: readonly string[] | undefined
   /** All that was read of the body, while it can be sent again. */
-  #kept = NO_BYTES
-  #keptBytes = 0
+  readonly #kept = new KeptBody()
   #keeping = true
   #interim = 0
   /** Bytes both ways after an extended CONNECT. */
@@ -238,8 +235,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     // What comes behind a body speaks of the one that the client sent.
     this.#requestTrailers = undefined
     this.#translatedLength = body.length
-    this.#kept = body.length === 0 ? NO_BYTES : [body]
-    this.#keeping = body.length <= MAX_REPLAY_BYTES
+    this.#keeping = this.#kept.replace(body)
     this.#render(target)
     if (this.copy !== undefined) this.#sendCopy()
     if (target.decision !== undefined || this.#request.grpcTimeoutMs !== undefined)
@@ -320,23 +316,14 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       else this.#moved()
       return
     }
-    if (this.#keeping) this.#keep(bytes, start, end)
+    if (this.#keeping && !this.#kept.add(bytes, start, end)) this.#forget()
     if (this.#deadline !== 0) this.#moved()
     if (this.#out?.writeSlice(bytes, start, end) === false) this.#stream.pause()
   }
 
-  #keep(bytes: Buffer, start: number, end: number): void {
-    this.#keptBytes += end - start
-    if (this.#keptBytes > MAX_REPLAY_BYTES) this.#forget()
-    else {
-      if (this.#kept === NO_BYTES) this.#kept = []
-      this.#kept.push(Buffer.from(bytes.subarray(start, end)))
-    }
-  }
-
   #forget(): void {
     this.#keeping = false
-    this.#kept = NO_BYTES
+    this.#kept.clear()
   }
 
   onTrailers(fields: readonly string[]): void {
@@ -423,7 +410,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     this.#out = out
     this.#answer = answer
     out.resume()
-    for (let i = 0; i < kept.length; i++) out.writeBytes(kept[i] as Buffer)
+    if (kept.length > 0) out.writeBytes(kept.bytes())
     if (this.#out !== out) return
     if (!this.#requestDone) {
       if (out.pendingWrites === 0) this.#stream.resume()

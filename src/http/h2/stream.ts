@@ -67,6 +67,8 @@ export class H2Stream implements ByteStream {
   outgoing: Buffer[] = []
   /** Bytes of `outgoing[0]` already sent. */
   outgoingAt = 0
+  /** All of the chunk that the last of `outgoing` may be the beginning of. */
+  #tail: Buffer | undefined
   trailersOut: readonly string[] | undefined
   /** Data for a paused stream: chunks, all full but the last, of which `incomingUsed` bytes are. */
   incoming: Buffer[] = []
@@ -144,9 +146,27 @@ export class H2Stream implements ByteStream {
       at = this.session.outbound.take(this, bytes, start, end)
       if (at >= end) return true
     } else if (at >= end) return false
-    const rest = bytes.subarray(at, end)
-    this.outgoing.push(owned ? rest : Buffer.from(rest))
+    if (owned) this.outgoing.push(bytes.subarray(at, end))
+    else if (this.#appends(bytes, at, end)) return false
     if (++this.pendingWrites === 1) this.session.outbound.wait(this)
+    return false
+  }
+
+  /** Small pieces that wait share a chunk, too; true where one that waits already took it. */
+  #appends(bytes: Buffer, start: number, end: number): boolean {
+    const { outgoing } = this
+    const count = end - start
+    const last = outgoing.at(-1)
+    const tail = this.#tail
+    if (tail !== undefined && last?.buffer === tail.buffer && last.length + count <= tail.length) {
+      bytes.copy(tail, last.length, start, end)
+      outgoing[outgoing.length - 1] = tail.subarray(0, last.length + count)
+      return true
+    }
+    const chunk = Buffer.allocUnsafeSlow(Math.max(count, LEAST_CHUNK_BYTES))
+    bytes.copy(chunk, 0, start, end)
+    outgoing.push(chunk.subarray(0, count))
+    this.#tail = count < LEAST_CHUNK_BYTES ? chunk : undefined
     return false
   }
 

@@ -41,6 +41,25 @@ t.test('a stream writes as far as its window goes, and on when it grows', async 
   t.equal(stream.pendingWrites, 0)
 })
 
+t.test('pieces that wait cost little more than their bytes, and leave as they came', async (t) => {
+  const bench = new Bench('client')
+  bench.give(frame(4, 0, 0, setting(4, 0)), frame(8, 0, 0, uint32(1_000_000)))
+  const { stream, owner } = open(bench)
+  const sent = Buffer.from(Array.from({ length: 20_000 }, (_, i) => i * 7))
+  let taken = 0
+  for (let at = 0; at < sent.length; at++) if (stream.writeSlice(sent, at, at + 1)) taken++
+  t.equal(taken, 0)
+  t.ok(stream.outgoing.length <= 5, `${stream.outgoing.length} buffers`)
+  bench.give(frame(8, 0, 1, uint32(10)))
+  stream.writeSlice(Buffer.from('end'), 0, 3)
+  stream.end()
+  bench.give(frame(8, 0, 1, uint32(1_000_000)))
+  const frames = dataOf(bench.out())
+  t.ok(Buffer.concat(frames.map(({ payload }) => payload)).equals(Buffer.concat([sent, Buffer.from('end')])))
+  t.equal(frames.at(-1)?.flags, 1)
+  t.same(owner.events, ['drain'])
+})
+
 t.test('a window made negative by SETTINGS has to be made good first', async (t) => {
   const bench = new Bench('client')
   const { stream } = open(bench)
