@@ -161,8 +161,9 @@ export class HpackEncoder {
     const index = !secret && size <= this.#maxBytes / 2 && (!VOLATILE.has(name) || this.#seen(value))
     if (index) this.#integer(0x40, 0x3f, nameIndex)
     else this.#integer(secret ? 0x10 : 0x00, 0x0f, nameIndex)
-    if (nameIndex === 0) this.#string(name)
-    this.#string(value)
+    if (nameIndex === 0) this.#string(name, true)
+    // What is sent once is not worth the coding; what is indexed goes over the wire once for many.
+    this.#string(value, index || secret)
     if (index) this.#insert(name, value, size)
   }
 
@@ -217,8 +218,8 @@ export class HpackEncoder {
     out[this.length++] = rest
   }
 
-  #string(text: string): void {
-    const coded = huffmanLength(text)
+  #string(text: string, code: boolean): void {
+    const coded = code ? huffmanLength(text) : text.length
     if (coded < text.length) {
       this.#integer(0x80, 0x7f, coded)
       this.#reserve(coded)

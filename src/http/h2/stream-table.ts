@@ -15,7 +15,7 @@ import {
 import { MAX_STREAM_ID, MAX_WINDOW_BYTES } from './frames.ts'
 import { Bucket } from './limits.ts'
 import type { Http2Session } from './session.ts'
-import type { H2Stream } from './stream.ts'
+import { type H2Stream, NOTHING } from './stream.ts'
 
 /** Streams we reset whose frames may still be on their way; the oldest are forgotten. */
 const REMEMBERED_RESETS = 8192
@@ -126,7 +126,7 @@ export class StreamTable {
     stream.closed = true
     stream.reading = false
     this.#dropWrites(stream)
-    stream.incoming = []
+    stream.incoming = NOTHING
     this.#session.queued(-stream.queuedBytes)
     stream.queuedBytes = 0
     this.#session.growthLeft += stream.windowBytes - this.#session.limits.streamWindowBytes
@@ -141,7 +141,7 @@ export class StreamTable {
 
   #dropWrites(stream: H2Stream): void {
     this.#session.outbound.forget(stream)
-    stream.outgoing = []
+    stream.outgoing = NOTHING
     stream.pendingWrites = 0
   }
 

@@ -17,6 +17,9 @@ export interface Http2StreamOwner extends StreamOwner {
   onTrailers?(headers: readonly string[]): void
 }
 
+/** Queues of a stream that has queued nothing yet, as most never do: never written to. */
+export const NOTHING: Buffer[] = []
+
 const LEAST_CHUNK_BYTES = 4096
 
 /** A window grows once so many of its first size were read within one tick. */
@@ -64,14 +67,14 @@ export class H2Stream implements ByteStream {
   lastFrameGeneration = -1
   /** Since when queued data has waited for a window or the transport. */
   waitingSinceMs = 0
-  outgoing: Buffer[] = []
+  outgoing: Buffer[] = NOTHING
   /** Bytes of `outgoing[0]` already sent. */
   outgoingAt = 0
   /** All of the chunk that the last of `outgoing` may be the beginning of. */
   #tail: Buffer | undefined
   trailersOut: readonly string[] | undefined
   /** Data for a paused stream: chunks, all full but the last, of which `incomingUsed` bytes are. */
-  incoming: Buffer[] = []
+  incoming: Buffer[] = NOTHING
   incomingUsed = 0
   queuedBytes = 0
   trailersIn: readonly string[] | undefined
@@ -146,6 +149,7 @@ export class H2Stream implements ByteStream {
       at = this.session.outbound.take(this, bytes, start, end)
       if (at >= end) return true
     } else if (at >= end) return false
+    if (this.outgoing === NOTHING) this.outgoing = []
     if (owned) this.outgoing.push(bytes.subarray(at, end))
     else if (this.#appends(bytes, at, end)) return false
     if (++this.pendingWrites === 1) this.session.outbound.wait(this)
@@ -224,6 +228,7 @@ export class H2Stream implements ByteStream {
     if (at < end) {
       const chunk = Buffer.allocUnsafeSlow(Math.max(end - at, LEAST_CHUNK_BYTES))
       bytes.copy(chunk, 0, at, end)
+      if (this.incoming === NOTHING) this.incoming = []
       this.incoming.push(chunk)
       this.incomingUsed = end - at
     }
