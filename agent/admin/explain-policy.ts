@@ -32,8 +32,12 @@ export function explainEndpoint(
   http: HttpFacts | undefined,
   sni?: ServerName,
 ): EndpointExplanation {
-  const place = { address: endpoint.address, port: endpoint.port, workload: endpoint.workload ?? '', usable }
-  const workload = endpoint.workload === undefined ? undefined : snapshot.workload(endpoint.workload)
+  // As the proxies find it: what a ServiceEntry or a slice only gives the address of may be a pod all the same.
+  const workload =
+    (endpoint.workload === undefined ? undefined : snapshot.workload(endpoint.workload)) ??
+    snapshot.workloadByAddress(endpoint.address)
+  const pod = endpoint.workload ?? (workload === undefined ? '' : `${workload.namespace}/${workload.name}`)
+  const place = { address: endpoint.address, port: endpoint.port, workload: pod, usable }
   const cut =
     quarantineDenial(caller.workload, endpoint.address) ??
     quarantineDenial(workload ?? snapshot.workloadByAddress(endpoint.address), addressOf(caller, endpoint))

@@ -12,6 +12,13 @@ export interface ExplainQuery {
   readonly sni: string | undefined
 }
 
+/** Of schemes that clients write: what the mesh sees of them. */
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ['ws:', 'the handshake of a WebSocket is a GET, ask for http://'],
+  ['wss:', 'a WebSocket in TLS is TLS to the mesh, ask for https://'],
+  ['grpc:', 'a call is a POST, ask for http://HOST:PORT/SERVICE/METHOD with --method POST'],
+])
+
 /** The question, or one line saying what is wrong with it. */
 export function readExplainQuery(query: URLSearchParams): ExplainQuery | string {
   const from = query.get('from') ?? ''
@@ -21,7 +28,8 @@ export function readExplainQuery(query: URLSearchParams): ExplainQuery | string 
   if (to === null || to.hostname === '')
     return `Field to: ${JSON.stringify(text)} is not a URL such as http://reviews:8080/v1`
   if (to.protocol !== 'http:' && to.protocol !== 'https:' && to.protocol !== 'tcp:') {
-    return `Field to: scheme ${to.protocol}// is none of http://, https://, tcp://`
+    const hint = HINTS.get(to.protocol)
+    return `Field to: scheme ${to.protocol}// is none of http://, https://, tcp://${hint === undefined ? '' : `: ${hint}`}`
   }
   const method = query.get('method') ?? 'GET'
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(method))

@@ -95,7 +95,7 @@ export function explain(
     backends: found.backends,
     steps: [
       ...(ownDns ? [OWN_DNS] : []),
-      `${upperFirst(target.words)}.`,
+      `${target.words}.`,
       ...clientSteps(client, world.facts),
       ...found.steps,
       ...ejectionSteps(found.backends, query.from, ejections),
@@ -273,7 +273,13 @@ function explainShare(world: World, facts: HttpFacts, decision: RouteDecision, p
     }
     case 'forward': {
       const arriving = forwardedFacts(decision, facts)
-      const name = `${decision.service.namespace}/${decision.service.name}:${decision.port}`
+      const { service, port } = decision
+      const name = `${service.namespace}/${service.name}:${port}`
+      const tls = world.snapshot.backendTls(service, port)
+      if (tls?.invalid !== undefined) {
+        const detail = `${REFUSAL.connectFailed.status}: BackendTLSPolicy ${tls.namespace}/${tls.name}: ${tls.invalid}`
+        return { service: name, percent, outcome: 'fail', detail, endpoints: [] }
+      }
       return forwarded(name, percent, explainEndpoints(world, decision.endpoints, arriving))
     }
   }
@@ -353,8 +359,4 @@ function backendSteps(backend: BackendExplanation): string[] {
     lines.push(`Policy at ${names.join(', ')}:`, ...steps.map((step) => `  ${step}`))
   }
   return lines
-}
-
-function upperFirst(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1)
 }

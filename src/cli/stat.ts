@@ -33,7 +33,11 @@ export const statVerb: Verb = {
     }
     const tables = [renderNamed('SERVICE', services, sort), renderNamed('WORKLOAD', workloads, sort)]
     const shown = tables.filter((table) => table !== '').join('\n')
-    const body = shown === '' ? 'Nothing.\n' : `${shown}\n${PERCENTILE_NOTE}\n`
+    const nothing =
+      only === undefined
+        ? 'Nothing.'
+        : `Nothing of ${only} was seen since the proxies were started. Is the name right? weir edges lists who has talked to whom.`
+    const body = shown === '' ? `${nothing}\n` : `${shown}\n${PERCENTILE_NOTE}\n`
     return { exitCode: EXIT_OK, output: `${renderHead(looked.traffic)}\n${body}` }
   },
 }

@@ -22,8 +22,6 @@ import {
 } from './schema.ts'
 import { versioningSchema } from './versioning.ts'
 
-const NOT_YET = 'is not supported in this version: remove it'
-
 /** The longest that makes sense of anything here. */
 const MAX_DURATION_MS = 24 * 3_600_000
 
@@ -126,14 +124,18 @@ const GRPC_STATUSES = [
 ] as const
 
 const retry = refine(
-  object('strict', {
-    attempts: withDefault(integer(1, 10), 2),
-    codes: withDefault(list(integer(400, 599), { min: 1, max: 64 }), []),
-    grpcStatuses: withDefault(list(oneOf(...GRPC_STATUSES), { min: 1, max: 16 }), []),
-    failures: withDefault(list(oneOf('ConnectFailure', 'Reset', 'Timeout'), { min: 1, max: 3 }), []),
-    backoff: optional(backoff),
-    perTryTimeout: optional(time),
-  }),
+  object(
+    'strict',
+    {
+      attempts: withDefault(integer(1, 10), 2),
+      codes: withDefault(list(integer(400, 599), { min: 1, max: 64 }), []),
+      grpcStatuses: withDefault(list(oneOf(...GRPC_STATUSES), { min: 1, max: 16 }), []),
+      failures: withDefault(list(oneOf('ConnectFailure', 'Reset', 'Timeout'), { min: 1, max: 3 }), []),
+      backoff: optional(backoff),
+      perTryTimeout: optional(time),
+    },
+    { retryOn: 'is said by codes, failures and grpcStatuses here' },
+  ),
   ({ codes, failures, grpcStatuses }, field, issues) => {
     if (codes.length + failures.length + grpcStatuses.length === 0)
       issues.push({ field, message: 'needs codes, failures or grpcStatuses: nothing would be retried' })
@@ -160,23 +162,31 @@ const circuitBreaker = refine(
 const count = integer(0, 1_000_000)
 
 const outlierDetection = refine(
-  object('strict', {
-    consecutiveErrors: withDefault(count, 5),
-    consecutiveGatewayErrors: withDefault(count, 0),
-    consecutiveConnectErrors: withDefault(count, 0),
-    successRate: optional(
-      object('strict', {
-        minRequests: withDefault(integer(1, 1_000_000), 100),
-        minEndpoints: withDefault(integer(2, 1_000_000), 5),
-        stdevFactor: withDefault(integer(1, 100_000), 1900),
-      }),
-    ),
-    interval: withDefault(time, '10s'),
-    baseEjectionTime: withDefault(time, '30s'),
-    maxEjectionTime: withDefault(time, '5m'),
-    maxEjectedPercent: withDefault(percent, 10),
-    panicPercent: withDefault(percent, 50),
-  }),
+  object(
+    'strict',
+    {
+      consecutiveErrors: withDefault(count, 5),
+      consecutiveGatewayErrors: withDefault(count, 0),
+      consecutiveConnectErrors: withDefault(count, 0),
+      successRate: optional(
+        object('strict', {
+          minRequests: withDefault(integer(1, 1_000_000), 100),
+          minEndpoints: withDefault(integer(2, 1_000_000), 5),
+          stdevFactor: withDefault(integer(1, 100_000), 1900),
+        }),
+      ),
+      interval: withDefault(time, '10s'),
+      baseEjectionTime: withDefault(time, '30s'),
+      maxEjectionTime: withDefault(time, '5m'),
+      maxEjectedPercent: withDefault(percent, 10),
+      panicPercent: withDefault(percent, 50),
+    },
+    {
+      consecutive5xxErrors: 'is called consecutiveErrors here',
+      maxEjectionPercent: 'is called maxEjectedPercent here',
+      minHealthPercent: 'is called panicPercent here',
+    },
+  ),
   ({ baseEjectionTime: base, maxEjectionTime: max }, field, issues) => {
     if ((parseDurationMs(max) ?? 0) >= (parseDurationMs(base) ?? 0)) return
     const message = `${max} is shorter than baseEjectionTime (${base}): it may not be`
@@ -227,7 +237,13 @@ const spec = object(
   {
     mirror: 'is a filter of routes: write a RequestMirror there',
     loadShedding: 'is for the whole proxy: give --shed-lag-ms to the agent',
-    timeouts: NOT_YET,
+    sessionPersistence: 'is a field of HTTPRoute rules: write it there',
+    timeouts: 'is a field of HTTPRoute rules: write it there; here retry.perTryTimeout bounds each try',
+    tls: 'is said by a BackendTLSPolicy: write one for the Service',
+    // As Istio calls them.
+    retries: 'is called retry here',
+    loadBalancer: 'is called loadBalancing here',
+    connectionPool: 'is called circuitBreaker here',
   },
 )
 

@@ -5,6 +5,7 @@ import { usableEndpoints } from './balance.ts'
 import { type Condition, valueFor } from './condition.ts'
 import { decideRoute } from './decide-route.ts'
 import { type RouteDecision, rewriteTarget } from './decision.ts'
+import { durationWords } from './duration-words.ts'
 import { explainTraffic } from './explain-traffic.ts'
 import { explainVersion } from './explain-version.ts'
 import { routeFacts } from './mesh-facts.ts'
@@ -73,7 +74,7 @@ function explainGroup(snapshot: Snapshot, request: RouteRequest, group: RouteGro
   else {
     const names = group.routes.map((route) => `${route.namespace}/${route.name}`).join(', ')
     lines.push(
-      `The ${group.role} routes apply: ${names} (${group.index.size} matches; only those for this path are tried).`,
+      `The ${group.role} routes apply: ${names} (${group.index.size} ${group.index.size === 1 ? 'match' : 'matches'}; only those for this path are tried).`,
     )
   }
   return lines
@@ -138,10 +139,10 @@ function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: Htt
       if (decision.rewrites) lines.push(`Its target becomes ${rewriteTarget(decision, facts)}.`)
       if (decision.hostname !== undefined) lines.push(`Its Host becomes ${decision.hostname}.`)
       if (decision.requestTimeoutMs !== undefined)
-        lines.push(`The whole request may take ${decision.requestTimeoutMs} ms.`)
+        lines.push(`The whole request may take ${durationWords(decision.requestTimeoutMs)}.`)
       if (decision.backendRequestTimeoutMs !== undefined) {
         const subject = decision.retry === undefined ? 'The request to the backend' : 'Each try'
-        lines.push(`${subject} may take ${decision.backendRequestTimeoutMs} ms.`)
+        lines.push(`${subject} may take ${durationWords(decision.backendRequestTimeoutMs)}.`)
       }
       if (decision.cors !== undefined)
         lines.push(`Its answer is marked for origins ${decision.cors.origins.join(', ')} (CORS).`)

@@ -1,13 +1,25 @@
 /** What TrafficPolicies and retries do to requests of a Service, in words. */
-import type { Balancing, HashKey, HealthCheck, LocalityName, RateLimit, RetryPlan, TrafficPolicy } from '#contract'
-import { RETRY_BUDGET_DEFAULT } from '#contract'
+import type {
+  BackendTls,
+  Balancing,
+  HashKey,
+  HealthCheck,
+  LocalityName,
+  RateLimit,
+  RetryPlan,
+  TrafficPolicy,
+} from '#contract'
+import { GRPC_STATUS, REFUSAL, RETRY_BUDGET_DEFAULT } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { ForwardDecision } from './decision.ts'
+import { durationWords } from './duration-words.ts'
 
 /** One sentence each; nothing of what is as it is without a policy. */
 export function explainTraffic(snapshot: Snapshot, decision: ForwardDecision): readonly string[] {
   const { service, traffic, retry } = decision
   const lines: string[] = []
+  const tls = snapshot.backendTls(service, decision.port)
+  if (tls !== undefined) lines.push(explainTls(tls))
   for (const policy of snapshot.trafficPolicies(`${service.namespace}/${service.name}`)) {
     const name = `TrafficPolicy ${policy.namespace}/${policy.name}`
     if (policy === traffic) lines.push(`${name} applies to it.`)
@@ -26,10 +38,17 @@ export function explainTraffic(snapshot: Snapshot, decision: ForwardDecision): r
   return lines
 }
 
+function explainTls({ namespace, name, hostname, names, invalid }: BackendTls): string {
+  const policy = `BackendTLSPolicy ${namespace}/${name}`
+  if (invalid !== undefined) return `It fails with ${REFUSAL.connectFailed.status}: ${policy}: ${invalid}.`
+  const wanted = names.length === 0 ? hostname : `one of ${names.map(({ value }) => value).join(', ')}`
+  return `The mesh speaks TLS to the endpoint, asks for ${hostname}, and its certificate must be for ${wanted}: ${policy} applies.`
+}
+
 function explainLimits({ rateLimits, breaker, outliers, healthChecks = [], faults }: TrafficPolicy): string[] {
   const lines = rateLimits.map(
     (limit) =>
-      `${limit.requests} requests in ${limit.intervalMs} ms (${limit.burst} at once) are let through ${keyWords(limit)} by each proxy; others get 429.`,
+      `${limit.requests} ${limit.requests === 1 ? 'request' : 'requests'} in ${durationWords(limit.intervalMs)} (${limit.burst} at once) ${limit.requests === 1 ? 'is' : 'are'} let through ${keyWords(limit)} by each proxy; others get 429.`,
   )
   const { maxRequests, maxConnections, maxPendingRequests, maxRetries } = breaker ?? {}
   const most = [
@@ -51,13 +70,14 @@ function explainLimits({ rateLimits, breaker, outliers, healthChecks = [], fault
     if (tests.length > 0 || rate !== '') {
       const row = tests.length === 0 ? '' : `${tests.join(' or ')} in a row`
       lines.push(
-        `An endpoint is ejected for ${outliers.baseEjectionMs} ms and more by ${row || 'bad success'}${rate}; weir_ejections_total counts it.`,
+        `An endpoint is ejected for ${durationWords(outliers.baseEjectionMs)} and more by ${row || 'bad success'}${rate}; weir_ejections_total counts it.`,
       )
     }
   }
   lines.push(...healthChecks.map(explainCheck))
   const { delay, abort } = faults ?? {}
-  if (delay !== undefined) lines.push(`${delay.percent} % of the requests are delayed by ${delay.ms} ms (fault).`)
+  if (delay !== undefined)
+    lines.push(`${delay.percent} % of the requests are delayed by ${durationWords(delay.ms)} (fault).`)
   if (abort !== undefined) lines.push(`${abort.percent} % of the requests get ${abort.status} (fault).`)
   return lines
 }
@@ -69,7 +89,7 @@ function explainCheck({ probe, intervalMs, timeoutMs, unhealthyThreshold, health
       : probe.type === 'GRPC'
         ? `gRPC health${probe.service === '' ? '' : ` of ${probe.service}`}`
         : 'a TCP connection'
-  return `Each endpoint is asked for ${asked} every ${intervalMs} ms: ${unhealthyThreshold} failures in a row (none may take longer than ${timeoutMs} ms) take it out, ${healthyThreshold} passed put it back.`
+  return `Each endpoint is asked for ${asked} every ${durationWords(intervalMs)}: ${unhealthyThreshold} failures in a row (none may take longer than ${durationWords(timeoutMs)}) take it out, ${healthyThreshold} passed put it back.`
 }
 
 function keyWords({ key }: RateLimit): string {
@@ -89,15 +109,22 @@ function explainRetry(plan: RetryPlan, traffic: TrafficPolicy | undefined): stri
     plan.connectFailure ? 'a failed connection' : '',
     plan.reset ? 'a reset' : '',
     plan.timeout ? 'a try that takes too long' : '',
+    plan.grpcStatuses === undefined || plan.grpcStatuses.length === 0
+      ? ''
+      : `gRPC status ${plan.grpcStatuses.map(grpcStatusName).join(', ')}`,
   ].filter((text) => text !== '')
   const { percent, minPerSecond } = traffic?.retryBudget ?? RETRY_BUDGET_DEFAULT
   const often = plan.attempts === 1 ? 'once' : `up to ${plan.attempts} times`
-  return `It is tried again ${often} after ${causes.join(' or ')}, ${plan.backoffMs} ms later or more, while retries are below ${percent} % of requests plus ${minPerSecond} a second and its body is not larger than 64 KiB.`
+  return `It is tried again ${often} after ${causes.join(' or ')}, ${durationWords(plan.backoffMs)} later or more, while retries are below ${percent} % of requests plus ${minPerSecond} a second and its body is not larger than 64 KiB.`
+}
+
+function grpcStatusName(status: number): string {
+  return Object.entries(GRPC_STATUS).find(([, number]) => number === status)?.[0] ?? String(status)
 }
 
 function explainBalancing({ algorithm, hashOn, slowStartMs, locality }: Balancing): string {
   const by = hashOn === undefined ? '' : ` by ${hashWords(hashOn)}`
-  const slow = slowStartMs === undefined ? '' : `; a new one gets its full share after ${slowStartMs} ms`
+  const slow = slowStartMs === undefined ? '' : `; a new one gets its full share after ${durationWords(slowStartMs)}`
   const near =
     locality === undefined
       ? ''

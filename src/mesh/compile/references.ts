@@ -133,23 +133,31 @@ function checkRoute(route: RouteObject, known: Known): void {
       known.problems.add(route, `spec.rules[${at}].backendRefs[${index}]`, message)
     }
     const total = rule.backendRefs.reduce((sum, { weight }) => sum + weight, 0)
+    if (total === 0 && rule.backendRefs.length > 0) {
+      const fate = isStream(route) ? 'connections of this rule are reset' : 'requests of this rule get 500'
+      const message = `all weights are 0: the ${fate}; give one backend a weight, or leave the weights out`
+      known.problems.warn(route, `spec.rules[${at}].backendRefs`, message)
+    }
     for (const [index, ref] of rule.backendRefs.entries()) {
       const field = `spec.rules[${at}].backendRefs[${index}]`
       const wrong = backendFault(route, ref, known)
       if (wrong === undefined) continue
       const { weight } = ref
-      const isStream = route.kind === 'TLSRoute' || route.kind === 'TCPRoute'
-      const what = isStream ? 'connection' : 'request'
+      const what = isStream(route) ? 'connection' : 'request'
       if (weight === 0) known.problems.warn(route, field, `${wrong}; its weight is 0, so that no ${what} gets there`)
       else {
         const share =
           weight === total ? `the ${what}s of this rule` : `its share of ${what}s (${percent(weight, total)})`
         const verb = weight === total ? ['get', 'are'] : ['gets', 'is']
-        const fate = isStream ? `${verb[1]} reset` : `${verb[0]} 500`
+        const fate = isStream(route) ? `${verb[1]} reset` : `${verb[0]} 500`
         known.problems.add(route, field, `${wrong}; ${share} ${fate}: correct the reference, or add what it names`)
       }
     }
   }
+}
+
+function isStream({ kind }: RouteObject): boolean {
+  return kind === 'TLSRoute' || kind === 'TCPRoute'
 }
 
 /** The Service balances by itself, by the client's address. */

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { BackendTls, ExternalHost, MeshService } from '#contract'
 import { type Snapshot, World } from '#mesh'
 import type { IdentityState } from '../../../agent/admin/backend.ts'
 import type { Explanation, KnownHere } from '../../../agent/admin/explain.ts'
@@ -105,6 +106,8 @@ t.test('questions that make no sense are answered with the field', async (t) => 
     ['from=web-1&to=http://reviews', /^Field from/],
     ['from=shop/web-1', /^Field to/],
     ['from=shop/web-1&to=ftp://reviews', /^Field to: scheme ftp/],
+    ['from=shop/web-1&to=ws://reviews', /^Field to: scheme ws:.*: the handshake of a WebSocket is a GET, ask for http/],
+    ['from=shop/web-1&to=grpc://reviews', /^Field to: scheme grpc:.* with --method POST$/],
     ['from=shop/web-1&to=http://reviews&method=G%20T', /^Field method/],
     ['from=shop/web-1&to=http://reviews&header=nothing', /^Field header/],
   ]
@@ -130,6 +133,58 @@ t.test('a pod with addresses of both families is told once', async (t) => {
     found.steps.filter((step) => step.startsWith('Policy at')),
     ['Policy at shop/reviews-v1-1:8080:'],
   )
+})
+
+t.test('a name is told as it was asked for', async (t) => {
+  t.equal(ask('shop/web-1', 'http://reviews/').steps[0]?.startsWith('reviews is Service shop/reviews, '), true)
+})
+
+t.test('an endpoint of which only the address is known is judged as the pod that it is', async (t) => {
+  const shop = new FakeBackend()
+  const entry: ExternalHost = { entry: 'outside', resolution: 'STATIC', cidrs: [] }
+  const outside: MeshService = {
+    kind: 'service',
+    namespace: 'shop',
+    name: 'api.example',
+    addresses: ['240.240.0.1'],
+    ports: [{ name: 'http', port: 80, protocol: 'http' }],
+    endpoints: { 80: [{ address: '10.1.0.5', port: 8080, ready: true, terminating: false }] },
+    sliced: false,
+    external: entry,
+  }
+  shop.world.apply({ version: 2, reset: false, upsert: [outside], remove: [] })
+  const found = explainIn(shop.snapshot, 'shop/web-1', 'http://api.example/', '&method=DELETE')
+  t.match(found.backends, [
+    { endpoints: [{ workload: 'shop/reviews-v2-1', verdict: 'deny', policy: 'shop/only-web' }] },
+  ])
+})
+
+t.test('TLS to a backend is told, and a policy of it that cannot be carried out is a failure', async (t) => {
+  const shop = new FakeBackend()
+  const tls: BackendTls = {
+    kind: 'backend-tls',
+    namespace: 'shop',
+    name: 'tls',
+    createdAt: '',
+    targets: [{ service: 'reviews-v1' }],
+    hostname: 'reviews.example',
+    names: [],
+  }
+  const after = (policy: BackendTls, version: number) => {
+    shop.world.apply({ version, reset: false, upsert: [policy], remove: [] })
+    return explainIn(shop.snapshot, 'shop/web-1', 'http://reviews-v1/')
+  }
+  const good = after(tls, 2)
+  t.match(good.backends, [{ outcome: 'forward' }])
+  t.ok(
+    good.steps.includes(
+      'The mesh speaks TLS to the endpoint, asks for reviews.example, and its certificate must be for reviews.example: BackendTLSPolicy shop/tls applies.',
+    ),
+  )
+  const broken = after({ ...tls, invalid: 'ConfigMap shop/roots does not exist' }, 3)
+  const why = 'BackendTLSPolicy shop/tls: ConfigMap shop/roots does not exist'
+  t.match(broken.backends, [{ service: 'shop/reviews-v1:80', outcome: 'fail', detail: `503: ${why}`, endpoints: [] }])
+  t.ok(broken.steps.includes(`It fails with 503: ${why}.`))
 })
 
 t.test('between nodes it tells of the tunnel, who proves what to whom, and what stands in the way', async (t) => {

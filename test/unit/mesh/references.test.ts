@@ -77,6 +77,14 @@ t.test('A route without its Service, and a backend that does not exist, are told
       route('[{ backendRefs: [{ name: web, port: 80 }, { name: v9, port: 80, weight: 0 }] }]'),
       'warning: HTTPRoute shop/r: spec.rules[0].backendRefs[1]: Service shop/v9 does not exist; its weight is 0, so that no request gets there',
     ],
+    [
+      route('[{ backendRefs: [{ name: web, port: 80, weight: 0 }, { name: web, port: 80, weight: 0 }] }]'),
+      'warning: HTTPRoute shop/r: spec.rules[0].backendRefs: all weights are 0: the requests of this rule get 500; give one backend a weight, or leave the weights out',
+    ],
+    [
+      route('[{ backendRefs: [{ name: web, port: 80, weight: 0 }] }]').replace('HTTPRoute', 'TCPRoute'),
+      'warning: TCPRoute shop/r: spec.rules[0].backendRefs: all weights are 0: the connections of this rule are reset; give one backend a weight, or leave the weights out',
+    ],
   ]
   for (const [text, line] of cases) t.strictSame(told(WEB + text), [line])
   t.end()

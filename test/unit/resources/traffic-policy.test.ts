@@ -39,6 +39,17 @@ t.test('a mistake is told with its exact field', async (t) => {
       'retry.backoff.max: 1s is shorter than base (2s): it may not be',
     ],
     ['retry: { codes: [503], perTryTimeout: 0s }', 'retry.perTryTimeout: expected a time from 1ms to 24h, got 0s'],
+    ['retries: { codes: [503] }', 'retries: is called retry here'],
+    [
+      'timeouts: { request: 1s }',
+      'timeouts: is a field of HTTPRoute rules: write it there; here retry.perTryTimeout bounds each try',
+    ],
+    ['connectionPool: {}', 'connectionPool: is called circuitBreaker here'],
+    [
+      'outlierDetection: { consecutive5xxErrors: 5 }',
+      'outlierDetection.consecutive5xxErrors: is called consecutiveErrors here',
+    ],
+    ['retry: { codes: [503], retryOn: 5xx }', 'retry.retryOn: is said by codes, failures and grpcStatuses here'],
     ['retryBudget: { percent: 101 }', 'retryBudget.percent: expected 0 to 100, got 101'],
     [
       'loadBalancing: { algorithm: ConsistentHash }',

@@ -79,12 +79,26 @@ t.test('explain tells what applies, what does not, and why', async (t) => {
     'TrafficPolicy shop/p applies to it.',
     'TrafficPolicy shop/q does not apply: an older one does.',
     'TrafficPolicy shop/r does not apply: spec.retry: is wrong.',
-    '5 requests in 1000 ms (10 at once) are let through of each calling service account by each proxy; others get 429.',
+    '5 requests in 1 s (10 at once) are let through of each calling service account by each proxy; others get 429.',
     'At a time a calling pod may have 10 requests, 3 retries in a proxy; what is beyond gets 503.',
-    'An endpoint is ejected for 30000 ms and more by 5 errors or 2 failed connections in a row; weir_ejections_total counts it.',
+    'An endpoint is ejected for 30 s and more by 5 errors or 2 failed connections in a row; weir_ejections_total counts it.',
     '10 % of the requests are delayed by 200 ms (fault).',
     '1 % of the requests get 503 (fault).',
     'It is tried again up to 2 times after status 503 or a failed connection, 25 ms later or more, while retries are below 20 % of requests plus 10 a second and its body is not larger than 64 KiB.',
     'Its endpoint is chosen by ConsistentHash by cookie session.',
   ])
+})
+
+t.test('explain names gRPC statuses, and times in the unit that a person would use', async (t) => {
+  const retry: RetryPlan = { ...RETRY, codes: [], connectFailure: false, grpcStatuses: [14, 8], backoffMs: 1500 }
+  const limit = { key: { type: 'Service' }, requests: 1, intervalMs: 300_000, burst: 1 } as const
+  const lines = explainRoute(snapshotOf(web, policy('p', { retry, rateLimits: [limit] })), request, facts(), 0)
+  t.match(
+    lines.find((line) => line.startsWith('It is tried again')),
+    /^It is tried again up to 2 times after gRPC status UNAVAILABLE, RESOURCE_EXHAUSTED, 1500 ms later or more,/,
+  )
+  t.match(
+    lines.find((line) => line.startsWith('1 request')),
+    /^1 request in 5 min \(1 at once\) is let through of all callers together by each proxy; others get 429\.$/,
+  )
 })
