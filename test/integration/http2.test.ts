@@ -39,6 +39,16 @@ t.test('requests of a client of HTTP/2 reach a server of HTTP/2 as streams of on
   t.equal(server.used.size, 1)
 })
 
+t.test('nghttp and h2load are served', async (t) => {
+  const port = path.port()
+  await using _server = await http2ServerIn(path.web.netnsPath, port, echo)
+  const url = `http://${path.service.ipv4}:${port}/`
+  const one = await path.client.exec('nghttp', ['-nv', url])
+  t.match(one.stdout, /:status: 200/)
+  const many = await path.client.exec('h2load', ['-c8', '-m10', '-n2000', url])
+  t.match(many.stdout, /2000 succeeded, 0 failed/)
+})
+
 t.test('a connection serves more requests than may be open at once', async (t) => {
   const port = path.port()
   await using _server = await http2ServerIn(path.web.netnsPath, port, echo)
