@@ -31,6 +31,8 @@ import { STATUS_AGAIN } from './upstream-sessions.ts'
 export const MAX_ATTEMPTS = 3
 /** A connection that took so long to fail is not tried again at the same endpoint. */
 const SLOW_CONNECT_MS = 1_000
+/** Longer ones (596 h) the run time takes for none: they would be over at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** Called with what was connected, or undefined and why. */
 export type Connecting<U> = (upstream: U | undefined, status: number, error: string) => void
@@ -457,10 +459,13 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
 
   /** One such wait at a time; it ends with the exchange. */
   #later(ms: number, then: () => void): void {
-    this.#waitTimer = setTimeout(() => {
-      this.#waitTimer = undefined
-      then()
-    }, ms)
+    this.#waitTimer = setTimeout(
+      () => {
+        this.#waitTimer = undefined
+        then()
+      },
+      Math.min(ms, MAX_TIMER_MS),
+    )
   }
 
   /** @param ofClientMs how long the client itself waits */
@@ -472,19 +477,25 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       requestTimeoutMs !== undefined &&
       (backendRequestTimeoutMs === undefined || retry !== undefined || requestTimeoutMs !== ofRouteMs)
     ) {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined
-        this.#timeIsOver(requestTimeoutMs, false)
-      }, requestTimeoutMs)
+      this.#timer = setTimeout(
+        () => {
+          this.#timer = undefined
+          this.#timeIsOver(requestTimeoutMs, false)
+        },
+        Math.min(requestTimeoutMs, MAX_TIMER_MS),
+      )
     }
     if (backendRequestTimeoutMs !== undefined) this.#startTryTimer(backendRequestTimeoutMs)
   }
 
   #startTryTimer(timeoutMs: number): void {
-    this.#tryTimer = setTimeout(() => {
-      this.#tryTimer = undefined
-      this.#timeIsOver(timeoutMs, true)
-    }, timeoutMs)
+    this.#tryTimer = setTimeout(
+      () => {
+        this.#tryTimer = undefined
+        this.#timeIsOver(timeoutMs, true)
+      },
+      Math.min(timeoutMs, MAX_TIMER_MS),
+    )
   }
 
   #timeIsOver(timeoutMs: number, ofTry: boolean): void {

@@ -353,6 +353,18 @@ t.test('RequestRedirect answers by itself, with the Location that the route says
   }
 })
 
+t.test('a timeout longer than any timer waits all the same', async (t) => {
+  for (const timeouts of ['{ request: 9999h }', '{ request: 9999h, backendRequest: 600h }']) {
+    await shop.apply(route(`[{ timeouts: ${timeouts}, ${V1} }]`))
+    const arrived = shop.arrival('long')
+    const answer = ask({ target: '/?wait=long' })
+    await Promise.race([arrived, answer])
+    for (let i = 0; i < 10; i++) await ask({ target: '/' })
+    shop.release('long')
+    t.equal((await answer).status, 200, timeouts)
+  }
+})
+
 t.test('a request that takes longer than its timeout is answered 504, whichever timeout it is', async (t) => {
   for (const timeouts of [
     '{ request: 150ms }',

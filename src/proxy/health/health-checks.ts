@@ -233,9 +233,10 @@ export class HealthChecks {
   }
 }
 
-/** What policy of a pod of this node says of the question, as it would of a request. */
+/** What quarantine, and policy of a pod of this node, say of the question, as they would of a request. */
 function denialOf(target: ExchangeTarget, { check }: EndpointCheck, authority: string): string | undefined {
-  const { policies, connection } = target
+  const { policies, connection, quarantine } = target
+  if (quarantine !== undefined) return quarantine.reason
   if (policies === undefined || policies.empty) return undefined
   const { probe } = check
   const verdict = authorize(policies, connection, probe.type === 'TCP' ? undefined : factsOf(probe, authority))
