@@ -206,10 +206,11 @@ export class Http1Outgoing implements Outgoing, OutgoingStream, UpstreamClient, 
     const mode = bodyless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'close'
     upstream.body.begin(mode, Math.max(0, head.contentLength))
     const { done } = upstream.body
-    if (!done) upstream.beginBody()
+    if (done) this.#answerEnded(bodyStart < end)
+    else upstream.beginBody()
     owner.onHeaders?.(answerFields(head, status, mode === 'chunked'), done)
     if (this.closed) return
-    if (done) this.#complete(bodyStart < end)
+    if (done) this.#complete()
     else if (bodyStart < end) this.responseBytes(upstream, bytes, bodyStart, end)
   }
 
@@ -218,7 +219,10 @@ export class Http1Outgoing implements Outgoing, OutgoingStream, UpstreamClient, 
     const stop = body.read(bytes, start, end, this)
     if (this.closed) return
     if (body.problem !== '') this.#malformed()
-    else if (body.done) this.#complete(stop < end)
+    else if (body.done) {
+      this.#answerEnded(stop < end)
+      this.#complete()
+    }
   }
 
   bodyData(bytes: Buffer, start: number, end: number): void {
@@ -228,11 +232,14 @@ export class Http1Outgoing implements Outgoing, OutgoingStream, UpstreamClient, 
     else owner.onSlice(bytes, start, end)
   }
 
-  #complete(surplus: boolean): void {
-    const { trailers } = this.#connection.body
+  #answerEnded(surplus: boolean): void {
     this.#answerDone = true
     // Bytes that nobody asked for: the connection cannot be trusted any more.
     if (surplus) this.#connection.stream.close()
+  }
+
+  #complete(): void {
+    const { trailers } = this.#connection.body
     if (trailers !== undefined) this.#owner?.onTrailers?.(trailerFields(trailers))
     if (!this.closed) this.#owner?.onEnd()
   }
@@ -254,8 +261,10 @@ export class Http1Outgoing implements Outgoing, OutgoingStream, UpstreamClient, 
 
   upstreamClosed(upstream: UpstreamConnection, status: number): void {
     if (this.closed) return
-    if (this.#answered && !this.#answerDone && status === 0 && upstream.body.end()) this.#complete(false)
-    else if (this.#tunnel && status === 0) this.#owner?.onEnd()
+    if (this.#answered && !this.#answerDone && status === 0 && upstream.body.end()) {
+      this.#answerEnded(false)
+      this.#complete()
+    } else if (this.#tunnel && status === 0) this.#owner?.onEnd()
     else if (!this.#answerDone) this.#fail(status)
   }
 

@@ -158,6 +158,7 @@ export class UpstreamSessions {
     const joins = this.joinable
     this.#waiting.push(done)
     if (joins) return
+    this.#dropUseless()
     this.#opening++
     this.#dialer.dial((status, stream, error) => {
       if (stream === undefined) {
@@ -166,6 +167,11 @@ export class UpstreamSessions {
         this.#tell(status, error)
       } else this.#begin(stream, flow)
     })
+  }
+
+  /** A server that takes less and less shall not make us hold a connection for each request that it took. */
+  #dropUseless(): void {
+    for (const session of this.#all) if (session.idle && !session.takes) session.stream.close()
   }
 
   /** Takes in a connection that was made for something else and has carried nothing yet. */

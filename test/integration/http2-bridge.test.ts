@@ -96,6 +96,20 @@ t.test('a client of HTTP/2 is served by a server of HTTP/1.1', async (t) => {
   t.ok(both.every(({ body }) => body === 'ok'))
 })
 
+t.test('answers without a body leave the connection to the next request', async (t) => {
+  const server = createServer((request, response) => {
+    response.writeHead(request.url === '/none' ? 204 : 200, request.url === '/none' ? {} : { 'content-length': '0' })
+    response.end()
+  })
+  let connections = 0
+  server.on('connection', () => connections++)
+  await using _server = await listen(server, 8000)
+  using client = await http2To(8000)
+  for (const target of ['/none', '/empty', '/none', '/empty']) await client.ask({ ':path': target })
+  for (let i = 0; i < 3; i++) await client.ask({ ':method': 'HEAD', ':path': '/empty' })
+  t.equal(connections, 1)
+})
+
 t.test('a client of HTTP/1.1 is served by a server of HTTP/2', async (t) => {
   const seen: string[] = []
   await using server = await http2ServerIn(path.web.netnsPath, 8100, (stream, headers) => {

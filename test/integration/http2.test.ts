@@ -59,6 +59,18 @@ t.test('a connection serves more requests than may be open at once', async (t) =
   }
 })
 
+t.test('a server that takes one request each time, and then none, holds no connections', async (t) => {
+  const port = path.port()
+  await using server = await http2ServerIn(path.web.netnsPath, port, (stream) => {
+    stream.session?.settings({ maxConcurrentStreams: 0 }, () => stream.end())
+    stream.respond({ ':status': 200 })
+  })
+  using client = await clientOf(port)
+  for (let i = 0; i < 30; i++) t.equal((await client.ask({ ':path': '/' })).status, 200)
+  t.equal(server.opened, 30)
+  t.ok(server.sessions.length <= 3, `${server.sessions.length} are open`)
+})
+
 t.test('data passes both ways at once, and interim answers come before the answer', async (t) => {
   const port = path.port()
   await using _server = await http2ServerIn(path.web.netnsPath, port, (stream) => {
