@@ -11,6 +11,8 @@ import { type Transport, UpstreamQuery } from './upstream.ts'
 /** Names kept of one pod; beyond it the table starts over. */
 const MAX_NAMES = 512
 const MAX_ADDRESSES = 64
+/** Names of one pod that are being asked for, each in two queries with a socket of their own; beyond it nobody knows. */
+const MAX_ASKING = 64
 const MIN_TTL_MS = 1_000
 const MAX_TTL_MS = 300_000
 /** After a failure nobody is asked for so long. */
@@ -20,6 +22,12 @@ export interface ResolverHost {
   readonly snapshot: Snapshot
   /** Monotonic milliseconds. */
   now(): number
+}
+
+/** Of one pod. */
+class Names {
+  readonly known = new Map<string, Known>()
+  asking = 0
 }
 
 interface Known {
@@ -33,7 +41,7 @@ interface Known {
 export class HostResolver {
   readonly #host: ResolverHost
   readonly #settings: DnsSettings
-  readonly #known = new WeakMap<Pod, Map<string, Known>>()
+  readonly #known = new WeakMap<Pod, Names>()
 
   constructor(host: ResolverHost, settings: DnsSettings) {
     this.#host = host
@@ -44,24 +52,30 @@ export class HostResolver {
   resolve(pod: Pod, name: string, done: (addresses: readonly string[]) => void): void {
     let table = this.#known.get(pod)
     if (table === undefined) {
-      table = new Map()
+      table = new Names()
       this.#known.set(pod, table)
     }
-    let known = table.get(name)
+    let known = table.known.get(name)
     if (known === undefined) {
-      if (table.size >= MAX_NAMES) table.clear()
+      if (table.asking >= MAX_ASKING) {
+        done([])
+        return
+      }
+      if (table.known.size >= MAX_NAMES) table.known.clear()
       known = { addresses: [], untilMs: Number.NEGATIVE_INFINITY, turn: 0, waiting: undefined }
-      table.set(name, known)
+      table.known.set(name, known)
     }
     if (known.waiting !== undefined) known.waiting.push((addresses) => done(rotated(addresses, known.turn++)))
-    else if (this.#host.now() < known.untilMs) done(rotated(known.addresses, known.turn++))
-    else {
+    else if (this.#host.now() < known.untilMs || table.asking >= MAX_ASKING) {
+      done(rotated(known.addresses, known.turn++))
+    } else {
       known.waiting = [(addresses) => done(rotated(addresses, known.turn++))]
-      this.#ask(pod, name, known)
+      table.asking++
+      this.#ask(pod, name, known, table)
     }
   }
 
-  #ask(pod: Pod, name: string, known: Known): void {
+  #ask(pod: Pod, name: string, known: Known, names: Names): void {
     const found: string[] = []
     let left = 2
     let ttlMs = MAX_TTL_MS
@@ -73,6 +87,7 @@ export class HostResolver {
         if (answer.addresses.length > 0) ttlMs = Math.min(ttlMs, answer.ttlMs)
       }
       if (--left > 0) return
+      names.asking--
       if (found.length > 0 || !failed) {
         known.addresses = found.slice(0, MAX_ADDRESSES)
         known.untilMs = this.#host.now() + (found.length > 0 ? Math.max(ttlMs, MIN_TTL_MS) : RETRY_MS)
