@@ -4,7 +4,7 @@ import type { Snapshot } from '#mesh'
 import { usableEndpoints } from './balance.ts'
 import { type Condition, valueFor } from './condition.ts'
 import { decideRoute } from './decide-route.ts'
-import { type RouteDecision, rewriteTarget } from './decision.ts'
+import { type FailDecision, type RouteDecision, rewriteTarget } from './decision.ts'
 import { durationWords } from './duration-words.ts'
 import { explainTraffic } from './explain-traffic.ts'
 import { explainVersion } from './explain-version.ts'
@@ -46,7 +46,8 @@ export function explainRoute(
       )
     }
   }
-  lines.push(...explainDecision(snapshot, decision, facts))
+  const isGrpc = port.protocol === 'grpc' || group.routes.some(({ kind }) => kind === 'grpc-route')
+  lines.push(...explainDecision(snapshot, decision, facts, isGrpc))
   return lines
 }
 
@@ -115,14 +116,25 @@ function explainShare(share: Share, total: number): string {
     case 'redirect-plan':
       return `${percent} are redirected.`
     case 'fail':
-      return `${percent} fail with ${REFUSAL[outcome.refusal].status}: ${outcome.why}.`
+      return `${percent} fail with ${failureWords(outcome, false)}`
   }
 }
 
-function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: HttpFacts): string[] {
+/** A reason may end in a question. */
+function sentence(text: string): string {
+  return text.endsWith('?') ? text : `${text}.`
+}
+
+/** Of a request that no rule matches, or whose backend cannot be: as the Gateway API has it for GRPCRoutes. */
+function failureWords({ refusal, why }: FailDecision, isGrpc: boolean): string {
+  const grpc = refusal === 'noRoute' ? 'UNIMPLEMENTED' : 'UNAVAILABLE'
+  return sentence(`${REFUSAL[refusal].status}${isGrpc ? ` (${grpc} for gRPC)` : ''}: ${why}`)
+}
+
+function explainDecision(snapshot: Snapshot, decision: RouteDecision, facts: HttpFacts, isGrpc: boolean): string[] {
   switch (decision.kind) {
     case 'fail':
-      return [`This request fails with ${REFUSAL[decision.refusal].status}: ${decision.why}.`]
+      return [`This request fails with ${failureWords(decision, isGrpc)}`]
     case 'redirect':
       return [`This request is answered ${decision.status} with Location ${decision.location}.`]
     case 'preflight':

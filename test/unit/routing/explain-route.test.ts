@@ -72,3 +72,23 @@ t.test('a Service without routes is explained', async (t) => {
   const lines = explainRoute(snapshot, calling(snapshot, 'shop/v2'), facts(), 0)
   t.same(lines.slice(0, 2), ['An unknown client calls Service shop/v2, port 80 (http).', 'No route applies.'])
 })
+
+t.test(
+  'where gRPC is spoken a failure has its status, too; a reason that asks ends in its question mark',
+  async (t) => {
+    const port = { name: 'grpc', port: 80, protocol: 'grpc' } as const
+    const calls = service('shop/web', { ports: [port] })
+    const last = (...routes: ReturnType<typeof route>[]) => {
+      const request = { client: workload('shop/pod'), service: calls, port }
+      return explainRoute(snapshotOf(calls, ...routes), request, facts(), 0).at(-1)
+    }
+    t.equal(
+      last(route('shop/r', [rule({ matches: [match('Exact /none')] })])),
+      'This request fails with 404 (UNIMPLEMENTED for gRPC): no rule of the producer HTTPRoutes matches (shop/r).',
+    )
+    t.equal(
+      last(route('shop/r', [], { invalid: 'spec.rule: unknown field; did you mean rules?' })),
+      'This request fails with 500 (UNAVAILABLE for gRPC): spec.rule: unknown field; did you mean rules?',
+    )
+  },
+)
