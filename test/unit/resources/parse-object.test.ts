@@ -107,6 +107,12 @@ t.test('A kind misspelt in a group that is read, or put into the wrong group, is
       'HTTPRoute',
       'apiVersion: HTTPRoute is not in the API group "networking.k8s.io"; did you mean gateway.networking.k8s.io/v1?',
     ],
+    ['v1', 'TCPRoute', 'apiVersion: TCPRoute is not in the API group "v1"; did you mean gateway.networking.k8s.io/v1?'],
+    [
+      'weir.dev/v1alpha1',
+      'HTTPRoute',
+      'apiVersion: HTTPRoute is not in the API group "weir.dev"; did you mean gateway.networking.k8s.io/v1?',
+    ],
   ]
   for (const [apiVersion, kind, text] of cases) {
     const [line, ...more] = problemsOf(`{ apiVersion: ${apiVersion}, kind: ${kind}, metadata: { name: a } }`)
