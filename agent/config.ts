@@ -10,6 +10,7 @@ import {
   STATE_DIR_DEFAULT,
   TRUST_DOMAIN_DEFAULT,
 } from '#contract'
+import { nearestName } from '#resources'
 import { CRI_SOCKETS_DEFAULT } from './cri/netns-lookup.ts'
 import { nodeNameServers, parseNameServers } from './dns-upstreams.ts'
 import type { IssuerConfig } from './identity/open-issuer.ts'
@@ -252,6 +253,8 @@ for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
 /** Flags without a value. */
 const SWITCHES: ReadonlySet<string> = new Set(['--keep-rules', '--kubernetes', '--take-over'])
 
+const KNOWN: readonly string[] = [...SWITCHES, ...Object.keys(FLAGS).map((name) => `--${name}`)]
+
 const EXAMPLES: Readonly<Record<string, string>> = {
   node: '--node node-1',
   'ca-root': '--ca-root ./root-cert.pem',
@@ -279,7 +282,13 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
     }
     const flag = argument.startsWith('--') && Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined
     if (flag === undefined) {
-      errors.push(`Unknown argument ${argument}; see weir agent --help.`)
+      const written = equals < 0 ? argument : argument.slice(0, equals)
+      const near = argument.startsWith('--') ? nearestName(written, KNOWN) : undefined
+      const rest = near === undefined ? '; see' : `; did you mean ${near}? See`
+      errors.push(`Unknown argument ${argument}${rest} weir agent --help.`)
+      // Its value was meant for the other one, which is not told as missing too.
+      if (near === undefined || SWITCHES.has(near)) continue
+      values.set(near.slice(2), equals < 0 ? (args[++i] ?? '') : argument.slice(equals + 1))
       continue
     }
     const value = equals >= 0 ? argument.slice(equals + 1) : args[++i]

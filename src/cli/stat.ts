@@ -10,7 +10,7 @@ import type { Verb } from './verb.ts'
 export const statVerb: Verb = {
   name: 'stat',
   summary: 'what went on during some seconds, per Service and workload of this node',
-  usage: '[NAMESPACE[/NAME]] [--window SECONDS]',
+  usage: '[NAMESPACE[/NAME]] [--window SECONDS] [--sort COLUMN]',
   maxWords: 1,
   options: { window: { type: 'string' }, sort: { type: 'string' } },
   optionHelp: [WINDOW_HELP, SORT_HELP],

@@ -296,7 +296,11 @@ t.test('wrong command lines are told with the nearest right one', async (t) => {
     [['explain', '--from', 'shop/web'], /needs --from NAMESPACE\/POD and --to URL/],
     [['agent', '--node', 'n'], /--manifests: missing/],
     [['agent', '--node', 'N!', '--manifests', '/'], /--node: expected a node name .*"N!"/],
-    [['agent', '--node', 'n', '--manifests', '/', '--proxys=2'], /Unknown argument --proxys/],
+    [
+      ['agent', '--node', 'n', '--manifests', '/', '--proxys=2'],
+      /Unknown argument --proxys=2; did you mean --proxies\?/,
+    ],
+    [['agent', '--node', 'n', '--manifest', '/'], /Unknown argument --manifest; did you mean --manifests\? /],
     [['agent', '--node', 'n', '--manifests', '/', '--proxies', 'many'], /--proxies: expected a number.*"many"/],
     [['agent', '--node', 'n', '--manifests', '/', '--admin', 'here'], /--admin: expected HOST:PORT or none/],
   ]
