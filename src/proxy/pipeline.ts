@@ -183,7 +183,8 @@ export class OutboundPipeline implements Pipeline {
     if (snapshot.version !== this.#version) {
       this.#version = snapshot.version
       this.#destination = snapshot.destination(this.original.address, this.original.port)
-      this.#client = snapshot.workload(this.#pod.workload)
+      // A pod that goes while its process still runs is held to what was known of it last.
+      this.#client = snapshot.workload(this.#pod.workload) ?? this.#client
       if (this.#destination.kind === 'workload') this.#pinnedTo ??= this.#destination.workload.uid
     }
     const found = this.#destination

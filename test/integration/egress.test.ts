@@ -21,6 +21,7 @@ const { lab } = shop
 const ONLY = { [ANNOTATION.outboundTrafficPolicy]: 'REGISTRY_ONLY' }
 const free = await shop.pod('free')
 const held = await shop.pod('held', { annotations: ONLY })
+const leaving = await shop.pod('leaving', { annotations: ONLY })
 const web = await shop.pod('web')
 await shop.serve(web)
 const service = shop.service('web')
@@ -263,6 +264,17 @@ t.test('an entry of another namespace counts where it is exported to', async (t)
   await shop.change(() => lab.apply(entry('e', spec('[shop]'), 'away'), 'e.yaml'))
   t.equal(await curl(held, 'http://evil.example/'), `${EVIL} evil.example 200`)
   await shop.change(() => lab.remove('e.yaml'))
+})
+
+t.test('REGISTRY_ONLY: what a pod has open as it goes is held to it to the end', async (t) => {
+  using socket = await connectIn(leaving.netnsPath, EVIL, 80)
+  await socket.send('GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n')
+  t.match((await socket.message()).start, / 502 /)
+  await shop.change(() => lab.remove('pod-shop-leaving.yaml'))
+  await socket.send('GET /last HTTP/1.1\r\nhost: evil.example\r\n\r\n')
+  const last = await socket.message()
+  t.match(last.start, / 502 /)
+  t.match(String(last.body), /is not declared/)
 })
 
 t.test('open connections are cut when their host is not declared any more', async (t) => {
