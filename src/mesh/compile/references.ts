@@ -122,6 +122,7 @@ function checkRoute(route: RouteObject, known: Known): void {
     }
   }
   if (!route.spec.parentRefs.some(({ group, kind }) => isCoreGroup(group) && kind === 'Service')) return
+  if (route.kind === 'HTTPRoute') checkAnswers(route, known)
   for (const [at, rule] of route.spec.rules.entries()) {
     for (const [field, ref] of mirrorRefs(rule, `spec.rules[${at}]`)) {
       const wrong = backendFault(route, ref, known)
@@ -153,6 +154,15 @@ function checkRoute(route: RouteObject, known: Known): void {
         known.problems.add(route, field, `${wrong}; ${share} ${fate}: correct the reference, or add what it names`)
       }
     }
+  }
+}
+
+/** A rule that neither forwards nor redirects has no answer but 500. */
+function checkAnswers(route: HttpRouteObject, known: Known): void {
+  for (const [at, { backendRefs, filters }] of route.spec.rules.entries()) {
+    if (backendRefs.length > 0 || filters.some(({ type }) => type === 'RequestRedirect')) continue
+    const message = 'has neither backendRefs nor a RequestRedirect: its requests get 500; add one of them'
+    known.problems.warn(route, `spec.rules[${at}]`, message)
   }
 }
 

@@ -12,6 +12,8 @@ const WEB =
     spec: 'containers: [{ ports: [{ name: http, containerPort: 8080 }] }]',
   }) + service('web', '{ selector: { app: web }, ports: [{ name: http, port: 80, targetPort: http }] }')
 
+const GOOD = '[{ backendRefs: [{ name: web, port: 80 }] }]'
+
 function service(name: string, spec: string): string {
   return manifest('v1', 'Service', name, `spec: ${spec}`)
 }
@@ -29,6 +31,7 @@ function told(text: string, node = 'a'): string[] {
 t.test('What leads somewhere is not told', (t) => {
   const good = [
     route('[{ backendRefs: [{ name: web, port: 80 }] }]', 'name: web, port: 80'),
+    route('[{ filters: [{ type: RequestRedirect, requestRedirect: { scheme: https } }] }]'),
     route('[{ backendRefs: [{ name: web, port: 80 }] }]', 'name: web, sectionName: http'),
     service('headless', '{ clusterIP: None, ports: [{ port: 1 }] }'),
     service('other', '{ type: ExternalName, externalName: example.org, selector: { app: none } }'),
@@ -54,15 +57,15 @@ t.test('What leads somewhere is not told', (t) => {
 t.test('A route without its Service, and a backend that does not exist, are told with their consequence', (t) => {
   const cases: [string, string][] = [
     [
-      route('[{}]', 'name: wbe'),
+      route(GOOD, 'name: wbe'),
       'warning: HTTPRoute shop/r: spec.parentRefs[0]: Service shop/wbe does not exist: the route does nothing there; is it misspelt?',
     ],
     [
-      route('[{}]', 'name: web, port: 81'),
+      route(GOOD, 'name: web, port: 81'),
       'warning: HTTPRoute shop/r: spec.parentRefs[0].port: Service shop/web has no port 81, it has 80 (http): the route does nothing there',
     ],
     [
-      route('[{}]', 'name: web, sectionName: htpp'),
+      route(GOOD, 'name: web, sectionName: htpp'),
       'warning: HTTPRoute shop/r: spec.parentRefs[0].sectionName: Service shop/web has no port named htpp, it has 80 (http): the route does nothing there',
     ],
     [
@@ -76,6 +79,10 @@ t.test('A route without its Service, and a backend that does not exist, are told
     [
       route('[{ backendRefs: [{ name: web, port: 80 }, { name: v9, port: 80, weight: 0 }] }]'),
       'warning: HTTPRoute shop/r: spec.rules[0].backendRefs[1]: Service shop/v9 does not exist; its weight is 0, so that no request gets there',
+    ],
+    [
+      route('[{ name: nothing }]'),
+      'warning: HTTPRoute shop/r: spec.rules[0]: has neither backendRefs nor a RequestRedirect: its requests get 500; add one of them',
     ],
     [
       route('[{ backendRefs: [{ name: web, port: 80, weight: 0 }, { name: web, port: 80, weight: 0 }] }]'),
