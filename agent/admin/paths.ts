@@ -8,7 +8,7 @@ import { readExplainQuery } from './explain-query.ts'
 import { LOGS_PATH } from './log-stream.ts'
 import type { Reply } from './reply.ts'
 import { errorReply, jsonReply, textReply } from './reply.ts'
-import { listPolicies, listRoutes } from './world-listing.ts'
+import { byName, listPolicies, listRoutes } from './world-listing.ts'
 
 type Answer = (backend: AdminBackend, query: URLSearchParams) => Reply | Promise<Reply>
 
@@ -19,7 +19,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/traffic', async (backend) => jsonReply(await trafficOf(backend))],
   ['/config', (backend) => jsonReply(withoutSecrets(backend.config()))],
   ['/status', async (backend) => jsonReply(await backend.status())],
-  ['/pods', async (backend) => jsonReply(await backend.pods())],
+  ['/pods', async (backend) => jsonReply((await backend.pods()).toSorted(byName))],
   ['/problems', (backend) => jsonReply(backend.problems())],
   ['/doctor', async (backend) => jsonReply(await backend.doctor())],
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],

@@ -64,7 +64,9 @@ export function listPolicies(
   for (const inNamespace of snapshot.indexes().policiesByNamespace.values()) policies.push(...inNamespace)
   return [
     ...policies.map(policyListing).sort(byName),
-    ...peerAuthentications.map((one): PeerAuthenticationListing => ({ kind: 'PeerAuthentication', ...one })),
+    ...peerAuthentications
+      .map((one): PeerAuthenticationListing => ({ kind: 'PeerAuthentication', ...one }))
+      .sort(byName),
     ...listTrafficPolicies(snapshot),
   ]
 }
@@ -144,6 +146,7 @@ function policyListing(policy: AuthorizationPolicy): PolicyListing {
   }
 }
 
-function byName(a: { readonly namespace: string; readonly name: string }, b: typeof a): number {
+/** The order of lists: what they are made from has none. */
+export function byName(a: { readonly namespace: string; readonly name: string }, b: typeof a): number {
   return `${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1
 }

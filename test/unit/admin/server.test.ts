@@ -104,6 +104,21 @@ t.test('what is not known, not allowed or malformed is refused in JSON', async (
   t.match(await get(where, '/status', 'HEAD'), { status: 200, text: '' })
 })
 
+t.test('pods are listed by namespace and name, in whatever order they are known', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = new FakeBackend()
+  const [known] = await backend.pods()
+  if (known === undefined) throw new Error('no pod to begin with')
+  const named = (namespace: string, name: string) => ({ ...known, namespace, name })
+  backend.pods = () => Promise.resolve([named('shop', 'web'), named('bank', 'web'), named('shop', 'client')])
+  await using _ = await startAdmin({ socketPath, backend, logger })
+  const pods = JSON.parse((await get({ socketPath }, '/pods')).text) as { namespace: string; name: string }[]
+  t.strictSame(
+    pods.map(({ namespace, name }) => `${namespace}/${name}`),
+    ['bank/web', 'shop/client', 'shop/web'],
+  )
+})
+
 t.test('a backend that throws or hangs is answered for, and logged', async (t) => {
   const socketPath = join(directory(t), 'admin.sock')
   const backend = new FakeBackend()
