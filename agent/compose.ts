@@ -124,7 +124,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   const logs =
     logsConfig === undefined
       ? undefined
-      : new LogDesk({ config: logsConfig, log, pods: () => localPods(mesh.objects(), config.node) })
+      : new LogDesk({ config: logsConfig, log, pods: () => localPods(mesh.localWorkloads(), config.node) })
   // Proxies hear of a change before it is acted on: a pod is never served in a world that does not know it.
   mesh.onDelta = (delta) => {
     pool.updateWorld(delta)
@@ -153,7 +153,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     ...(socket === undefined ? {} : { socketPath: socket }),
     ...(confDir === undefined ? {} : { indexPath: indexPath(confDir) }),
     ...(inCluster ? { lookup, getPod, getNamespace } : {}),
-    onObjects: (objects) => mesh.update(objects, reported),
+    onObjects: (objects, change) => mesh.update(objects, reported, change),
     wishes: () => mesh.wishes,
     settled: (uid, timeoutMs) => enroller.settled(uid, timeoutMs),
     onHandled: ({ command, outcome }) => counters.add('weir_cni_requests_total', { command, outcome }),
@@ -161,11 +161,11 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   let reported: readonly Problem[] = []
   let told: readonly KubernetesObject[] = []
   const source = await openSource(config, {
-    onObjects: (objects, { problems }) => {
+    onObjects: (objects, { problems, change }) => {
       reported = problems
       told = objects
-      cni.update(objects, true)
-      cluster?.update(objects)
+      cni.update(objects, true, change)
+      cluster?.update(objects, change)
     },
     onWaiting: ({ problems }) => mesh.waiting(problems),
   })

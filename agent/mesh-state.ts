@@ -1,5 +1,6 @@
 /** The agent's view of the mesh: the current world and its version, the pods to enrol, and what is wrong with the objects. */
-import type { MeshObject } from '#contract'
+import { type MeshObject, meshKey } from '#contract'
+import type { ObjectChange } from '#discovery'
 import { type Snapshot, World } from '#mesh'
 import {
   checkReferences,
@@ -28,6 +29,8 @@ export class MeshState implements WorldFeed {
   readonly #compiler: WorldCompiler
   #source: readonly KubernetesObject[] = []
   #objects: WorldObjects = new Map()
+  /** Workloads of this node. */
+  readonly #local = new Map<string, MeshObject>()
   #version = 0
   #problems: readonly Problem[] = []
   /** Those that compiling tells, and those of names that lead nowhere. */
@@ -66,6 +69,11 @@ export class MeshState implements WorldFeed {
     return [...this.#objects.values()]
   }
 
+  /** Workloads of this node. */
+  localWorkloads(): readonly MeshObject[] {
+    return [...this.#local.values()]
+  }
+
   peerAuthentications(): readonly PeerAuthenticationSummary[] {
     const { trustDomain } = this.#config
     return listPeerAuthentications(this.#source, { trustDomain, rootNamespace: ROOT_NAMESPACE_DEFAULT })
@@ -76,8 +84,9 @@ export class MeshState implements WorldFeed {
     this.#tellProblems(sourceProblems)
   }
 
-  update(objects: readonly KubernetesObject[], sourceProblems: readonly Problem[]): void {
-    const { objects: world, problems, enrolments, delta, sameReferences } = this.#compiler.update(objects)
+  /** @param change as sources tell it: each time, or never */
+  update(objects: readonly KubernetesObject[], sourceProblems: readonly Problem[], change?: ObjectChange): void {
+    const { objects: world, problems, enrolments, delta, sameReferences } = this.#compiler.update(objects, change)
     this.#source = objects
     this.#objects = world
     this.#found = [...sourceProblems, ...problems, ...enrolments.problems]
@@ -86,6 +95,7 @@ export class MeshState implements WorldFeed {
     if (delta.upsert.length > 0 || delta.remove.length > 0) {
       this.#version += 1
       this.#world.apply({ version: this.#version, reset: false, ...delta })
+      this.#followLocal(delta)
       this.#log.info(
         { version: this.#version, changed: delta.upsert.length, removed: delta.remove.length },
         'world changed',
@@ -94,6 +104,14 @@ export class MeshState implements WorldFeed {
     }
     this.#wishes = enrolments.enrolments
     this.onWishes(enrolments.enrolments)
+  }
+
+  #followLocal({ upsert, remove }: WorldDelta): void {
+    for (const key of remove) this.#local.delete(key)
+    for (const object of upsert) {
+      if (object.kind === 'workload' && object.node === this.#config.node) this.#local.set(meshKey(object), object)
+      else this.#local.delete(meshKey(object))
+    }
   }
 
   /** At once while that is quick. In a large cluster it takes long, holds nothing up, and is done from time to time. */

@@ -89,7 +89,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'discovery/kubernetes',
     'mesh',
   ],
-  'agent/cni': ['agent', 'base', 'contract', 'resources', 'mesh', 'cni'],
+  'agent/cni': ['agent', 'base', 'contract', 'resources', 'discovery', 'mesh', 'cni'],
   // Without what parses and routes: it looks at a machine that may have no agent, and asks the API server.
   'agent/doctor': ['agent', 'base', 'contract', 'linux', 'kubernetes', 'cni'],
   'agent/cri': ['agent/cni', 'base'],

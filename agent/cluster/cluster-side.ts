@@ -1,6 +1,7 @@
 /** What an agent tells the cluster: the status of routes and policies, and pods that could not be enrolled. */
 import { randomBytes } from 'node:crypto'
 import { startInterval } from '#base'
+import type { ObjectChange } from '#discovery'
 import type { KubernetesApi } from '#kubernetes'
 import { conditionsOf, ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import type { KubernetesObject } from '#resources'
@@ -51,7 +52,9 @@ export class ClusterSide implements AsyncDisposable {
     this.#events = startInterval(EVENTS_MS, () => void events.update(troubles()))
   }
 
-  update(objects: readonly KubernetesObject[]): void {
+  /** @param change from the objects before, where it is known: of pods and their addresses there is nothing to write */
+  update(objects: readonly KubernetesObject[], change?: ObjectChange): void {
+    if (change !== undefined && ![...change.removed, ...change.added].some(isJudgedBy)) return
     this.#writer.update(() => conditionsOf(objects))
   }
 
@@ -60,4 +63,9 @@ export class ClusterSide implements AsyncDisposable {
     const late = new Promise<void>((resolve) => setTimeout(resolve, LEAVE_MS).unref())
     await Promise.race([this.#writer[Symbol.asyncDispose](), late])
   }
+}
+
+/** Whether status may depend on it. */
+function isJudgedBy({ kind }: KubernetesObject): boolean {
+  return kind !== 'Pod' && kind !== 'EndpointSlice'
 }

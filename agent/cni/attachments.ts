@@ -5,7 +5,9 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ObjectChange } from '#discovery'
 import { canonicalAddress, type KubernetesObject, type PodObject } from '#resources'
+import { LaidSet } from './laid-set.ts'
 import { isPodOf, layOver, type OverlayOptions, type PodAttachment, podKey } from './overlay.ts'
 import {
   type AttachmentKey,
@@ -30,11 +32,13 @@ export class Attachments implements Disposable {
   readonly #options: OverlayOptions
   /** By namespace and name: of two pods of one name the later told one is alive. */
   readonly #held = new Map<string, Held>()
+  readonly #followed: LaidSet
   #writes = true
 
   constructor(stateDir: string, options: OverlayOptions) {
     this.#dir = join(stateDir, 'attachments')
     this.#options = options
+    this.#followed = new LaidSet(options)
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
     this.#load()
   }
@@ -116,6 +120,28 @@ export class Attachments implements Disposable {
    * @param whole false while some may be missing that are not gone
    */
   layOver(objects: readonly KubernetesObject[], whole = true): readonly KubernetesObject[] {
+    const { attachments, early } = this.#applying(objects, whole)
+    return layOver(objects, attachments, early, this.#options)
+  }
+
+  /**
+   * The same, of a source that tells what changed. Either this or `layOver` is called, from the first set on.
+   * @param objects as they are after `change`
+   */
+  follow(
+    objects: readonly KubernetesObject[],
+    change: ObjectChange,
+    whole = true,
+  ): { readonly objects: readonly KubernetesObject[]; readonly change: ObjectChange } {
+    return this.#followed.follow(objects, change, (near) => {
+      const { attachments, early } = this.#applying(near, whole)
+      const laid = layOver(near, attachments, early, this.#options)
+      return { laid, early: new Set(early.map((pod) => podKey(pod.metadata))) }
+    })
+  }
+
+  /** What is held, after what `objects` show. */
+  #applying(objects: readonly KubernetesObject[], whole: boolean) {
     const shown = new Map<string, PodObject>()
     for (const object of this.#held.size === 0 ? [] : objects) {
       // Those of other nodes are many, and none that is held is theirs.
@@ -129,12 +155,7 @@ export class Attachments implements Disposable {
     }
     const held = [...this.#held.values()]
     const early = held.flatMap(({ early: pod }) => (pod === undefined ? [] : [pod]))
-    return layOver(
-      objects,
-      new Map(held.map(({ attachment }) => [podKey(attachment), attachment])),
-      early,
-      this.#options,
-    )
+    return { attachments: new Map(held.map(({ attachment }) => [podKey(attachment), attachment])), early }
   }
 
   [Symbol.dispose](): void {

@@ -3,6 +3,7 @@
  * objects of the source; pods that nobody told of are looked up; the plugin is answered and left an index.
  */
 import { backoffMs, errorLine, startTimer } from '#base'
+import type { ObjectChange } from '#discovery'
 import type { Enrolment } from '#mesh/compile'
 import type { KubernetesObject } from '#resources'
 import type { FoundNetns, NetnsLookup } from '../cri/netns-lookup.ts'
@@ -24,8 +25,8 @@ export interface CniSideOptions extends OverlayOptions, PodFinderOptions {
   readonly indexPath?: string
   /** For pods that nobody told of; without it only annotations name their namespaces. */
   readonly lookup?: NetnsLookup
-  /** Compiles the world from these before it returns. Called by `update`, and when something was told or found. */
-  onObjects(objects: readonly KubernetesObject[]): void
+  /** Compiles the world from these before it returns; `change` as sources tell it. Called by `update`, and when something was told or found. */
+  onObjects(objects: readonly KubernetesObject[], change: ObjectChange | undefined): void
   /** Opted-in pods, after the last `onObjects`. */
   wishes(): readonly Enrolment[]
   settled(uid: string, timeoutMs: number): Promise<Pick<EnrolmentStatus, 'state' | 'detail'>>
@@ -38,6 +39,7 @@ export interface CniSideOptions extends OverlayOptions, PodFinderOptions {
 const RETRY = { baseMs: 500, maxMs: 30_000 }
 /** For requests that are being answered while a hand-over begins. */
 const ANSWER_MS = 2_000
+const NO_CHANGE: ObjectChange = { removed: [], added: [] }
 
 export class CniSide implements AsyncDisposable {
   readonly #options: CniSideOptions
@@ -46,6 +48,8 @@ export class CniSide implements AsyncDisposable {
   readonly #index: IndexWriter | undefined
   #objects: readonly KubernetesObject[] = []
   #whole = false
+  /** The source tells what changes: from the second set on that is all there is to look at. */
+  #follows: 'no' | 'begins' | 'goes on' = 'no'
   #server: CniServer | undefined
   #looking = false
   /** Lookups in a row that left pods without a namespace. */
@@ -90,13 +94,15 @@ export class CniSide implements AsyncDisposable {
   /**
    * Takes the objects of the source.
    * @param whole false while the source has not told all of them: then what is missing is not gone
+   * @param change as the source tells it: each time, or never
    */
-  update(objects: readonly KubernetesObject[], whole: boolean): void {
+  update(objects: readonly KubernetesObject[], whole: boolean, change?: ObjectChange): void {
     this.#objects = objects
     this.#whole = whole
+    if (change !== undefined && this.#follows === 'no') this.#follows = 'begins'
     this.#finder.update(objects, whole)
-    if (whole && !this.#standby) this.#index?.update(objects)
-    this.#refresh()
+    if (whole && !this.#standby) this.#index?.update(objects, change)
+    this.#refresh(change)
   }
 
   /** Those of the wishes that can be enrolled, or whose failure is worth telling: not pods that have no sandbox yet. */
@@ -136,9 +142,14 @@ export class CniSide implements AsyncDisposable {
     this.#attachments[Symbol.dispose]()
   }
 
-  #refresh(): void {
+  #refresh(sourceChange: ObjectChange = NO_CHANGE): void {
     if (this.#stopped) return
-    this.#options.onObjects(this.#attachments.layOver(this.#objects, this.#whole))
+    if (this.#follows !== 'no') {
+      const { objects, change } = this.#attachments.follow(this.#objects, sourceChange, this.#whole)
+      const isKnown = this.#follows === 'goes on'
+      this.#follows = 'goes on'
+      this.#options.onObjects(objects, isKnown ? change : undefined)
+    } else this.#options.onObjects(this.#attachments.layOver(this.#objects, this.#whole), undefined)
     const wishes = this.#options.wishes()
     const uids = new Set(wishes.map(({ uid }) => uid))
     for (const uid of this.#lookedFor) if (!uids.has(uid)) this.#lookedFor.delete(uid)

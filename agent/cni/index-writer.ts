@@ -4,6 +4,7 @@ import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorLine } from '#base'
 import { ANNOTATION } from '#contract'
+import type { ObjectChange } from '#discovery'
 import { changedObjects, enrolments } from '#mesh/compile'
 import type { KubernetesObject } from '#resources'
 import { podKey, runtimeUid } from './overlay.ts'
@@ -57,8 +58,10 @@ export class IndexWriter {
    * To be told of whole sets only: one that is empty because the source is not there yet would opt everybody out.
    * Begins to write when anything differs from what was written; of several in a row the last is written.
    */
-  update(objects: readonly KubernetesObject[]): void {
-    const { removed, added } = changedObjects(this.#objects, objects)
+  update(
+    objects: readonly KubernetesObject[],
+    { removed, added }: ObjectChange = changedObjects(this.#objects, objects),
+  ): void {
     const { node } = this.#options
     this.#objects = objects
     const concerns = [...removed, ...added].some((object) => isNear(object, node))

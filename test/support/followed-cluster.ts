@@ -1,4 +1,5 @@
 /** A Kubernetes source over any API server, and what it tells, awaited one by one. */
+import type { ObjectChange } from '#discovery'
 import { type KubernetesSource, type KubernetesSourceOptions, openKubernetesSource } from '#discovery/kubernetes'
 import { type KubernetesObject, objectKey, renderProblem } from '#resources'
 
@@ -37,9 +38,10 @@ export class FollowedCluster implements AsyncDisposable {
       lookMs: 20,
       gapMs: 1,
       ...this.#options,
-      onChange: (objects, { problems }) => {
+      onChange: (objects, { problems, change }) => {
         this.calls++
-        this.last = { objects, keys: objects.map(objectKey), lines: problems.map(renderProblem) }
+        assertLeads(this.last.objects, objects, change)
+        this.last = { objects: [...objects], keys: objects.map(objectKey), lines: problems.map(renderProblem) }
         this.history.push(this.last)
         this.#wake()
       },
@@ -83,4 +85,20 @@ export class FollowedCluster implements AsyncDisposable {
     this.#waiters = []
     for (const resolve of waiters) resolve()
   }
+}
+
+/** What the source says has changed is what has. */
+function assertLeads(
+  before: readonly KubernetesObject[],
+  now: readonly KubernetesObject[],
+  change: ObjectChange | undefined,
+): void {
+  const set = new Set(before)
+  for (const object of change?.removed ?? [])
+    if (!set.delete(object)) throw new Error(`not there: ${objectKey(object)}`)
+  for (const object of change?.added ?? []) {
+    if (set.has(object)) throw new Error(`there already: ${objectKey(object)}`)
+    set.add(object)
+  }
+  if (set.size !== now.length || !now.every((object) => set.has(object))) throw new Error('another set than was told')
 }

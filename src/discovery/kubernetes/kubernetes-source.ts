@@ -4,7 +4,7 @@
  * only what it says was deleted is gone.
  */
 import { type BackoffOptions, backoffMs, errorLine, startTimer } from '#base'
-import { type ObjectSource, SourceError, type SourceOptions, type SourceReport } from '#discovery'
+import { ObjectSet, type ObjectSource, SourceError, type SourceOptions, type SourceReport } from '#discovery'
 import { type KubernetesApi, KubernetesError } from '#kubernetes'
 import { isInvalid, type KubernetesObject, type PodObject, type Problem, renderProblem } from '#resources'
 import { ApiHealth } from './api-health.ts'
@@ -93,7 +93,10 @@ class ApiSource implements KubernetesSource {
   #looked = false
   #isOpen = false
   #waitingText = '[]'
-  #told: { objects: readonly KubernetesObject[]; problems: string } | undefined
+  /** What was told. */
+  readonly #set = new ObjectSet()
+  #toldConfigMaps: ReadonlySet<KubernetesObject> = new Set()
+  #toldProblems: string | undefined
 
   constructor(options: KubernetesSourceOptions) {
     this.#options = options
@@ -266,17 +269,14 @@ class ApiSource implements KubernetesSource {
       this.#tellWaiting()
       return
     }
-    const followed = this.#objects()
-    this.#configMaps.follow(followed)
-    const objects = [...followed, ...this.#configMaps.objects]
+    this.#gather()
+    const change = this.#set.takeChange()
     const problems = this.#problems()
     const text = JSON.stringify(problems)
-    const told = this.#told
-    const same =
-      told?.objects.length === objects.length && objects.every((object, index) => object === told.objects[index])
-    if (same && told.problems === text) return
-    this.#told = { objects, problems: text }
-    this.#options.onChange(objects, { problems })
+    const same = change.removed.length === 0 && change.added.length === 0
+    if (same && this.#toldProblems === text) return
+    this.#toldProblems = text
+    this.#options.onChange(this.#set.objects, { problems, change })
   }
 
   #tellWaiting(): void {
@@ -287,21 +287,30 @@ class ApiSource implements KubernetesSource {
     this.#options.onWaiting?.({ problems })
   }
 
-  /** A pod that is deleted and made again elsewhere may be in both sets of pods for a moment: the newer one counts. */
-  #objects(): readonly KubernetesObject[] {
-    const [ours, others] = this.#resources
-      .filter(({ followed }) => followed.kind === 'Pod')
-      .map(({ store }) => store.entries)
-    const older = new Set<KubernetesObject>()
-    // Ours are few.
-    for (const [key, { object, version }] of ours ?? []) {
-      const twin = others?.get(key)
-      if (object === undefined || twin?.object === undefined) continue
-      older.add(isOlder(twin.version, version) ? twin.object : object)
+  /** Brings the set to where the stores are. It costs what changed, not what there is. */
+  #gather(): void {
+    // More than one of them has pods: ours, and others.
+    const stores = Map.groupBy(this.#resources, ({ name }) => name)
+    for (const ofName of stores.values()) {
+      const changes = ofName.map(({ store }) => store.takeChanged())
+      for (const key of new Set(changes.flatMap((changed) => [...changed.keys()]))) {
+        const now = newestOf(ofName.map(({ store }) => store.entries.get(key)))
+        const known = [
+          ...changes.map((changed) => changed.get(key)),
+          ...ofName.map(({ store }) => store.entries.get(key)?.object),
+        ]
+        for (const object of known) if (object !== undefined && object !== now) this.#set.remove(object)
+        if (now !== undefined) this.#set.add(now)
+      }
     }
-    const all = this.#resources.map(({ store }) => store.objects)
-    const lists = older.size === 0 ? all : all.map((list) => list.filter((object) => !older.has(object)))
-    return ([] as readonly KubernetesObject[]).concat(...lists)
+    const policies = this.#resources.filter(({ followed }) => followed.kind === 'BackendTLSPolicy')
+    this.#configMaps.follow(
+      policies.flatMap(({ store }) => [...store.entries.values()].flatMap(({ object }) => object ?? [])),
+    )
+    const configMaps = new Set<KubernetesObject>(this.#configMaps.objects)
+    for (const object of this.#toldConfigMaps) if (!configMaps.has(object)) this.#set.remove(object)
+    for (const object of configMaps) this.#set.add(object)
+    this.#toldConfigMaps = configMaps
   }
 
   #problems(): readonly Problem[] {
@@ -309,4 +318,14 @@ class ApiSource implements KubernetesSource {
     const own = [outage, this.#lookProblem].filter((one) => one !== undefined)
     return [...own, ...this.#resources.flatMap((resource) => resource.problems(outage !== undefined))]
   }
+}
+
+/** A pod that is deleted and made again elsewhere may be in both sets of pods for a moment: the newer one counts. */
+function newestOf(entries: readonly (Entry | undefined)[]): KubernetesObject | undefined {
+  let newest: Entry | undefined
+  for (const entry of entries) {
+    if (entry?.object === undefined) continue
+    if (newest === undefined || !isOlder(entry.version, newest.version)) newest = entry
+  }
+  return newest?.object
 }

@@ -7,7 +7,6 @@
 import { unchangedOr } from '#discovery'
 import { type KubernetesObject, type ParseOutcome, type Problem, parseObject } from '#resources'
 import { type Fields, isFields } from './fields.ts'
-import { ListedObjects } from './listed-objects.ts'
 
 export interface Entry {
   /** Absent: it does not validate, and never did while it was followed. */
@@ -33,11 +32,11 @@ const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration'
 export class ObjectStore {
   readonly #onChange: () => void
   #entries = new Map<string, Entry>()
-  /** Undefined: to be made again. */
-  #listed: ListedObjects | undefined
   /** Names of entries that have problems. */
   #troubled = new Set<string>()
   readonly #deleted = new Map<string, string>()
+  /** Names of what changed since it was last taken, and what was there then. */
+  #changed = new Map<string, KubernetesObject | undefined>()
 
   constructor(onChange: () => void) {
     this.#onChange = onChange
@@ -47,24 +46,21 @@ export class ObjectStore {
     return this.#entries
   }
 
-  /** Those of the entries that have one, in no order; the list changes with the next change. */
-  get objects(): readonly KubernetesObject[] {
-    if (this.#listed === undefined) {
-      this.#listed = new ListedObjects()
-      for (const [key, { object }] of this.#entries) if (object !== undefined) this.#listed.put(key, object)
-    }
-    return this.#listed.objects
+  /** Names whose object is another one than when this was last called, or is gone or new, with the one from then. */
+  takeChanged(): ReadonlyMap<string, KubernetesObject | undefined> {
+    const changed = this.#changed
+    if (changed.size > 0) this.#changed = new Map()
+    return changed
   }
 
   get problems(): readonly Problem[] {
     return [...this.#troubled].flatMap((key) => this.#entries.get(key)?.problems ?? [])
   }
 
-  #note(key: string, { object, problems }: Entry): void {
-    if (problems.length > 0) this.#troubled.add(key)
+  #note(key: string, before: Entry | undefined, entry: Entry | undefined): void {
+    if (entry !== undefined && entry.problems.length > 0) this.#troubled.add(key)
     else this.#troubled.delete(key)
-    if (object === undefined) this.#listed?.remove(key)
-    else this.#listed?.put(key, object)
+    if (before?.object !== entry?.object && !this.#changed.has(key)) this.#changed.set(key, before?.object)
   }
 
   /** @param shared apiVersion and kind, which items of a list do not repeat */
@@ -84,8 +80,8 @@ export class ObjectStore {
         }
         const before = this.#entries
         this.#entries = entries
-        this.#listed = undefined
-        this.#troubled = new Set([...entries].flatMap(([key, { problems }]) => (problems.length > 0 ? [key] : [])))
+        for (const [key, entry] of before) if (!entries.has(key)) this.#note(key, entry, undefined)
+        for (const [key, entry] of entries) this.#note(key, before.get(key), entry)
         if (before.size !== entries.size || [...entries].some(([key, entry]) => differs(before.get(key), entry))) {
           this.#onChange()
         }
@@ -103,7 +99,7 @@ export class ObjectStore {
     const entry = read(value, version, before, ahead && before?.version !== version)
     this.#deleted.delete(key)
     this.#entries.set(key, entry)
-    this.#note(key, entry)
+    this.#note(key, before, entry)
     if (differs(before, entry)) this.#onChange()
     return entry
   }
@@ -118,18 +114,16 @@ export class ObjectStore {
       if (this.#deleted.size <= MAX_DELETED) break
       this.#deleted.delete(oldest)
     }
-    this.#troubled.delete(key)
-    this.#listed?.remove(key)
+    this.#note(key, before, undefined)
     if (this.#entries.delete(key)) this.#onChange()
   }
 
   clear(): void {
-    const before = this.#entries.size
+    const before = this.#entries
     this.#entries = new Map()
-    this.#listed = undefined
-    this.#troubled.clear()
+    for (const [key, entry] of before) this.#note(key, entry, undefined)
     this.#deleted.clear()
-    if (before > 0) this.#onChange()
+    if (before.size > 0) this.#onChange()
   }
 }
 

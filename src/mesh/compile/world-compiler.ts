@@ -94,9 +94,15 @@ export class WorldCompiler {
     this.#options = options
   }
 
-  update(objects: readonly KubernetesObject[]): CompiledChange {
+  /**
+   * @param change from the objects of the update before, where it is known; without it they are compared, and must not
+   * have changed in place since
+   */
+  update(
+    objects: readonly KubernetesObject[],
+    change: ChangedObjects = changedObjects(this.#before, objects),
+  ): CompiledChange {
     const followed = this.#followed
-    const change = changedObjects(this.#before, objects)
     this.#before = objects
     const made = followed === undefined ? undefined : this.#follow(followed, change)
     return made ?? this.#whole(objects)

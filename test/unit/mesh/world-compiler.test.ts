@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { MeshObject } from '#contract'
+import { ObjectSet } from '#discovery'
 import { type KubernetesObject, objectKey, renderProblem } from '#resources'
 import { changedObjects } from '../../../src/mesh/compile/changed-objects.ts'
 import { compileWorld, diffWorld, enrolments, WorldCompiler } from '../../../src/mesh/compile/index.ts'
@@ -122,6 +123,9 @@ t.test('after any changes it is what compiling everything gives, and the deltas 
       const all = new Map(REST.map((object) => [objectKey(object), object]))
       const compiler = new WorldCompiler(OPTIONS)
       compiler.update([...all.values()])
+      const [set, told] = [new ObjectSet(), new WorldCompiler(OPTIONS)]
+      for (const object of all.values()) set.add(object)
+      told.update(set.objects, set.takeChange())
       const sent = new Map<string, MeshObject>(compileWorld([...all.values()], OPTIONS).objects)
       for (const step of steps) {
         for (const one of step) {
@@ -141,6 +145,16 @@ t.test('after any changes it is what compiling everything gives, and the deltas 
         const objects = [...all.values()]
         const got = compiler.update(objects)
         const whole = compileWorld(objects, OPTIONS)
+        for (const object of [...set.objects]) if (all.get(objectKey(object)) !== object) set.remove(object)
+        for (const object of objects) set.add(object)
+        const byChange = told.update(set.objects, set.takeChange())
+        const wholeOfSet = compileWorld(set.objects, OPTIONS)
+        same(
+          diffWorld(byChange.objects, wholeOfSet.objects),
+          { upsert: [], remove: [] },
+          'the world, told of the change',
+        )
+        same(byChange.enrolments, enrolments(set.objects, NODE), 'enrolments, told of the change')
         const difference = diffWorld(got.objects, whole.objects)
         same(difference, { upsert: [], remove: [] }, 'the world')
         same(got.problems.map(renderProblem).sort(), whole.problems.map(renderProblem).sort(), 'problems')
