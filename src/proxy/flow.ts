@@ -222,6 +222,11 @@ export class Flow {
     }
   }
 
+  /** One connection has room for several: as many as it takes look for one, each once. */
+  wakeWhile(takes: () => boolean): void {
+    for (let left = this.#waiting.size; left > 0 && takes(); left--) this.wake()
+  }
+
   #overflow(limit: 'requests' | 'pending'): Refusal {
     this.metrics.overflowed(limit)
     return REFUSAL.overflow

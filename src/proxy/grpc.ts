@@ -51,7 +51,10 @@ export function grpcStatusOfRefusal({ status, flag }: Refusal): number {
   }
 }
 
-/** For outlier detection: as of the HTTP status that Envoy gives it; one that is the caller's fault is no failure. */
+/**
+ * For outlier detection: as of the HTTP status that Envoy gives it; one that is the caller's fault is no failure. Nor is
+ * UNIMPLEMENTED, which Envoy makes a 501: asking for a method that no endpoint has would eject them.
+ */
 export function outcomeOfGrpc(status: number): TryOutcome {
   switch (status) {
     case GRPC_STATUS.DEADLINE_EXCEEDED:

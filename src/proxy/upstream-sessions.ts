@@ -50,9 +50,11 @@ export class UpstreamSession implements StreamOwner, CountedConnection, Outgoing
       transport: new StreamTransport(stream),
       limits: clientLimits(sessions.limits.maxHeadBytes, sessions.limits.connectTimeoutMs),
       onSettings: () => {
-        if (this.settled) return
-        this.settled = true
-        sessions.settled(this)
+        if (!this.settled) {
+          this.settled = true
+          sessions.settled(this)
+        }
+        this.counted?.wakeWhile(() => this.takes)
       },
       onGoaway: (_lastStream, code) => {
         if (!this.settled) this.#failed(`it takes no requests: ${h2ErrorName(code)}`)

@@ -1,9 +1,11 @@
 /** gRPC through the mesh: `@grpc/grpc-js` at both ends. */
 import { once } from 'node:events'
+import type http2 from 'node:http2'
 import grpc from '@grpc/grpc-js'
 import t from 'tap'
 import { openDataPath } from '../support/data-path.ts'
 import { ECHO, GrpcPodClient, grpcServerIn } from '../support/grpc-pods.ts'
+import { answerOf, http2ClientIn, http2ServerIn } from '../support/http2-pods.ts'
 
 const path = await openDataPath(t)
 t.teardown(() => path[Symbol.asyncDispose]())
@@ -213,6 +215,156 @@ spec:
   rules: [{ matches: [{ path: { type: Exact, value: /other } }], backendRefs: [{ name: echo, port: 7000 }] }]`,
     status.UNIMPLEMENTED,
   )
+})
+
+t.test('an endpoint whose calls fail is ejected, by the statuses that say that it is at fault', async (t) => {
+  const calls = new Map<string, number>()
+  let failing = { code: 0, inTrailers: false }
+  const answers = (name: string): grpc.UntypedServiceImplementation => ({
+    ...implementation,
+    Unary: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: Unary) => {
+      calls.set(name, (calls.get(name) ?? 0) + 1)
+      if (name === 'good') {
+        done(null, call.request)
+        return
+      }
+      if (failing.inTrailers) call.sendMetadata(new grpc.Metadata())
+      done({ code: failing.code, details: 'as asked' })
+    },
+  })
+  await using cleanUp = new AsyncDisposableStack()
+  for (const name of ['good', 'bad']) {
+    const pod = await path.lab.addPod({ name, namespace: 'shop', labels: { app: 'pair' } })
+    await path.agent.waitFor((line) => line['pod'] === `shop/${name}` && line['msg'] === 'pod enrolled', { from: 0 })
+    cleanUp.use(await grpcServerIn(pod.netnsPath, 7000, answers(name)))
+  }
+  const { UNAVAILABLE, DEADLINE_EXCEEDED, UNKNOWN, INTERNAL, DATA_LOSS, UNIMPLEMENTED, NOT_FOUND } = status
+  const cases = [
+    { code: UNAVAILABLE, inTrailers: true, before: 3 },
+    { code: UNAVAILABLE, inTrailers: false, before: 3 },
+    { code: DEADLINE_EXCEEDED, inTrailers: true, before: 3 },
+    { code: UNKNOWN, inTrailers: true, before: 5 },
+    { code: INTERNAL, inTrailers: false, before: 5 },
+    { code: DATA_LOSS, inTrailers: true, before: 5 },
+    // Every endpoint would say the same: they are the caller's affair.
+    { code: UNIMPLEMENTED, inTrailers: false, before: 10 },
+    { code: NOT_FOUND, inTrailers: true, before: 10 },
+  ]
+  // What is known of an endpoint is known of a port of the Service: each case has its own.
+  const pair = await path.change(() =>
+    path.lab.addService({
+      name: 'pair',
+      namespace: 'shop',
+      selector: { app: 'pair' },
+      ports: cases.map((_, i) => ({ name: `grpc-${i}`, port: 7100 + i, targetPort: 7000 })),
+    }),
+  )
+  await path.change(() =>
+    path.lab.apply(
+      `
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: pair, namespace: shop }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: pair }]
+  loadBalancing: { algorithm: RoundRobin }
+  outlierDetection:
+    { consecutiveErrors: 5, consecutiveGatewayErrors: 3, baseEjectionTime: 5m, maxEjectedPercent: 50, panicPercent: 0 }`,
+      'pair.yaml',
+    ),
+  )
+  for (const [i, { before, ...how }] of cases.entries()) {
+    await using client = new GrpcPodClient(path.client.netnsPath, pair.ipv4, 7100 + i)
+    failing = how
+    calls.clear()
+    for (let call = 0; call < 20; call++) await client.unary('x').catch(() => {})
+    t.same(Object.fromEntries(calls), { bad: before, good: 20 - before }, `${status[how.code]} ${how.inTrailers}`)
+  }
+  const { stdout } = await path.agent.cli('metrics', [])
+  const ejected = (reason: string) =>
+    new RegExp(`^weir_ejections_total\\{.*destination_service_name="pair".*reason="${reason}"\\} (\\d+)$`, 'm').exec(
+      stdout,
+    )?.[1]
+  t.same([ejected('gateway-errors'), ejected('errors')], ['3', '3'])
+})
+
+t.test('a breaker bounds calls, sessions and who waits; beyond it a call is UNAVAILABLE', async (t) => {
+  const breaker = (limits: string) =>
+    path.change(() =>
+      path.lab.apply(
+        `
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: echo, namespace: shop }
+spec: { targetRefs: [{ group: '', kind: Service, name: echo }], circuitBreaker: ${limits} }`,
+        'breaker.yaml',
+      ),
+    )
+  const held: http2.ServerHttp2Stream[] = []
+  await using server = await http2ServerIn(
+    path.web.netnsPath,
+    7000,
+    (stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+      held.push(stream)
+      server.server.emit('held')
+    },
+    { maxConcurrentStreams: 2 },
+  )
+  const holds = async (count: number): Promise<void> => {
+    while (held.length < count) await once(server.server, 'held')
+  }
+  using client = await http2ClientIn(path.client.netnsPath, service.ipv4, 7000)
+  const call = () =>
+    answerOf(
+      client.request({
+        ':method': 'POST',
+        ':path': '/echo.Echo/Held',
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      }),
+    )
+  const refused = async (): Promise<void> => {
+    const { status: http, headers } = await call()
+    t.same(
+      [http, headers['grpc-status'], headers['grpc-message']],
+      [200, '14', 'weir: the circuit breaker of the upstream is open'],
+    )
+  }
+  const ok = async (calls: readonly ReturnType<typeof call>[]): Promise<void> => {
+    for (const { trailers } of await Promise.all(calls)) t.equal(trailers['grpc-status'], '0')
+  }
+
+  await breaker('{ maxRequests: 2 }')
+  const two = [call(), call()]
+  await holds(2)
+  await refused()
+  for (const stream of held.splice(0)) stream.end()
+  await ok(two)
+  t.match(await lineOf('Held', (line) => line['grpcStatus'] === 14), { flags: 'UO', status: 200 })
+
+  await breaker('{ maxConnections: 1, maxPendingRequests: 3 }')
+  const { opened } = server
+  const before = server.used.size
+  const calls = [call(), call()]
+  await holds(2)
+  const waiting = [call(), call(), call()]
+  // Those before it wait: the one session takes no more.
+  await refused()
+  t.equal(server.used.size, before + 1)
+  held.shift()?.end()
+  await holds(2)
+  t.equal(server.used.size, before + 1, 'one of them has taken its place')
+  // Who waits for a session finds room in the next one, all at once.
+  server.sessions.at(-1)?.close()
+  for (const stream of held.splice(0)) stream.end()
+  await holds(2)
+  t.equal(server.used.size, before + 2)
+  for (const stream of held.splice(0)) stream.end()
+  await ok([...calls, ...waiting])
+  t.ok(server.opened >= opened + 2)
+  await path.change(() => path.lab.remove('breaker.yaml'))
 })
 
 t.test('calls are tried again by the statuses that a policy names, and a policy change ends one', async (t) => {

@@ -1,6 +1,9 @@
 /** Small limits: what is slow or idle ends, what moves does not. */
+import { once } from 'node:events'
+import http2 from 'node:http2'
 import t from 'tap'
 import { openDataPath } from '../support/data-path.ts'
+import { http2ClientIn, http2ServerIn } from '../support/http2-pods.ts'
 
 const lab = await openDataPath(t, [
   ...['--head-timeout-ms', '600', '--body-idle-timeout-ms', '600', '--client-idle-timeout-ms', '900'],
@@ -130,6 +133,58 @@ t.test('silent connections, opaque connections and tunnels without a byte are cl
   }
   for (const connection of reach.server.connections) t.equal(await connection.ended(), 'end')
 })
+
+t.test(
+  'a WebSocket over HTTP/2 ends when it is idle, not while either side speaks, and its connection goes on',
+  async (t) => {
+    const port = lab.port()
+    const ended: string[] = []
+    let opened: (stream: http2.ServerHttp2Stream) => void = () => {}
+    await using _server = await http2ServerIn(
+      lab.web.netnsPath,
+      port,
+      (stream, headers) => {
+        stream.respond({ ':status': 200 })
+        stream.resume()
+        stream.on('close', () => ended.push(`${headers[':path']} ${stream.rstCode}`))
+        opened(stream)
+      },
+      { enableConnectProtocol: true },
+    )
+    using client = await http2ClientIn(lab.client.netnsPath, lab.service.ipv4, port)
+    await once(client.session, 'remoteSettings')
+    const open = async (path: string) => {
+      const there = new Promise<http2.ServerHttp2Stream>((resolve) => {
+        opened = resolve
+      })
+      const here = client.request(
+        { ':method': 'CONNECT', ':protocol': 'websocket', ':path': path },
+        { endStream: false },
+      )
+      here.resume()
+      const over = once(here, 'close')
+      return { here, there: await there, over }
+    }
+    const idle = await open('/idle')
+    const asking = await open('/asking')
+    const told = await open('/told')
+    // Until the idle one has ended, and as long again.
+    let rounds = 0
+    const idleOver = idle.over.then(() => rounds)
+    while (rounds < 8 || !idle.here.closed || rounds < 2 * (await idleOver)) {
+      rounds++
+      asking.here.write('x')
+      told.there.write('x')
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    t.equal(idle.here.rstCode, http2.constants.NGHTTP2_CANCEL)
+    t.same(ended, ['/idle 8'], 'at the server too')
+    t.notOk(asking.here.closed || told.here.closed)
+    await Promise.all([asking.over, told.over])
+    t.same(ended.slice(1).sort(), ['/asking 8', '/told 8'])
+    t.notOk(client.session.closed)
+  },
+)
 
 t.test('a pod may hold so many requests in flight, and no more', async (t) => {
   await using reach = await lab.listen()
