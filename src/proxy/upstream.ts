@@ -162,6 +162,8 @@ export class UpstreamPool {
   readonly #idle: UpstreamConnection[] = []
   readonly #all = new Set<UpstreamConnection>()
   #sessions: UpstreamSessions | undefined
+  /** Connections that are being made. */
+  #dialling = 0
   closed = false
   generation = 0
 
@@ -179,8 +181,9 @@ export class UpstreamPool {
     return this.#idle.length
   }
 
+  /** Connections of both versions, those that are being made too. */
   get size(): number {
-    return this.#all.size + (this.#sessions?.size ?? 0)
+    return this.#all.size + this.#dialling + (this.#sessions?.size ?? 0)
   }
 
   /** Of HTTP/2, to the same destination. */
@@ -193,7 +196,9 @@ export class UpstreamPool {
   }
 
   connect(done: Connected): void {
+    this.#dialling++
     this.dialer.dial((status, stream, error) => {
+      this.#dialling--
       if (stream === undefined) done(undefined, status, error)
       else {
         const connection = new UpstreamConnection(stream, this)
@@ -203,12 +208,16 @@ export class UpstreamPool {
     })
   }
 
-  /** Takes in a connection that was made for something else and has carried nothing yet. */
+  /**
+   * Takes in a connection that was made for something else and has carried nothing yet. Those that have are used first;
+   * where they are enough it closes at the next sweep.
+   */
   adopt(stream: ByteStream): void {
     if (stream.closed) return
     const connection = new UpstreamConnection(stream, this)
     this.#all.add(connection)
-    this.release(connection)
+    if (this.closed || stream.readEnded) stream.close()
+    else this.#idle.unshift(connection)
   }
 
   release(connection: UpstreamConnection): void {

@@ -24,7 +24,7 @@ t.test('a client connection and the upstream connection are kept and used again'
   using second = await reach.connect()
   await second.send(GET)
   t.equal(String((await second.message()).body), 'ok')
-  t.equal(reach.server.connections.length, 1, 'one upstream connection served two client connections of one pod')
+  t.equal(reach.server.used.length, 1, 'one upstream connection served two client connections of one pod')
 })
 
 t.test('every way to a server works: ClusterIP and pod, IPv4 and IPv6, and plain from the node', async (t) => {
@@ -58,7 +58,7 @@ t.test('pipelined requests are answered in order though the first is slow', asyn
   )
   using client = await reach.connect()
   await client.send(Array.from({ length: 50 }, (_, i) => `GET /${i} HTTP/1.1\r\nHost: web\r\n\r\n`).join(''))
-  await reach.server.connection(0)
+  await reach.server.usedConnection(0)
   t.equal(client.received, 0)
   first.resolve()
   for (let i = 0; i < 50; i++) t.equal(String((await client.message()).body), `/${i}`)
@@ -97,7 +97,7 @@ t.test('Connection: close is heeded on both sides', async (t) => {
     const answer = await client.message()
     t.equal(answer.header('connection'), undefined, "the server's wish is not passed on")
   }
-  t.equal(reach.server.connections.length, 3, 'a new upstream connection each time')
+  t.equal(reach.server.used.length, 3, 'a new upstream connection each time')
   await client.send('GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n')
   t.equal((await client.message()).header('connection'), 'close')
   t.equal(await client.ended(), 'end')
@@ -165,7 +165,7 @@ t.test('request bodies of every size arrive exactly, fixed and chunked, with tra
     await client.message()
     t.same(arrived.pop(), { hash: hash(bytes), trailers: ['x-sum: 7'], length: undefined }, `chunked, ${size} bytes`)
   }
-  t.equal(reach.server.connections.length, 1)
+  t.equal(reach.server.used.length, 1)
 })
 
 t.test('chunk extensions are not passed on', async (t) => {
@@ -246,7 +246,7 @@ t.test('answers without a body are read as such', async (t) => {
     lengths.push((await client.message(i < 2)).header('content-length'))
   }
   t.same(lengths, ['1000', undefined, undefined, undefined, '1000', '2'])
-  t.equal(reach.server.connections.length, 1)
+  t.equal(reach.server.used.length, 1)
 })
 
 t.test('100-continue is passed through, and so is its refusal', async (t) => {

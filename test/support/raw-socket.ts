@@ -191,10 +191,17 @@ export async function connectIn(netnsPath: string, address: string, port: number
 /** A server in a namespace that hands every connection to `serve`, and keeps them all. */
 export class RawServer implements AsyncDisposable {
   readonly connections: RawSocket[] = []
-  /** What `serve` failed with. */
+  /**
+   * Those that have received anything, in that order. For a client that is slow to speak the mesh opens a connection ahead, in
+   * case the server speaks first: whether that one is used depends on how busy the machine is.
+   */
+  readonly used: RawSocket[] = []
+  /** What `serve` failed with, unless its connection ended unused. */
   readonly failures: unknown[] = []
   serve: (connection: RawSocket) => unknown
   readonly #server: net.Server
+  /** The next connection that receives its first bytes. */
+  #first = Promise.withResolvers<void>()
 
   constructor(server: net.Server, serve: (connection: RawSocket) => unknown) {
     this.#server = server
@@ -203,7 +210,14 @@ export class RawServer implements AsyncDisposable {
       socket.setNoDelay(true)
       const connection = new RawSocket(socket)
       this.connections.push(connection)
-      Promise.resolve(this.serve(connection)).catch((thrown: unknown) => this.failures.push(thrown))
+      socket.once('data', () => {
+        this.used.push(connection)
+        this.#first.resolve()
+        this.#first = Promise.withResolvers()
+      })
+      Promise.resolve(this.serve(connection)).catch((thrown: unknown) => {
+        if (connection.received > 0 || connection.ending === 'open') this.failures.push(thrown)
+      })
     })
   }
 
@@ -215,9 +229,22 @@ export class RawServer implements AsyncDisposable {
     return this.connections[index] as RawSocket
   }
 
+  /** Of `used`, the one of that number, counted from 0. */
+  async usedConnection(index: number): Promise<RawSocket> {
+    const { promise: expiry, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => reject(new Error(`Waited in vain for connection ${index} to be used`)), PATIENCE_MS)
+    try {
+      while (this.used.length <= index) await Promise.race([this.#first.promise, expiry])
+    } finally {
+      clearTimeout(timer)
+    }
+    return this.used[index] as RawSocket
+  }
+
   /** Forgets and closes all connections so far, and serves the next ones so. */
   restart(serve: (connection: RawSocket) => unknown): void {
     for (const connection of this.connections.splice(0)) connection[Symbol.dispose]()
+    this.used.length = 0
     this.failures.length = 0
     this.serve = serve
   }
