@@ -1,11 +1,11 @@
 /** One change in the making to a map that snapshots share; a map that the change does not touch stays the same value. */
-import type { LayeredMap } from './layered-map.ts'
+import type { SharedMap } from './shared-map.ts'
 
 export class MapDraft<V> {
-  readonly #base: LayeredMap<V>
+  readonly #base: SharedMap<V>
   readonly #changes = new Map<string, V | undefined>()
 
-  constructor(base: LayeredMap<V>) {
+  constructor(base: SharedMap<V>) {
     this.#base = base
   }
 
@@ -22,7 +22,7 @@ export class MapDraft<V> {
   }
 
   /** The map as it is now. */
-  done(): LayeredMap<V> {
+  done(): SharedMap<V> {
     return this.#changes.size === 0 ? this.#base : this.#base.with(this.#changes)
   }
 }

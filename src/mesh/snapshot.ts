@@ -15,7 +15,7 @@ import type {
   TrafficPolicy,
   Workload,
 } from '#contract'
-import type { LayeredMap } from './layered-map.ts'
+import type { SharedMap } from './shared-map.ts'
 
 /** What an original destination address is. */
 export type Destination =
@@ -27,28 +27,28 @@ export type Destination =
 
 /** The indexes behind a snapshot; keys are `namespace/name` unless their name says otherwise. */
 export interface SnapshotIndexes {
-  readonly namespaces: LayeredMap<NamespaceInfo>
-  readonly workloads: LayeredMap<Workload>
-  readonly workloadsByAddress: LayeredMap<readonly Workload[]>
-  readonly workloadsByUid: LayeredMap<readonly Workload[]>
-  readonly services: LayeredMap<MeshService>
+  readonly namespaces: SharedMap<NamespaceInfo>
+  readonly workloads: SharedMap<Workload>
+  readonly workloadsByAddress: SharedMap<readonly Workload[]>
+  readonly workloadsByUid: SharedMap<readonly Workload[]>
+  readonly services: SharedMap<MeshService>
   /** Of the hosts that ServiceEntries declare. */
-  readonly externalsByHost: LayeredMap<readonly MeshService[]>
+  readonly externalsByHost: SharedMap<readonly MeshService[]>
   /** Services that a ServiceEntry declares. */
-  readonly externals: LayeredMap<MeshService>
-  readonly servicesByAddress: LayeredMap<readonly MeshService[]>
+  readonly externals: SharedMap<MeshService>
+  readonly servicesByAddress: SharedMap<readonly MeshService[]>
   /** By `meshKey`: one name may be that of a route of each kind. */
-  readonly routes: LayeredMap<Route>
-  readonly routesByService: LayeredMap<readonly Route[]>
+  readonly routes: SharedMap<Route>
+  readonly routesByService: SharedMap<readonly Route[]>
   /** By `meshKey`. */
-  readonly streamRoutes: LayeredMap<StreamRoute>
-  readonly streamRoutesByService: LayeredMap<readonly StreamRoute[]>
-  readonly backendTlsByService: LayeredMap<readonly BackendTls[]>
-  readonly grantsByNamespace: LayeredMap<readonly ReferenceGrant[]>
-  readonly policiesByNamespace: LayeredMap<readonly AuthorizationPolicy[]>
+  readonly streamRoutes: SharedMap<StreamRoute>
+  readonly streamRoutesByService: SharedMap<readonly StreamRoute[]>
+  readonly backendTlsByService: SharedMap<readonly BackendTls[]>
+  readonly grantsByNamespace: SharedMap<readonly ReferenceGrant[]>
+  readonly policiesByNamespace: SharedMap<readonly AuthorizationPolicy[]>
   /** One entry, under the empty key. */
-  readonly meshPolicies: LayeredMap<readonly AuthorizationPolicy[]>
-  readonly trafficByService: LayeredMap<readonly TrafficPolicy[]>
+  readonly meshPolicies: SharedMap<readonly AuthorizationPolicy[]>
+  readonly trafficByService: SharedMap<readonly TrafficPolicy[]>
 }
 
 type Memo = ReadonlyMap<symbol, ReadonlyMap<string, unknown>>

@@ -14,8 +14,8 @@ import type {
 } from '#contract'
 import { meshKey } from '#contract'
 import { compareAge } from './age.ts'
-import { LayeredMap } from './layered-map.ts'
 import { insertInto, MapDraft, removeFrom } from './map-draft.ts'
+import { SharedMap } from './shared-map.ts'
 import type { SnapshotIndexes } from './snapshot.ts'
 import { Snapshot } from './snapshot.ts'
 
@@ -30,23 +30,23 @@ export interface WorldChange {
 }
 
 const EMPTY: SnapshotIndexes = {
-  namespaces: new LayeredMap(),
-  workloads: new LayeredMap(),
-  workloadsByAddress: new LayeredMap(),
-  workloadsByUid: new LayeredMap(),
-  services: new LayeredMap(),
-  servicesByAddress: new LayeredMap(),
-  externals: new LayeredMap(),
-  externalsByHost: new LayeredMap(),
-  routes: new LayeredMap(),
-  routesByService: new LayeredMap(),
-  streamRoutes: new LayeredMap(),
-  streamRoutesByService: new LayeredMap(),
-  backendTlsByService: new LayeredMap(),
-  grantsByNamespace: new LayeredMap(),
-  policiesByNamespace: new LayeredMap(),
-  meshPolicies: new LayeredMap(),
-  trafficByService: new LayeredMap(),
+  namespaces: new SharedMap(),
+  workloads: new SharedMap(),
+  workloadsByAddress: new SharedMap(),
+  workloadsByUid: new SharedMap(),
+  services: new SharedMap(),
+  servicesByAddress: new SharedMap(),
+  externals: new SharedMap(),
+  externalsByHost: new SharedMap(),
+  routes: new SharedMap(),
+  routesByService: new SharedMap(),
+  streamRoutes: new SharedMap(),
+  streamRoutesByService: new SharedMap(),
+  backendTlsByService: new SharedMap(),
+  grantsByNamespace: new SharedMap(),
+  policiesByNamespace: new SharedMap(),
+  meshPolicies: new SharedMap(),
+  trafficByService: new SharedMap(),
 }
 
 export class World {
