@@ -149,10 +149,13 @@ t.test('pods are those of this node, and with --all the others with their node',
     return (JSON.parse(ran.out) as PodAnswer[]).map(({ name }) => name)
   }
   t.strictSame(await names(), ['web-1'])
-  t.strictSame(await names('--all'), ['web-1', 'far', 'plain', 'waits'])
+  t.strictSame(await names('--all'), ['far', 'plain', 'waits', 'web-1'])
   const all = await weir('pods', '--all', '--state-dir', stateDir)
-  t.match(all.out, /^POD +NODE +STATE .*\nshop\/web-1 +node-1 +enrolled .*\nshop\/far +node-2 +elsewhere /)
-  t.match(all.out, /\nshop\/plain +node-2 +not in mesh .*\nshop\/waits +- +unscheduled /)
+  t.match(all.out, /^POD +NODE +STATE .*\nshop\/far +node-2 +elsewhere /)
+  t.match(
+    all.out,
+    /\nshop\/plain +node-2 +not in mesh .*\nshop\/waits +- +unscheduled .*\nshop\/web-1 +node-1 +enrolled /,
+  )
   t.notMatch((await weir('pods', '--state-dir', stateDir)).out, 'far')
   backend.podList = [{ ...pod, node: 'node-2' }]
   t.equal((await weir('pods', '--state-dir', stateDir)).out, 'No pods on node-1; 1 elsewhere: weir pods --all\n')
