@@ -6,8 +6,9 @@ import t from 'tap'
 import { GrpcPodClient, grpcServerIn } from '../support/grpc-pods.ts'
 import { http2ClientIn, http2ServerIn } from '../support/http2-pods.ts'
 import { openLab } from '../support/lab.ts'
+import { connectIn } from '../support/raw-socket.ts'
 
-t.test('streams keep their policy, their ends and their statuses through a tunnel', async (t) => {
+t.test('streams keep their policy, their ends, their statuses and their version through a tunnel', async (t) => {
   await using lab = await openLab({ t, nodes: 2 })
   const [left, right] = lab.nodes
   if (left === undefined || right === undefined) throw new Error('Two nodes were asked for')
@@ -22,6 +23,7 @@ t.test('streams keep their policy, their ends and their statuses through a tunne
     ports: [
       { name: 'any', port: 7001 },
       { name: 'grpc', port: 7002 },
+      { name: 'http2', port: 7003, targetPort: 7001 },
     ],
   })
   lab.apply(`
@@ -32,11 +34,35 @@ spec:
   selector: { matchLabels: { app: web } }
   rules:
     - from: [{ source: { principals: [cluster.local/ns/shop/sa/client] } }]
-      to: [{ operation: { paths: [/open, /echo.Echo/Both] } }]`)
+      to: [{ operation: { paths: [/open, /v2/items, /echo.Echo/Both] } }]`)
+  lab.apply(`
+apiVersion: weir.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: web }]
+  versioning:
+    versions:
+      - { name: '2', match: [{ pathPrefix: /v2 }] }
+      - name: '1'
+        match: [{ pathPrefix: /v1 }]
+        request:
+          paths: [{ prefix: /v1, to: /v2 }]
+          body: [{ rename: { path: /name, to: title } }]
+        response:
+          body: [{ rename: { path: /title, to: name } }]`)
   const args = { proxies: 1, extraArgs: ['--ca-dir', join(lab.dir, 'ca')] }
   const agents = [await left.startAgent(args), await right.startAgent(args)]
+  const items: string[] = []
   await using http2Server = await http2ServerIn(web.netnsPath, 7001, (stream, headers) => {
-    stream.respond({ ':status': 200, 'x-caller': String(headers['x-forwarded-client-cert']) })
+    const json = { 'content-type': 'application/json' }
+    const isItem = headers[':path']?.endsWith('/items')
+    stream.respond({
+      ':status': 200,
+      'x-caller': String(headers['x-forwarded-client-cert']),
+      ...(isItem ? json : {}),
+    })
+    if (isItem) stream.on('data', (body: Buffer) => items.push(`${headers[':path']} ${body.toString()}`))
     stream.pipe(stream)
   })
   const cancelled = Promise.withResolvers<void>()
@@ -62,6 +88,21 @@ spec:
   t.notOk('x-weir-refusal' in denied.headers)
   t.equal(http2Server.used.size, 1)
   t.match(await agents[0]?.waitFor((line) => line['path'] === '/closed', { from: 0 }), { flags: 'RBAC', status: 403 })
+
+  const translated = await http2Client.ask(
+    { ':method': 'POST', ':path': '/v1/items', 'content-type': 'application/json' },
+    '{"name":"x"}',
+  )
+  t.match(translated, { status: 200, body: '{"name":"x"}' }, 'the destination judges what arrives')
+  using http1 = await connectIn(client.netnsPath, service.ipv4, 7003)
+  await http1.send(
+    'POST /v1/items HTTP/1.1\r\nhost: web\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n{"name":"y"}',
+  )
+  const old = await http1.message()
+  t.match(old.start, /^HTTP\/1\.1 200/)
+  t.equal(old.body.toString(), '{"name":"y"}')
+  t.same(items, ['/v2/items {"title":"x"}', '/v2/items {"title":"y"}'])
+  t.match(await post('/v1/closed', '{}'), { status: 403 }, 'as what it would have arrived')
 
   await using grpcClient = new GrpcPodClient(client.netnsPath, service.ipv4, 7002)
   await t.rejects(grpcClient.unary('x'), { code: grpc.status.PERMISSION_DENIED })

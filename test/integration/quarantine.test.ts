@@ -1,10 +1,12 @@
 /** Quarantine on two nodes: who is cut off, from what and when; what still passes; how it ends, and how it does not. */
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import type http2 from 'node:http2'
 import { join } from 'node:path'
 import t from 'tap'
 import { bindSocket, closeFd, connectSocket, openTcpSocket, openUdpSocket, setMark } from '#linux'
 import { askFrom } from '../support/dns-peers.ts'
+import { answerOf, http2ClientIn, http2ServerIn } from '../support/http2-pods.ts'
 import { openLab } from '../support/lab.ts'
 import type { LogLine } from '../support/lab-agent.ts'
 import { inside } from '../support/pod-sockets.ts'
@@ -37,6 +39,11 @@ const echo = async (connection: RawSocket) => {
 }
 for (const pod of [web, twin, plain, debug]) {
   await shop.serve(pod)
+  const streams = await http2ServerIn(pod.netnsPath, 7002, (stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' })
+    stream.pipe(stream)
+  })
+  t.teardown(() => streams[Symbol.asyncDispose]())
   const bytes = await listenIn(pod.netnsPath, 7000, echo)
   t.teardown(() => bytes[Symbol.asyncDispose]())
 }
@@ -64,6 +71,26 @@ async function spoken(from: { readonly netnsPath: string }, address: string, por
   await socket.send('hello\n')
   await socket.until('\n')
   return socket
+}
+
+/** A stream of HTTP/2 in progress: it has been answered, and echoes. */
+async function streamed(
+  from: { readonly netnsPath: string },
+  address: string,
+  headers: http2.OutgoingHttpHeaders = {},
+): Promise<http2.ClientHttp2Stream> {
+  const client = await http2ClientIn(from.netnsPath, address, 7002)
+  t.teardown(() => client[Symbol.dispose]())
+  const stream = client.request({ ':method': 'POST', ':path': '/stream', ...headers }, { endStream: false })
+  stream.write('hello')
+  await once(stream, 'data')
+  return stream
+}
+
+/** How a stream ends that nobody has ended: `cut` by a reset, or with its connection. */
+const cutBy = async (stream: http2.ClientHttp2Stream): Promise<string> => {
+  if (!stream.closed) await once(stream, 'close')
+  return stream.rstCode === 0 && !stream.session?.destroyed ? 'ended' : 'cut'
 }
 
 const answers = async (socket: RawSocket): Promise<string> => {
@@ -143,6 +170,16 @@ t.test('what runs is cut at once, in both directions, whatever it speaks; the de
   await upgraded.until('\r\n\r\n')
   using debugging = await spoken(debug, web.ipv4)
   using toDebugger = await spoken(web, debug.ipv4)
+  const streams = {
+    'a stream from the mesh': await streamed(client, web.ipv4),
+    'a stream from another node': await streamed(far, web.ipv4),
+    'a stream from outside': await streamed(plain, web.ipv4),
+    'a stream that it opened': await streamed(web, twin.ipv4),
+  }
+  const cutStreams = Object.entries(streams).map(async ([what, stream]) => [what, await cutBy(stream)])
+  const grpcCall = await streamed(client, web.ipv4, { 'content-type': 'application/grpc', te: 'trailers' })
+  const grpcEnd = answerOf(grpcCall)
+  const streamOfDebugger = await streamed(debug, web.ipv4)
   const arrived = [shop.arrival('near'), shop.arrival('far')]
   const waiting = [
     shop.ask(client, web.ipv4, 8080, { target: '/?wait=near' }),
@@ -161,6 +198,13 @@ t.test('what runs is cut at once, in both directions, whatever it speaks; the de
     [403, 403],
     'requests in progress',
   )
+  t.same(
+    await Promise.all(cutStreams),
+    Object.keys(streams).map((what) => [what, 'cut']),
+  )
+  t.equal((await grpcEnd).trailers['grpc-status'], '7', 'PERMISSION_DENIED')
+  streamOfDebugger.write('again')
+  t.equal(String((await once(streamOfDebugger, 'data'))[0]), 'again')
   t.equal(await answers(debugging), 'again\n')
   t.equal(await answers(toDebugger), 'again\n')
   const cut = (line: LogLine) => line['policy'] === 'Quarantine shop/web' && line['msg'] === 'connection'
