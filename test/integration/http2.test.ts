@@ -4,6 +4,7 @@ import http2 from 'node:http2'
 import t from 'tap'
 import { openDataPath } from '../support/data-path.ts'
 import { answerOf, http2ClientIn, http2ServerIn } from '../support/http2-pods.ts'
+import { connectIn } from '../support/raw-socket.ts'
 
 const path = await openDataPath(t)
 t.teardown(() => path[Symbol.asyncDispose]())
@@ -145,6 +146,90 @@ t.test('a reader that stalls holds its own stream only, and the writer behind it
   t.ok(written < 8 << 20, `${written} bytes`)
   stalled.close(NGHTTP2_CANCEL)
 })
+
+/** Frames by hand (RFC 9113 section 4.1): a client that heeds no rule. */
+function frame(type: number, flags: number, stream: number, payload: readonly number[] = []): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head.writeUInt8(type, 3)
+  head.writeUInt8(flags, 4)
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, Buffer.from(payload)])
+}
+const HEADERS = 1
+const RST_STREAM = 3
+const SETTINGS = 4
+const GOAWAY = 7
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+/** GET of that path from `web`, without a body. */
+const get = (stream: number, path: string) =>
+  frame(HEADERS, 5, stream, [0x82, 0x86, 0x44, path.length, ...Buffer.from(path), 0x41, 3, ...Buffer.from('web')])
+
+/** Error codes of the GOAWAY frames in what a server has sent. */
+function goaways(sent: Buffer): number[] {
+  const codes: number[] = []
+  for (let at = 0; at + 9 <= sent.length; at += 9 + sent.readUIntBE(at, 3)) {
+    if (sent[at + 3] === GOAWAY) codes.push(sent.readUInt32BE(at + 13))
+  }
+  return codes
+}
+
+t.test(
+  'a pod that resets streams without end is cut off, one that never reads waits, and another is served meanwhile',
+  async (t) => {
+    const port = path.port()
+    let stalled = 0
+    await using _server = await http2ServerIn(path.web.netnsPath, port, (stream, headers) => {
+      if (headers[':path'] === '/never') return
+      if (headers[':path'] === '/long') {
+        stalled++
+        stream.respond({ ':status': 200 })
+        stream.end(Buffer.alloc(40_000))
+      } else echo(stream)
+    })
+    using client = await clientOf(port)
+    const served = async (when: string): Promise<void> => {
+      const bodies = await Promise.all(Array.from({ length: 10 }, () => client.ask(POST, 'x'.repeat(200_000))))
+      t.ok(
+        bodies.every(({ status, body }) => status === 200 && body.length === 200_000),
+        when,
+      )
+    }
+    await served('before')
+
+    using reader = await connectIn(path.other.netnsPath, path.service.ipv4, port)
+    // Windows of 0 bytes: nothing of the bodies may be sent.
+    const noWindow = frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0])
+    await reader.send(
+      Buffer.concat([PREFACE, noWindow, ...Array.from({ length: 200 }, (_, i) => get(2 * i + 1, '/long'))]),
+    )
+    while (stalled < 200) await served('while 200 answers are not read')
+
+    using resetter = await connectIn(path.other.netnsPath, path.service.ipv4, port)
+    const reset = (count: number, first: number) =>
+      resetter.send(
+        Buffer.concat(
+          Array.from({ length: count }, (_, i) => {
+            const stream = first + 2 * i
+            return Buffer.concat([get(stream, '/never'), frame(RST_STREAM, 0, stream, [0, 0, 0, NGHTTP2_CANCEL])])
+          }),
+        ),
+      )
+    await resetter.send(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0)]))
+    const from = path.agent.logs.length
+    let sent = 0
+    while (resetter.ending === 'open' && sent < 10_000) {
+      await reset(500, 2 * sent + 1)
+      sent += 500
+      await served(`after ${sent} resets`)
+    }
+    t.same(goaways(await resetter.rest()), [http2.constants.NGHTTP2_ENHANCE_YOUR_CALM])
+    t.ok(sent >= 1000, `${sent} resets`)
+    t.match(await path.agent.waitFor((line) => line['flags'] === 'DPE', { from }), { source: 'shop/other' })
+    t.equal(reader.ending, 'open')
+    await served('at the end')
+  },
+)
 
 t.test('a stream that is refused, or above the last of a GOAWAY, is sent again with its body', async (t) => {
   const port = path.port()
