@@ -8,7 +8,8 @@ import { readFileSync } from 'node:fs'
 import { FakeApiServer } from '../support/fake-api-server.ts'
 import { openLab } from '../support/lab.ts'
 
-const CHANGES = 20
+const CHANGES = 60
+const SETTLE_MS = 5_000
 const NODES = 100
 const OPTED_IN = 1000
 const TICKS_PER_SECOND = 100
@@ -124,8 +125,17 @@ async function measure(pods: number, services: number): Promise<void> {
     )
   }
   const some = (i: number, of: number) => Math.floor((i * of) / CHANGES)
-  await change('an endpoint not ready any more', (i) => api.put(sliceOf(some(i, services), pods, services, 1)))
+  // What loading leaves to be done is not what a change costs.
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
+  const [settledAgent, settledProxy] = [costOf(agent.pid).cpuMs, costOf(proxyPid).cpuMs]
+  console.log(
+    `  then left alone for ${SETTLE_MS / 1000} s: ${Math.round(settledAgent - agentCost.cpuMs)} ms CPU of the agent, ${Math.round(settledProxy - proxyCost.cpuMs)} ms of the proxy`,
+  )
+  await change('first of all, an endpoint not ready any more', (i) =>
+    api.put(sliceOf(some(i, services), pods, services, 1)),
+  )
   await change('a pod labelled otherwise', (i) => api.put(podOf(some(i, pods), services, every, i + 1)))
+  await change('an endpoint ready again', (i) => api.put(sliceOf(some(i, services), pods, services, 2)))
   console.log(
     `  then agent ${Math.round(costOf(agent.pid).rssMiB)} MiB, proxy ${Math.round(costOf(proxyPid).rssMiB)} MiB`,
   )
