@@ -20,9 +20,6 @@ export interface ProxyProcessOptions {
 
 const QUERY_TIMEOUT_MS = 2_000
 
-/** A young generation that begins at its full size: requests die young, and collecting them often costs a tenth (measured). */
-const RUN_TIME_FLAGS = ['--min-semi-space-size=16']
-
 export class ProxyProcess {
   readonly #child: ChildProcess
   readonly #outbox: Outbox
@@ -36,7 +33,7 @@ export class ProxyProcess {
     // of its own: a Ctrl-C in the terminal is the agent's to act on.
     this.#child = spawn(
       'setpriv',
-      ['--no-new-privs', process.execPath, ...RUN_TIME_FLAGS, options.mainPath, '--uid', String(options.uid)],
+      ['--no-new-privs', process.execPath, options.mainPath, '--uid', String(options.uid)],
       {
         stdio: ['ignore', options.output, 'inherit', 'ipc', childEnd],
         env: { PATH: '/usr/bin:/bin', NODE_COMPILE_CACHE: options.compileCacheDir },
