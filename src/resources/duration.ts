@@ -13,6 +13,15 @@ export function parseDurationMs(text: string): number | undefined {
   return total
 }
 
+/** A check for durations from `leastMs` to `mostMs`, which are `words` (`100ms to 1h`). */
+export function durationWithin(leastMs: number, mostMs: number, words: string): (text: string) => string | undefined {
+  return (text) => {
+    const ms = parseDurationMs(text)
+    if (ms === undefined) return checkDuration(text)
+    return ms >= leastMs && ms <= mostMs ? undefined : `expected a time from ${words}, got ${text}`
+  }
+}
+
 export function checkDuration(text: string): string | undefined {
   if (parseDurationMs(text) !== undefined) return undefined
   return `expected a duration such as 500ms, 10s or 1m30s, got ${JSON.stringify(text)}`

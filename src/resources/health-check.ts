@@ -1,5 +1,5 @@
 /** Health checks of a TrafficPolicy, strict: what is asked of each endpoint, how often, and what counts as well. */
-import { checkDuration, parseDurationMs } from './duration.ts'
+import { durationWithin } from './duration.ts'
 import {
   type Issue,
   integer,
@@ -18,15 +18,8 @@ const MIN_INTERVAL_MS = 100
 const MAX_INTERVAL_MS = 3_600_000
 const MAX_TEXT_BYTES = 1024
 
-const within = (least: number, most: number, words: string) => (text: string) => {
-  const wrong = checkDuration(text)
-  if (wrong !== undefined) return wrong
-  const ms = parseDurationMs(text) ?? 0
-  return ms >= least && ms <= most ? undefined : `expected a time from ${words}, got ${text}`
-}
-
-const interval = string(within(MIN_INTERVAL_MS, MAX_INTERVAL_MS, '100ms to 1h'))
-const timeout = string(within(1, 60_000, '1ms to 1m'))
+const interval = string(durationWithin(MIN_INTERVAL_MS, MAX_INTERVAL_MS, '100ms to 1h'))
+const timeout = string(durationWithin(1, 60_000, '1ms to 1m'))
 
 /** Visible ASCII, as it is sent (RFC 9112 section 3.2). */
 const checkPath = (text: string): string | undefined =>

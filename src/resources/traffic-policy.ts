@@ -2,7 +2,7 @@
  * TrafficPolicy (weir.dev/v1alpha1), strict: how requests to Services are balanced, tried again, bounded and disturbed.
  * Defaults are filled in where the policy is compiled.
  */
-import { checkDuration, parseDurationMs } from './duration.ts'
+import { durationWithin, parseDurationMs } from './duration.ts'
 import { healthChecks } from './health-check.ts'
 import { isCoreGroup } from './http-route.ts'
 import { localityWeights } from './locality-weights.ts'
@@ -25,14 +25,7 @@ import { versioningSchema } from './versioning.ts'
 /** The longest that makes sense of anything here. */
 const MAX_DURATION_MS = 24 * 3_600_000
 
-function checkTime(text: string): string | undefined {
-  const wrong = checkDuration(text)
-  if (wrong !== undefined) return wrong
-  const ms = parseDurationMs(text) ?? 0
-  return ms >= 1 && ms <= MAX_DURATION_MS ? undefined : `expected a time from 1ms to 24h, got ${text}`
-}
-
-const time = string(checkTime)
+const time = string(durationWithin(1, MAX_DURATION_MS, '1ms to 24h'))
 const percent = integer(0, 100)
 const amount = integer(1, 1_000_000_000)
 
