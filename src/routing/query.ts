@@ -1,4 +1,5 @@
 /** Reads one parameter of a raw query string, without building a table of all of them. */
+import { percentDecoded } from '#base'
 
 /**
  * The first value of a parameter, percent-decoded; undefined when the parameter is absent, empty for
@@ -12,7 +13,7 @@ export function firstQueryValue(query: string, name: string): string | undefined
     if (to < 0) to = query.length
     let equals = query.indexOf('=', from)
     if (equals < 0 || equals > to) equals = to
-    if (isNamed(query, from, equals, name)) return decode(query.slice(Math.min(equals + 1, to), to))
+    if (isNamed(query, from, equals, name)) return percentDecoded(query.slice(Math.min(equals + 1, to), to))
     from = to + 1
   }
   return undefined
@@ -23,14 +24,5 @@ function isNamed(query: string, from: number, to: number, name: string): boolean
   // Encoding only ever makes a name longer.
   if (to - from < name.length) return false
   const raw = query.slice(from, to)
-  return raw.includes('%') && decode(raw) === name
-}
-
-function decode(text: string): string {
-  if (!text.includes('%')) return text
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
+  return raw.includes('%') && percentDecoded(raw) === name
 }

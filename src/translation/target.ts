@@ -1,4 +1,5 @@
 /** Path and query of an older version → those of the newest. What no rule names stays as it was sent, byte for byte. */
+import { percentDecoded } from '#base'
 import type { QueryTranslation } from '#contract'
 import type { VersionPlan } from './plan.ts'
 import { hasPrefix } from './recognise.ts'
@@ -42,7 +43,7 @@ export function translateQuery({ rename, remove, default: defaults }: QueryTrans
   const present = new Set<string>()
   for (const part of query === '' ? [] : query.split('&')) {
     const equals = part.indexOf('=')
-    const name = decoded(equals < 0 ? part : part.slice(0, equals))
+    const name = percentDecoded(equals < 0 ? part : part.slice(0, equals))
     const to = rename.find(({ from }) => from === name)?.to ?? name
     if (remove.includes(to)) continue
     present.add(to)
@@ -52,13 +53,4 @@ export function translateQuery({ rename, remove, default: defaults }: QueryTrans
     if (!present.has(name)) parts.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
   }
   return parts.join('&')
-}
-
-function decoded(text: string): string {
-  if (!text.includes('%')) return text
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }

@@ -201,6 +201,7 @@ export class HealthChecks {
         timeoutMs,
         authority,
         identityLines: target.identityLines,
+        identityFields: target.identityFields,
         tunnelled: target.tunnelled,
         http2: protocol === 'http2' || protocol === 'grpc',
         maxHeadBytes: limits.maxHeadBytes,

@@ -1,4 +1,5 @@
 /** Health checks by HTTP/2 in the clear: of HTTP, and of gRPC (github.com/grpc/grpc/blob/master/doc/health-checking.md). */
+import { percentDecoded } from '#base'
 import { type HealthProbe, REFUSAL_HEADER } from '#contract'
 import { type ByteStream, Http2Session, type Http2StreamOwner, type Http2Transport, type StreamOwner } from '#http'
 import { judgeStatus, PROBE_AGENT } from './http-probe.ts'
@@ -173,7 +174,8 @@ export class GrpcProbe extends OneRequest {
   #refused(headers: readonly string[]): boolean {
     const code = headerOf(headers, 'grpc-status')
     if (code === undefined || code === '0') return false
-    const message = decoded(headerOf(headers, 'grpc-message') ?? '')
+    // One that is not well encoded is told as it is.
+    const message = percentDecoded(headerOf(headers, 'grpc-message') ?? '')
     this.decide('failed', `answered grpc-status ${code}${message === '' ? '' : `: ${message}`}`)
     return true
   }
@@ -198,22 +200,9 @@ export class GrpcProbe extends OneRequest {
   }
 }
 
-function headOf(method: string, path: string, { authority, identityLines }: ProbeQuestion): string[] {
-  const identity = identityLines.split('\r\n').flatMap((line) => {
-    const at = line.indexOf(': ')
-    return at < 0 ? [] : [line.slice(0, at), line.slice(at + 2)]
-  })
+function headOf(method: string, path: string, { authority, identityFields }: ProbeQuestion): string[] {
   const pseudo = [':method', method, ':scheme', 'http', ':path', path, ':authority', authority]
-  return [...pseudo, 'user-agent', PROBE_AGENT, ...identity]
-}
-
-/** A `grpc-message` is percent-encoded; one that is not well is told as it is. */
-function decoded(message: string): string {
-  try {
-    return decodeURIComponent(message)
-  } catch {
-    return message
-  }
+  return [...pseudo, 'user-agent', PROBE_AGENT, ...identityFields]
 }
 
 function headerOf(headers: readonly string[], name: string): string | undefined {

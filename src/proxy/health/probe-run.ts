@@ -22,6 +22,8 @@ export interface ProbeQuestion {
   readonly authority: string
   /** Header lines, each with its CRLF, by which the application knows who asks. */
   readonly identityLines: string
+  /** The same, for HTTP/2: name and value. */
+  readonly identityFields: readonly string[]
   /** Another node's proxy stands in between. */
   readonly tunnelled: boolean
   /** HTTP is asked for by HTTP/2. */
