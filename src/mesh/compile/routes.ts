@@ -37,34 +37,29 @@ const GATEWAY_GROUP = 'gateway.networking.k8s.io'
 
 /** Undefined when no parent is a Service: such a route is a gateway's business. */
 export function compileRoute(route: HttpRouteObject, problems: ProblemLog): HttpRoute | undefined {
-  const { namespace } = route.metadata
-  const parents = compileParents(route.spec.parentRefs, namespace)
-  if (parents.length === 0) return undefined
-  return {
-    kind: 'http-route',
-    namespace,
-    name: route.metadata.name,
-    createdAt: route.metadata.creationTimestamp ?? '',
-    parents,
-    hostnames: route.spec.hostnames,
-    rules: route.spec.rules.map((rule, index) => compileRule(rule, index, route, problems)),
-  }
+  const head = compileHead(route)
+  if (head === undefined) return undefined
+  const rules = route.spec.rules.map((rule, index) => compileRule(rule, index, route, problems))
+  return { kind: 'http-route', ...head, rules }
 }
 
 /** As `compileRoute`. */
 export function compileGrpcRoute(route: GrpcRouteObject, problems: ProblemLog): GrpcRoute | undefined {
-  const { namespace } = route.metadata
-  const parents = compileParents(route.spec.parentRefs, namespace)
+  const head = compileHead(route)
+  if (head === undefined) return undefined
+  const rules = route.spec.rules.map((rule, index) => compileGrpcRule(rule, index, route, problems))
+  return { kind: 'grpc-route', ...head, rules }
+}
+
+/** What routes of both kinds begin with. */
+function compileHead({
+  metadata,
+  spec,
+}: HttpRouteObject | GrpcRouteObject): Omit<HttpRoute, 'kind' | 'rules'> | undefined {
+  const { namespace, name, creationTimestamp = '' } = metadata
+  const parents = compileParents(spec.parentRefs, namespace)
   if (parents.length === 0) return undefined
-  return {
-    kind: 'grpc-route',
-    namespace,
-    name: route.metadata.name,
-    createdAt: route.metadata.creationTimestamp ?? '',
-    parents,
-    hostnames: route.spec.hostnames,
-    rules: route.spec.rules.map((rule, index) => compileGrpcRule(rule, index, route, problems)),
-  }
+  return { namespace, name, createdAt: creationTimestamp, parents, hostnames: spec.hostnames }
 }
 
 /** All its requests are refused; what they are, its parents say. */
