@@ -350,7 +350,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     const tookMs = this.services.now() - this.#triedAt
     target.load.active--
     // Nothing was sent: another endpoint may serve it.
-    this.tryFailed('connect')
+    this.#tryFailed('connect')
     const next = this.attempts < MAX_ATTEMPTS ? this.pipeline.choose(this) : undefined
     // Whoever has kept us waiting would do so again.
     const slow = tookMs >= SLOW_CONNECT_MS
@@ -408,8 +408,15 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     } else this.redirect(next.status, next.location, next.extra)
   }
 
+  /** What the try was sent on has failed it, and is let go of: it is tried again, or `refusal` is the answer. */
+  protected lostTry(refusal: Refusal, why: string): void {
+    this.#tryFailed('gateway')
+    if (this.repeatable() && this.retryLater('reset')) return
+    this.refuse(refusal, why)
+  }
+
   /** A try has failed: its endpoint is to be avoided, and counts as failing. */
-  protected tryFailed(outcome: 'gateway' | 'connect'): void {
+  #tryFailed(outcome: 'gateway' | 'connect'): void {
     const { target } = this
     if (target === undefined) return
     const now = this.services.now()
@@ -502,8 +509,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     if (!this.inProgress() || this.responseStarted) return
     const sent = this.upstream !== undefined
     this.detach(false)
-    if (sent) this.tryFailed('gateway')
-    else if (this.#triedAt !== 0) this.tryFailed('connect')
+    if (sent) this.#tryFailed('gateway')
+    else if (this.#triedAt !== 0) this.#tryFailed('connect')
     this.#waitNoMore()
     if (ofTry && this.repeatable() && this.retryLater('timeout')) return
     this.refuse(REFUSAL.requestTimeout, `no response within ${timeoutMs} ms`)

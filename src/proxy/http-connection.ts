@@ -24,7 +24,15 @@ import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
 import type { HttpPipeline } from './http-exchange.ts'
 import { isMeshHeader } from './mesh-headers.ts'
 import type { HeldConnection, Pod } from './pod.ts'
-import { renderCopy, renderOwn, renderRefusal, renderRequest, renderResponse, renderTrailers } from './render.ts'
+import {
+  type ResponseRendering,
+  renderCopy,
+  renderOwn,
+  renderRefusal,
+  renderRequest,
+  renderResponse,
+  renderTrailers,
+} from './render.ts'
 import type { Services } from './services.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
 import { STATUS_REFUSED } from './upstream-sessions.ts'
@@ -365,15 +373,7 @@ export class HttpConnection
     }
     this.responseStarted = true
     if (!this.#requestDone) this.#closeAfter = true
-    const text = renderResponse(upstream.head, {
-      framing: 'length',
-      close: this.#closeAfter,
-      keepAlive10: this.head.minor === 0 && !this.#closeAfter,
-      edits: answer.edits,
-      upgrade: false,
-      session: this.sessionHeader(),
-      length: body.length,
-    })
+    const text = this.#renderAnswer(upstream.head, 'length', answer.edits, body.length)
     this.bytesOut += body.length
     if (body.length <= COMBINE_BYTES) this.#writeResponse(text + latin1(body, 0, body.length))
     else {
@@ -689,15 +689,25 @@ export class HttpConnection
         return
       }
     }
-    const text = renderResponse(head, {
+    this.#answerHead(upstream, this.#renderAnswer(head, framing, edits), framing, bytes, bodyStart, end)
+  }
+
+  /** `length`: of a body that is not the upstream's own. */
+  #renderAnswer(
+    head: Head,
+    framing: ResponseRendering['framing'],
+    edits: readonly HeaderEdit[],
+    length?: ResponseRendering['length'],
+  ): string {
+    return renderResponse(head, {
       framing,
       close: this.#closeAfter,
       keepAlive10: this.head.minor === 0 && !this.#closeAfter,
       edits,
       upgrade: false,
       session: this.sessionHeader(),
+      length,
     })
-    this.#answerHead(upstream, text, framing, bytes, bodyStart, end)
   }
 
   /** The head of an answer that is another for the version of the request. */
@@ -725,16 +735,9 @@ export class HttpConnection
       if (this.#heldAnswer === answer && bodyStart < end) this.#holdAnswer(answer, upstream, bytes, bodyStart, end)
       return
     }
-    const text = renderResponse(head, {
-      framing,
-      close: this.#closeAfter,
-      keepAlive10: this.head.minor === 0 && !this.#closeAfter,
-      edits,
-      upgrade: false,
-      session: this.sessionHeader(),
-      // To HEAD: nobody knows how long the translated body would be.
-      ...(rules.length > 0 && mode === 'none' ? { length: 'unknown' } : {}),
-    })
+    // To HEAD: nobody knows how long the translated body would be.
+    const length = rules.length > 0 && mode === 'none' ? 'unknown' : undefined
+    const text = this.#renderAnswer(head, framing, edits, length)
     this.#answerHead(upstream, text, framing, bytes, bodyStart, end)
   }
 
@@ -981,9 +984,7 @@ export class HttpConnection
       this.resend(target)
       return
     }
-    this.tryFailed('gateway')
-    if (this.repeatable() && this.retryLater('reset')) return
-    this.refuse(REFUSAL.upstreamReset, status === 0 ? 'closed before a response' : this.services.errorText(status))
+    this.lostTry(REFUSAL.upstreamReset, status === 0 ? 'closed before a response' : this.services.errorText(status))
   }
 
   upstreamMalformed(_upstream: UpstreamConnection, problem: string): void {
@@ -992,9 +993,7 @@ export class HttpConnection
       return
     }
     this.detach(false)
-    this.tryFailed('gateway')
-    if (this.repeatable() && this.retryLater('reset')) return
-    this.refuse(REFUSAL.upstreamMalformed, problem)
+    this.lostTry(REFUSAL.upstreamMalformed, problem)
   }
 
   upstreamDrained(): void {

@@ -589,11 +589,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       this.resend(target)
       return
     }
-    this.tryFailed('gateway')
-    if (this.repeatable() && this.retryLater('reset')) return
-    if (code > 0 && code !== H2_REFUSED_STREAM && !this.grpc && this.#request.protocol === '') {
-      this.refuse(REFUSAL.upstreamReset, `the upstream reset the stream, code ${code}`)
-    } else this.refuse(REFUSAL.upstreamReset, why)
+    const wasReset = code > 0 && code !== H2_REFUSED_STREAM && !this.grpc && this.#request.protocol === ''
+    this.lostTry(REFUSAL.upstreamReset, wasReset ? `the upstream reset the stream, code ${code}` : why)
   }
 
   #upstreamMalformed(problem: string): void {
@@ -602,9 +599,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       return
     }
     this.detach(false)
-    this.tryFailed('gateway')
-    if (this.repeatable() && this.retryLater('reset')) return
-    this.refuse(REFUSAL.upstreamMalformed, problem)
+    this.lostTry(REFUSAL.upstreamMalformed, problem)
   }
 
   /** The upstream has taken what was written. */

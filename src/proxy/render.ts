@@ -193,7 +193,7 @@ export interface ResponseRendering {
   /** 101: pass Upgrade on. */
   readonly upgrade: boolean
   /** Of a body that is not the upstream's own, bytes; 'unknown' when there is none that would tell. */
-  readonly length?: number | 'unknown'
+  readonly length?: number | 'unknown' | undefined
   /** Told of the client's session. */
   readonly session?: readonly [name: string, value: string] | undefined
 }
