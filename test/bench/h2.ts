@@ -5,10 +5,11 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Lab, type LabPod, openLab } from '../support/lab.ts'
+import { type LabPod, openLab } from '../support/lab.ts'
 import { measureHttp2 } from './h2-load.ts'
-import { type Peer, redirect } from './peers.ts'
+import { haproxyConfig, type Peer, redirect } from './peers.ts'
 import { type BenchOptions, type BenchRow, medianRow } from './rows.ts'
+import { startWeir } from './weir-peer.ts'
 
 const BACKEND_PORT = 8081
 const PEER_PORT = 9010
@@ -29,43 +30,6 @@ const CALL: Kind = {
   method: 'POST',
   headers: ['content-type: application/grpc', 'te: trailers'],
   body: Buffer.from([0, 0, 0, 0, 32, ...Buffer.alloc(32, 120)]),
-}
-
-const objects = (method: string) => `
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: web, namespace: bench }
-spec:
-  parentRefs: [{ group: "", kind: Service, name: web }]
-  rules:
-    - matches: [{ headers: [{ name: x-canary, value: v2 }] }]
-      backendRefs: [{ name: web, port: 80 }]
-    - backendRefs: [{ name: web, port: 80 }]
----
-apiVersion: weir.dev/v1alpha1
-kind: AuthorizationPolicy
-metadata: { name: web, namespace: bench }
-spec:
-  selector: { matchLabels: { app: web } }
-  action: ALLOW
-  rules:
-    - from: [{ source: { principals: [cluster.local/ns/bench/sa/client] } }]
-      to: [{ operation: { methods: [${method}], paths: ["/*"] } }]
-`
-
-async function startWeir(lab: Lab, kind: Kind): Promise<Peer> {
-  const { ipv4 } = lab.addService({
-    name: 'web',
-    namespace: 'bench',
-    selector: { app: 'web' },
-    ports: [{ name: kind.portName, port: 80, targetPort: BACKEND_PORT }],
-  })
-  lab.apply(objects(kind.method), 'route-and-policy.yaml')
-  const agent = await lab.startAgent({ proxies: 1, extraArgs: ['--access-log', join(lab.dir, 'access.log')] })
-  await agent.waitFor('world applied')
-  const { stdout } = await agent.cli('status', ['--json'])
-  const { proxies } = JSON.parse(stdout) as { proxies: { pid: number }[] }
-  return { name: 'weir', url: `http://${ipv4}/`, pids: [agent.pid, ...proxies.map(({ pid }) => pid)] }
 }
 
 async function startBackend(pod: LabPod, dir: string): Promise<void> {
@@ -98,30 +62,7 @@ async function startHaproxy(pod: LabPod, dir: string): Promise<Peer> {
   const config = join(dir, 'haproxy-h2.cfg')
   writeFileSync(
     config,
-    `global
-  nbthread 1
-  maxconn 4096
-  log stdout len 1024 format raw local0
-defaults
-  mode http
-  option httplog
-  log global
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-frontend one
-  bind 127.0.0.1:${PEER_PORT} proto h2
-  http-request deny unless { src 10.0.0.0/8 } { method GET POST } { path_beg / }
-  http-request set-header x-forwarded-client-cert By=spiffe://cluster.local/ns/bench/sa/web;URI=spiffe://cluster.local/ns/bench/sa/client
-  use_backend canary if { req.hdr(x-canary) v2 }
-  default_backend everyone
-backend everyone
-  http-reuse always
-  server web 127.0.0.1:${BACKEND_PORT} proto h2
-backend canary
-  http-reuse always
-  server web 127.0.0.1:${BACKEND_PORT} proto h2
-`,
+    haproxyConfig({ port: PEER_PORT, backendPort: BACKEND_PORT, methods: 'GET POST', protocol: ' proto h2' }),
   )
   const url = await redirect(pod, '10.97.0.1', PEER_PORT)
   const process = pod.spawn('sh', ['-c', `exec haproxy -db -f ${config} >${dir}/haproxy-h2.log`])
@@ -136,8 +77,15 @@ async function run(kind: Kind, options: BenchOptions): Promise<BenchRow[]> {
   const [client, web, peerPod] = [await pod('client', true), await pod('web', true), await pod('peer', false)]
   await startBackend(web, lab.dir)
   await startBackend(peerPod, lab.dir)
+  const weir = await startWeir(lab, {
+    name: 'weir',
+    portName: kind.portName,
+    backendPort: BACKEND_PORT,
+    method: kind.method,
+    flags: ['--access-log', join(lab.dir, 'access.log')],
+  })
   const contenders = [
-    { host: client, peer: await startWeir(lab, kind) },
+    { host: client, peer: weir },
     { host: peerPod, peer: await startHaproxy(peerPod, lab.dir) },
   ]
   const logFile = join(lab.dir, 'h2load.log')

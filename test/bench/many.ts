@@ -6,6 +6,7 @@ import { type Lab, openLab } from '../support/lab.ts'
 import { type Contender, compare } from './compare.ts'
 import { BACKEND_PORT, startBackend } from './peers.ts'
 import type { BenchOptions, BenchRow } from './rows.ts'
+import { pidsOf } from './weir-peer.ts'
 
 const RULES = 10
 const FEW = 10
@@ -78,12 +79,10 @@ async function start(lab: Lab, name: string, objects: readonly unknown[]): Promi
   lab.apply(objects.map((object) => JSON.stringify(object)).join('\n---\n'), 'many.yaml')
   const agent = await lab.startAgent({ proxies: 1, extraArgs: ['--access-log', 'off'], waitReady: false })
   await agent.waitFor('ready', { timeoutMs: 120_000 })
-  const { stdout } = await agent.cli('status', ['--json'])
-  const { proxies } = JSON.parse(stdout) as { proxies: { pid: number }[] }
   const url = `http://${ipv4}${PATH}`
   const { status } = await client.curl(url)
   if (status !== 200) throw new Error(`${url} answered ${status} with ${objects.length} objects`)
-  return { host: client, peer: { name, url, pids: [agent.pid, ...proxies.map(({ pid }) => pid)] } }
+  return { host: client, peer: { name, url, pids: await pidsOf(agent) } }
 }
 
 async function many(name: string, make: (count: number) => unknown[], options: BenchOptions): Promise<BenchRow[]> {

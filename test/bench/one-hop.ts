@@ -3,47 +3,11 @@
  * to a Service of an enrolled pod, with HTTPRoute, AuthorizationPolicy, metrics and access log. Peers: see peers.ts.
  */
 import { join } from 'node:path'
-import { type Lab, openLab } from '../support/lab.ts'
+import { openLab } from '../support/lab.ts'
 import { compare } from './compare.ts'
-import { BACKEND_PORT, type Peer, startBackend, startHaproxy, startHttpProxy, startNginx } from './peers.ts'
+import { BACKEND_PORT, startBackend, startHaproxy, startHttpProxy, startNginx } from './peers.ts'
 import type { BenchOptions, BenchRow } from './rows.ts'
-
-export const ROUTE_AND_POLICY = `
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: web, namespace: bench }
-spec:
-  parentRefs: [{ group: "", kind: Service, name: web }]
-  rules:
-    - matches: [{ headers: [{ name: x-canary, value: v2 }] }]
-      backendRefs: [{ name: web, port: 80 }]
-    - backendRefs: [{ name: web, port: 80 }]
----
-apiVersion: weir.dev/v1alpha1
-kind: AuthorizationPolicy
-metadata: { name: web, namespace: bench }
-spec:
-  selector: { matchLabels: { app: web } }
-  action: ALLOW
-  rules:
-    - from: [{ source: { principals: [cluster.local/ns/bench/sa/client] } }]
-      to: [{ operation: { methods: [GET], paths: ["/*"] } }]
-`
-
-async function startWeir(lab: Lab): Promise<Peer> {
-  const { ipv4 } = lab.addService({
-    name: 'web',
-    namespace: 'bench',
-    selector: { app: 'web' },
-    ports: [{ name: 'http', port: 80, targetPort: BACKEND_PORT }],
-  })
-  lab.apply(ROUTE_AND_POLICY, 'route-and-policy.yaml')
-  const agent = await lab.startAgent({ proxies: 1, extraArgs: ['--access-log', join(lab.dir, 'access.log')] })
-  await agent.waitFor('world applied')
-  const { stdout } = await agent.cli('status', ['--json'])
-  const { proxies } = JSON.parse(stdout) as { proxies: { pid: number }[] }
-  return { name: 'weir', url: `http://${ipv4}/`, pids: [agent.pid, ...proxies.map(({ pid }) => pid)] }
-}
+import { startWeir } from './weir-peer.ts'
 
 export async function oneHop(options: BenchOptions): Promise<BenchRow[]> {
   await using lab = await openLab({ ipv6: false })
@@ -61,8 +25,10 @@ export async function oneHop(options: BenchOptions): Promise<BenchRow[]> {
   const peerPod = await pod('peer', false)
   await startBackend(web, lab.dir)
   await startBackend(peerPod, lab.dir)
+  const flags = ['--access-log', join(lab.dir, 'access.log')]
+  const weir = await startWeir(lab, { name: 'weir', portName: 'http', backendPort: BACKEND_PORT, method: 'GET', flags })
   const peers = [
-    { host: client, peer: await startWeir(lab) },
+    { host: client, peer: weir },
     { host: peerPod, peer: await startHaproxy(peerPod, lab.dir) },
     { host: peerPod, peer: await startNginx(peerPod, lab.dir) },
     { host: peerPod, peer: await startHttpProxy(peerPod) },

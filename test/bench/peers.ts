@@ -74,11 +74,16 @@ export async function reachable(pod: LabPod, url: string): Promise<void> {
   if (status !== 200) throw new Error(`${url} answered ${status}`)
 }
 
-export async function startHaproxy(pod: LabPod, dir: string): Promise<Peer> {
-  const config = join(dir, 'haproxy.cfg')
-  writeFileSync(
-    config,
-    `global
+interface HaproxyHop {
+  readonly port: number
+  readonly backendPort: number
+  /** Those that are let through. */
+  readonly methods: string
+  /** At both sides: empty for HTTP/1.1, else ` proto h2`. */
+  readonly protocol: string
+}
+
+export const haproxyConfig = ({ port, backendPort, methods, protocol }: HaproxyHop): string => `global
   nbthread 1
   maxconn 4096
   log stdout len 1024 format raw local0
@@ -90,19 +95,22 @@ defaults
   timeout client 60s
   timeout server 60s
 frontend one
-  bind 127.0.0.1:${PEER_PORT}
-  http-request deny unless { src 10.0.0.0/8 } { method GET } { path_beg / }
+  bind 127.0.0.1:${port}${protocol}
+  http-request deny unless { src 10.0.0.0/8 } { method ${methods} } { path_beg / }
   http-request set-header x-forwarded-client-cert By=spiffe://cluster.local/ns/bench/sa/web;URI=spiffe://cluster.local/ns/bench/sa/client
   use_backend canary if { req.hdr(x-canary) v2 }
   default_backend everyone
 backend everyone
   http-reuse always
-  server web 127.0.0.1:${BACKEND_PORT}
+  server web 127.0.0.1:${backendPort}${protocol}
 backend canary
   http-reuse always
-  server web 127.0.0.1:${BACKEND_PORT}
-`,
-  )
+  server web 127.0.0.1:${backendPort}${protocol}
+`
+
+export async function startHaproxy(pod: LabPod, dir: string): Promise<Peer> {
+  const config = join(dir, 'haproxy.cfg')
+  writeFileSync(config, haproxyConfig({ port: PEER_PORT, backendPort: BACKEND_PORT, methods: 'GET', protocol: '' }))
   const url = await redirect(pod, '10.97.0.1', PEER_PORT)
   // Its log goes to a file, as Weir's does.
   const process = pod.spawn('sh', ['-c', `exec haproxy -db -f ${config} >${dir}/haproxy.log`])

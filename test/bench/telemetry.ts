@@ -5,26 +5,17 @@
 import { join } from 'node:path'
 import { type Lab, openLab } from '../support/lab.ts'
 import { type Contender, compare } from './compare.ts'
-import { ROUTE_AND_POLICY } from './one-hop.ts'
 import { BACKEND_PORT, startBackend } from './peers.ts'
 import type { BenchOptions, BenchRow } from './rows.ts'
+import { startWeir } from './weir-peer.ts'
 
 async function contender(lab: Lab, name: string, flags: readonly string[]): Promise<Contender> {
   const pod = (podName: string) =>
     lab.addPod({ name: podName, namespace: 'bench', serviceAccount: podName, labels: { app: podName } })
   const [client, web] = [await pod('client'), await pod('web')]
   await startBackend(web, lab.dir)
-  const { ipv4 } = lab.addService({
-    name: 'web',
-    namespace: 'bench',
-    selector: { app: 'web' },
-    ports: [{ name: 'http', port: 80, targetPort: BACKEND_PORT }],
-  })
-  lab.apply(ROUTE_AND_POLICY, 'route-and-policy.yaml')
-  const agent = await lab.startAgent({ proxies: 1, extraArgs: flags })
-  await agent.waitFor('world applied')
-  const { proxies } = JSON.parse((await agent.cli('status', ['--json'])).stdout) as { proxies: { pid: number }[] }
-  return { host: client, peer: { name, url: `http://${ipv4}/`, pids: [agent.pid, ...proxies.map(({ pid }) => pid)] } }
+  const peer = await startWeir(lab, { name, portName: 'http', backendPort: BACKEND_PORT, method: 'GET', flags })
+  return { host: client, peer }
 }
 
 export async function telemetry(options: BenchOptions): Promise<BenchRow[]> {

@@ -10,8 +10,8 @@ import { CertificateAuthority, createKeyPair } from '#identity/ca'
 import { type Lab, type LabPod, openLab } from '../support/lab.ts'
 import type { LabNode } from '../support/lab-node.ts'
 import type { Contender } from './compare.ts'
-import { ROUTE_AND_POLICY } from './one-hop.ts'
 import { BACKEND_PORT, type Peer, reachable, redirect, startBackend } from './peers.ts'
+import { pidsOf, routeAndPolicy } from './weir-peer.ts'
 
 const SINK_SERVER = join(import.meta.dirname, 'sink-server.ts')
 const TLS_PORT = 9443
@@ -75,7 +75,7 @@ export async function openTwoHops(): Promise<TwoHops> {
 async function startWeir(lab: Lab, nodes: readonly LabNode[]): Promise<Peer> {
   const ports = [{ name: 'http', port: 80, targetPort: BACKEND_PORT }]
   const { ipv4 } = lab.addService({ name: 'web', namespace: 'bench', selector: { app: 'web' }, ports })
-  lab.apply(ROUTE_AND_POLICY, 'route-and-policy.yaml')
+  lab.apply(routeAndPolicy('GET'), 'route-and-policy.yaml')
   lab.apply(POLICY_FOR_BYTES, 'policy-for-bytes.yaml')
   const pids: number[] = []
   for (const node of nodes) {
@@ -84,9 +84,7 @@ async function startWeir(lab: Lab, nodes: readonly LabNode[]): Promise<Peer> {
       proxies: 1,
       extraArgs: ['--access-log', log, '--ca-dir', join(lab.dir, 'ca')],
     })
-    const { stdout } = await agent.cli('status', ['--json'])
-    const { proxies } = JSON.parse(stdout) as { proxies: { pid: number }[] }
-    pids.push(agent.pid, ...proxies.map(({ pid }) => pid))
+    pids.push(...(await pidsOf(agent)))
   }
   return { name: 'weir', url: `http://${ipv4}/`, pids }
 }
