@@ -43,7 +43,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'tunnel',
     'telemetry',
   ],
-  observer: ['base', 'contract', 'mesh', 'telemetry'],
+  // Told what was seen, it says what that means: for the agent and for those who ask it.
+  observer: ['base', 'contract'],
   // Files and lines; who pods are it is told.
   logs: ['base', 'contract'],
   // Of kubernetes the types.
@@ -58,10 +59,22 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'identity',
     'telemetry',
     'logs',
+    'observer',
     'cni',
   ],
   // The admin API explains decisions, so it asks the deciders themselves.
-  'agent/admin': ['agent', 'base', 'contract', 'mesh', 'identity', 'routing', 'policy', 'telemetry', 'logs'],
+  'agent/admin': [
+    'agent',
+    'base',
+    'contract',
+    'mesh',
+    'identity',
+    'routing',
+    'policy',
+    'telemetry',
+    'logs',
+    'observer',
+  ],
   // A thread of the agent; expressions are matched as those of routes are.
   'agent/logs': ['agent', 'base', 'contract', 'routing', 'logs'],
   'agent/identity': ['agent', 'base', 'contract', 'identity', 'identity/ca'],
@@ -94,11 +107,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'agent/doctor': ['agent', 'base', 'contract', 'linux', 'kubernetes', 'cni'],
   'agent/cri': ['agent/cni', 'base'],
   cni: ['base', 'contract', 'linux'],
-  cli: ['base', 'contract'],
+  cli: ['base', 'contract', 'observer'],
 }
 
 /** Folders that decide: nothing they reach may be a Node module or a package. Identity comes as types only. */
-const PURE = ['routing', 'policy', 'translation']
+const PURE = ['routing', 'policy', 'translation', 'observer']
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['identity'], policy: ['identity'] }
 /** Packages that only the named folders or files may import. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {

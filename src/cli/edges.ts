@@ -1,8 +1,8 @@
 /** `weir edges`: who has talked to whom since the proxies were started, under which identity, and whether secured. */
+import { type EdgeRates, trafficBetween } from '#observer'
 import { jsonOutput } from './ask-json.ts'
 import { EXIT_OK } from './exit-code.ts'
 import { renderTable } from './table.ts'
-import { type EdgeRates, trafficBetween } from './traffic-rates.ts'
 import { edgeName, sorted } from './traffic-table.ts'
 import { askTraffic } from './traffic-window.ts'
 import type { Verb } from './verb.ts'

@@ -1,10 +1,10 @@
 /** `weir top`: what goes on now, per Service and per edge, again and again until it is ended. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TrafficAnswer } from '#contract'
+import { type Traffic, trafficBetween } from '#observer'
 import { textValue } from './arguments.ts'
 import { jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
-import { type Traffic, trafficBetween } from './traffic-rates.ts'
 import { PERCENTILE_NOTE, renderEdges, renderHead, renderNamed, SORTS, type Sort } from './traffic-table.ts'
 import { askTraffic, lookFor, readWindow, WINDOW_HELP } from './traffic-window.ts'
 import type { Verb, VerbCall, VerbResult } from './verb.ts'

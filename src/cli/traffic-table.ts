@@ -1,7 +1,6 @@
 /** Traffic as tables for people, sorted as they wish. */
-import type { Percentile } from './percentile.ts'
+import type { EdgeRates, NamedRates, Percentile, Rates, Traffic } from '#observer'
 import { renderTable } from './table.ts'
-import type { EdgeRates, NamedRates, Rates, Traffic } from './traffic-rates.ts'
 
 export const SORTS = ['requests', 'success', 'p50', 'p95', 'p99', 'connections', 'bytes', 'name'] as const
 export type Sort = (typeof SORTS)[number]

@@ -1,11 +1,11 @@
 /** Flags that verbs about traffic share, and the two looks that make a window. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TrafficAnswer } from '#contract'
+import { type Traffic, trafficBetween } from '#observer'
 import { textValue, type Values } from './arguments.ts'
 import type { Ask } from './ask.ts'
 import { askJson, type JsonFailed } from './ask-json.ts'
 import { EXIT_USAGE } from './exit-code.ts'
-import { type Traffic, trafficBetween } from './traffic-rates.ts'
 import type { VerbResult } from './verb.ts'
 
 const DEFAULT_SECONDS = 5

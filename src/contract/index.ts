@@ -1,5 +1,6 @@
 export * from './check-line.ts'
 export * from './facts.ts'
+export * from './findings.ts'
 export * from './grpc.ts'
 export * from './mesh.ts'
 export * from './mesh-facts.ts'

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { MetricFamily, TrafficAnswer } from '#contract'
-import { percentile } from '../../../src/cli/percentile.ts'
-import { trafficBetween } from '../../../src/cli/traffic-rates.ts'
+import { percentile } from '../../../src/observer/percentile.ts'
+import { trafficBetween } from '../../../src/observer/traffic-rates.ts'
 
 const BOUNDS = [1, 10, 100]
 
