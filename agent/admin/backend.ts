@@ -32,11 +32,20 @@ export interface AdminBackend {
 
 /** Logs of the node's pods, one reader at a time. */
 export interface LogReading {
-  /** Frames of JSON lines; a few are under way until they are acknowledged. `ended` comes once. */
-  open(
-    query: LogQuery,
-    handlers: { frame(text: string): void; ended(problem: string): void },
-  ): { acknowledge(): void; close(): void }
+  open(query: LogQuery, handlers: ReadingHandlers): Reading
+}
+
+export interface ReadingHandlers {
+  /** JSON lines; a few frames are under way until they are acknowledged. */
+  frame(text: string): void
+  /** Once; `problem` is empty when nothing is wrong. */
+  ended(problem: string): void
+}
+
+export interface Reading {
+  /** One frame more has left. */
+  acknowledge(): void
+  close(): void
 }
 
 /** An endpoint that a pod's requests are kept from by one of its proxies. */

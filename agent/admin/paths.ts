@@ -5,9 +5,9 @@ import { mergeFamilies, PROMETHEUS_CONTENT_TYPE, renderPrometheus } from '#telem
 import type { AdminBackend } from './backend.ts'
 import { explain } from './explain.ts'
 import { readExplainQuery } from './explain-query.ts'
-import { LOGS_PATH } from './log-stream.ts'
 import type { Reply } from './reply.ts'
 import { errorReply, jsonReply, textReply } from './reply.ts'
+import { STREAMS } from './streams.ts'
 import { byName, listPolicies, listRoutes } from './world-listing.ts'
 
 type Answer = (backend: AdminBackend, query: URLSearchParams) => Reply | Promise<Reply>
@@ -25,7 +25,10 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
   ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],
-  [LOGS_PATH, () => errorReply(426, `${LOGS_PATH} is a WebSocket; weir logs asks it`)],
+  ...Array.from(STREAMS, ([path, { verb }]): [string, Answer] => [
+    path,
+    () => errorReply(426, `${path} is a WebSocket; ${verb} asks it`),
+  ]),
 ])
 
 /** `path` without query. Rejects only for what the backend throws. */

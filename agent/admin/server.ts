@@ -11,10 +11,10 @@ import type { Duplex } from 'node:stream'
 import { errorLine, startTimer } from '#base'
 import type { AdminBackend } from './backend.ts'
 import { isAddressInUse, listenOnAddress, listenOnSocket } from './listen.ts'
-import { LOGS_PATH, readLogsQuery, refuseLogs, refuseUpgrade, streamLogs } from './log-stream.ts'
 import { answerPath } from './paths.ts'
 import type { Reply } from './reply.ts'
 import { errorReply } from './reply.ts'
+import { prepareStream, refuseUpgrade, serveStream } from './streams.ts'
 
 export interface AdminOptions {
   /** STATE_DIR/admin.sock; made with mode 0600, removed on dispose. */
@@ -138,20 +138,13 @@ async function upgrade(
   request: IncomingMessage,
   socket: Duplex,
 ): Promise<void> {
-  const { logs } = options.backend
-  const url = URL.parse(request.url ?? '/', 'http://admin')
   const isHostOurs = hosts !== 'loopback' || isAddress(request.headers.host ?? '')
-  const refusal = !isHostOurs
-    ? errorReply(421, 'Ask by address: this Host name is not ours')
-    : url?.pathname !== LOGS_PATH
-      ? errorReply(404, `No such stream; there is ${LOGS_PATH}`)
-      : refuseLogs(request, hosts !== 'any', logs !== undefined)
-  const query = refusal ?? readLogsQuery(url?.searchParams ?? new URLSearchParams(), Date.now())
-  if ('body' in query || logs === undefined) {
-    if ('body' in query) refuseUpgrade(socket, query)
-    return
-  }
-  await streamLogs(logs, query, request, socket)
+  const url = URL.parse(request.url ?? '/', 'http://admin')
+  const begin = isHostOurs
+    ? await prepareStream(options.backend, url, request, hosts !== 'any')
+    : errorReply(421, 'Ask by address: this Host name is not ours')
+  if (typeof begin === 'function') await serveStream(begin, request, socket)
+  else refuseUpgrade(socket, begin)
 }
 
 async function handle(
