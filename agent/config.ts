@@ -10,7 +10,7 @@ import {
   STATE_DIR_DEFAULT,
   TRUST_DOMAIN_DEFAULT,
 } from '#contract'
-import { nearestName } from '#resources'
+import { nearestName } from '#schema'
 import { CRI_SOCKETS_DEFAULT } from './cri/netns-lookup.ts'
 import { nodeNameServers, parseNameServers } from './dns-upstreams.ts'
 import type { IssuerConfig } from './identity/open-issuer.ts'

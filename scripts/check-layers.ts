@@ -12,7 +12,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   base: [],
   contract: [],
   linux: ['base', 'contract'],
-  resources: ['base', 'contract'],
+  schema: ['base'],
+  resources: ['base', 'contract', 'schema'],
   identity: ['base', 'contract'],
   // Apart from identity, so that proxies never load what makes certificates. Of linux it takes the file lock.
   'identity/ca': ['base', 'contract', 'linux', 'identity'],
@@ -21,7 +22,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   discovery: ['base', 'contract', 'resources'],
   // Apart from discovery, so that what follows no cluster does not load what speaks to one.
   'discovery/kubernetes': ['base', 'contract', 'resources', 'kubernetes', 'discovery'],
-  mesh: ['base', 'contract', 'resources', 'identity'],
+  mesh: ['base', 'contract', 'schema', 'resources', 'identity'],
   translation: ['base', 'contract'],
   routing: ['base', 'contract', 'mesh', 'identity', 'translation'],
   policy: ['base', 'contract', 'mesh', 'identity'],
@@ -44,7 +45,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
   ],
   // Told what was seen, it says what that means: for the agent and for those who ask it.
-  observer: ['base', 'contract'],
+  observer: ['base', 'contract', 'schema'],
   // Files and lines; who pods are it is told.
   logs: ['base', 'contract'],
   // Of kubernetes the types.
@@ -52,6 +53,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'base',
     'contract',
     'linux',
+    'schema',
     'resources',
     'kubernetes',
     'discovery',
@@ -83,6 +85,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'agent/identity',
     'base',
     'contract',
+    'schema',
     'resources',
     'kubernetes',
     'discovery',
@@ -111,7 +114,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Folders that decide: nothing they reach may be a Node module or a package. Identity comes as types only. */
-const PURE = ['routing', 'policy', 'translation', 'observer']
+const PURE = ['schema', 'routing', 'policy', 'translation', 'observer']
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['identity'], policy: ['identity'] }
 /** Packages that only the named folders or files may import. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { TRUST_DOMAIN_DEFAULT } from '#contract'
-import { parseDurationMs } from '#resources'
+import { parseDurationMs } from '#schema'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
 
 /** Where the CA learns which node is asking, and which pods run there. */

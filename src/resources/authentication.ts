@@ -2,10 +2,21 @@
  * PeerAuthentication and RequestAuthentication (weir.dev/v1alpha1, security.istio.io/v1 and v1beta1), strict,
  * with Istio's own rules of what is a mistake.
  */
-import { checkDuration } from './duration.ts'
+import {
+  boolean,
+  checkDuration,
+  list,
+  map,
+  type Output,
+  object,
+  oneOf,
+  optional,
+  refine,
+  string,
+  withDefault,
+} from '#schema'
 import { checkHeaderName } from './names.ts'
 import { checkTarget, selectorSchema, targetFields } from './policy-target.ts'
-import { boolean, list, map, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const mtls = object('strict', { mode: withDefault(oneOf('UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT'), 'UNSET') })
 

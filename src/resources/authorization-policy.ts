@@ -4,17 +4,6 @@
  */
 
 import {
-  checkIpBlock,
-  checkMethod,
-  checkPath,
-  checkPortText,
-  checkPrincipal,
-  checkServiceAccount,
-  checkWildcard,
-  conditionCheck,
-} from './policy-patterns.ts'
-import { checkTarget, targetFields } from './policy-target.ts'
-import {
   type Check,
   FAILED,
   type Issue,
@@ -26,7 +15,18 @@ import {
   refine,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import {
+  checkIpBlock,
+  checkMethod,
+  checkPath,
+  checkPortText,
+  checkPrincipal,
+  checkServiceAccount,
+  checkWildcard,
+  conditionCheck,
+} from './policy-patterns.ts'
+import { checkTarget, targetFields } from './policy-target.ts'
 
 function values(check: Check<string>) {
   return optional(list(string(check), { min: 1 }))

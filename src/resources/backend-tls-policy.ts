@@ -2,8 +2,9 @@
  * BackendTLSPolicy (gateway.networking.k8s.io v1 and v1alpha3), strict: how the mesh opens TLS to Services; and the
  * ConfigMaps that hold the roots for it.
  */
+
+import { isRecord, list, map, type Output, object, oneOf, optional, refine, string, withDefault } from '#schema'
 import { checkHostname, checkLabelName, checkPreciseHostname, checkSubdomain } from './names.ts'
-import { isRecord, list, map, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const targetRef = refine(
   object('strict', {

@@ -2,7 +2,7 @@
  * The kinds of core/v1 and discovery.k8s.io/v1 as far as the mesh reads them. All lenient: everything that
  * `kubectl get -o yaml` prints is accepted, fields the mesh does not read are not looked at.
  */
-import { canonicalAddress } from './address.ts'
+
 import {
   boolean,
   integer,
@@ -16,7 +16,8 @@ import {
   string,
   stringOrInteger,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import { canonicalAddress } from './address.ts'
 
 const ipText = string((text) =>
   text === '' || canonicalAddress(text) !== undefined

@@ -1,6 +1,7 @@
 /** The CORS filter of an HTTPRoute (Gateway API v1, GEP-1767): which origins, methods and headers a browser may use. */
+
+import { boolean, type Issue, integer, list, object, oneOf, optional, refine, string, withDefault } from '#schema'
 import { checkHeaderName } from './names.ts'
-import { boolean, type Issue, integer, list, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const ORIGIN = /^https?:\/\/(?:(?:\*\.)?(?:[a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(?::[0-9]{1,5})?$/
 

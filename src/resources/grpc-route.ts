@@ -2,11 +2,12 @@
  * GRPCRoute (gateway.networking.k8s.io v1), strict: with the bounds, defaults and cross-field rules that the API server
  * would hold it to.
  */
+
+import { list, mapped, type Output, object, oneOf, optional, refine, string, withDefault } from '#schema'
 import { backendRefSchema, checkRules, MAX_RULES, parentRefsSchema } from './http-route.ts'
 import { checkHostname, checkRegularExpression, checkSubdomain } from './names.ts'
 import { grpcFiltersSchema } from './route-filter.ts'
 import { headerMatchesSchema } from './route-match.ts'
-import { list, mapped, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const MAX_NAME = 1024
 const SERVICE = /^\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*$/

@@ -1,6 +1,6 @@
 /** Health checks of a TrafficPolicy, strict: what is asked of each endpoint, how often, and what counts as well. */
-import { durationWithin } from './duration.ts'
 import {
+  durationWithin,
   type Issue,
   integer,
   list,
@@ -11,7 +11,7 @@ import {
   refine,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
 
 /** More often than that, a check would be a load of its own. */
 const MIN_INTERVAL_MS = 100

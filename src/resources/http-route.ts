@@ -2,11 +2,8 @@
  * HTTPRoute and ReferenceGrant (gateway.networking.k8s.io v1 and v1beta1), strict: with the bounds, defaults
  * and cross-field rules that the API server would hold them to.
  */
-import { checkDuration, parseDurationMs } from './duration.ts'
-import { checkHostname, checkLabelName, checkSubdomain } from './names.ts'
-import { checkPrefixReplacement, filtersSchema } from './route-filter.ts'
-import { MATCH_ALL, type RouteMatchSpec, routeMatchSchema } from './route-match.ts'
 import {
+  checkDuration,
   type Issue,
   integer,
   list,
@@ -15,11 +12,15 @@ import {
   object,
   oneOf,
   optional,
+  parseDurationMs,
   port,
   refine,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import { checkHostname, checkLabelName, checkSubdomain } from './names.ts'
+import { checkPrefixReplacement, filtersSchema } from './route-filter.ts'
+import { MATCH_ALL, type RouteMatchSpec, routeMatchSchema } from './route-match.ts'
 import { sessionPersistence } from './session-persistence.ts'
 
 const GATEWAY_GROUP = 'gateway.networking.k8s.io'

@@ -1,7 +1,6 @@
 /** Kubernetes object types as far as the mesh needs them, and their validation with exact field paths. */
 export { canonicalAddress, canonicalCidr, canonicalNetwork } from './address.ts'
 export type { AuthorizationRuleSpec, AuthorizationSourceSpec } from './authorization-policy.ts'
-export { parseDurationMs } from './duration.ts'
 export type { GrpcRouteMatchSpec, GrpcRouteRuleSpec } from './grpc-route.ts'
 export { type HealthCheckSpec, parseStatuses } from './health-check.ts'
 export type { BackendRefSpec, ParentRefSpec, RouteRuleBody } from './http-route.ts'
@@ -9,7 +8,6 @@ export { isCoreGroup } from './http-route.ts'
 export { parseLocality } from './locality-weights.ts'
 export type { Metadata, OwnerReference } from './metadata.ts'
 export { describeObject } from './metadata.ts'
-export { nearestName } from './nearest-name.ts'
 export type {
   AuthorizationPolicyObject,
   BackendTlsPolicyObject,

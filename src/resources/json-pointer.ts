@@ -1,6 +1,6 @@
 /** Places in a JSON document: JSON Pointer (RFC 6901), with `*` for each element of an array. */
 import { type JsonPath, TRANSLATION_BOUNDS } from '#contract'
-import { FAILED, type Issue, type Schema } from './schema.ts'
+import { FAILED, type Issue, type Schema } from '#schema'
 
 /** The tokens; a text when it is no pointer. */
 export function parseJsonPointer(text: string): JsonPath | string {

@@ -1,5 +1,5 @@
 /** Locality weights of a TrafficPolicy, strict: from where to where which share goes, as Istio's `distribute`. */
-import { type Issue, integer, list, map, type Output, object, refine, string } from './schema.ts'
+import { type Issue, integer, list, map, type Output, object, refine, string } from '#schema'
 
 const PLACE = /^[A-Za-z0-9]([-\w.]{0,62})(\/(\*|[A-Za-z0-9][-\w.]{0,62})(\/\*)?)?$/
 

@@ -1,6 +1,5 @@
 /** The part that all Kubernetes objects share, and how an object is named in texts. */
 import { ANNOTATION } from '#contract'
-import type { Origin } from './problem.ts'
 import {
   boolean,
   FAILED,
@@ -14,7 +13,8 @@ import {
   type Schema,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import type { Origin } from './problem.ts'
 
 const plainTexts = map(string())
 

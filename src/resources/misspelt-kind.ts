@@ -2,8 +2,7 @@
  * An object of a kind that is not read, in an API group that is, or the other way round: what was probably meant.
  * A policy or route that is lost to a slip of the pen is told; what belongs to others is left alone.
  */
-import { nearestName } from './nearest-name.ts'
-import type { Issue } from './schema.ts'
+import { type Issue, nearestName } from '#schema'
 
 export interface ApiGroup<Kind extends string> {
   readonly versions: readonly string[]

@@ -3,6 +3,7 @@
  * not its business; a security policy or a route that does not validate becomes an object that refuses.
  */
 
+import { FAILED, type Issue, isRecord, nearestName, type Schema, typeName } from '#schema'
 import { peerAuthenticationBody, requestAuthenticationBody } from './authentication.ts'
 import { authorizationPolicyBody } from './authorization-policy.ts'
 import { backendTlsPolicyBody, configMapBody, readBackendNames } from './backend-tls-policy.ts'
@@ -11,11 +12,9 @@ import { grpcRouteBody } from './grpc-route.ts'
 import { httpRouteBody, parentRefsSchema, referenceGrantBody } from './http-route.ts'
 import { describeObject, type Metadata, metadataSchema } from './metadata.ts'
 import { type ApiGroup, misspeltKind } from './misspelt-kind.ts'
-import { nearestName } from './nearest-name.ts'
 import type { InvalidPolicy, InvalidTrafficPolicy, KubernetesObject, ValidObject } from './objects.ts'
 import { type TargetSpec, targetOnly, targetRefsOf } from './policy-target.ts'
 import type { Origin, Problem } from './problem.ts'
-import { FAILED, type Issue, isRecord, type Schema, typeName } from './schema.ts'
 import { serviceEntryBody } from './service-entry.ts'
 import { tcpRouteBody, tlsRouteBody } from './stream-route.ts'
 import { trafficPolicyBody } from './traffic-policy.ts'

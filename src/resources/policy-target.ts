@@ -1,6 +1,7 @@
 /** What a policy applies to: a workload selector or target references, as Istio's security kinds have them. */
+
+import { type Issue, list, map, type Output, object, optional, string, withDefault } from '#schema'
 import { checkLabelName, checkSubdomain } from './names.ts'
-import { type Issue, list, map, type Output, object, optional, string, withDefault } from './schema.ts'
 
 function checkNoWildcard(text: string): string | undefined {
   return text.includes('*') ? 'a selector knows no wildcards: write the label as it is' : undefined

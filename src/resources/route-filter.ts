@@ -1,7 +1,5 @@
 /** The filters of an HTTPRoute (Gateway API v1): one of a few types, each with the field of its own name. */
-import { corsFilterSchema } from './cors-filter.ts'
-import { checkHeaderName, checkHeaderValue, checkLabelName, checkPreciseHostname, checkSubdomain } from './names.ts'
-import { isPathText } from './route-match.ts'
+
 import {
   FAILED,
   type Issue,
@@ -16,7 +14,10 @@ import {
   type Schema,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import { corsFilterSchema } from './cors-filter.ts'
+import { checkHeaderName, checkHeaderValue, checkLabelName, checkPreciseHostname, checkSubdomain } from './names.ts'
+import { isPathText } from './route-match.ts'
 
 /** These frame the message or belong to one connection: a rule that edits them corrupts the stream. */
 const FRAMING_HEADERS: ReadonlySet<string> = new Set([

@@ -1,7 +1,7 @@
 /** The matches of an HTTPRoute (Gateway API v1): path, headers, query parameters and method, AND-ed. */
 import { isMeshFact, isMeshName, MESH_FACT_NAMES } from '#contract'
+import { type Issue, list, type Output, object, oneOf, optional, refine, string, withDefault } from '#schema'
 import { checkHeaderName, checkRegularExpression } from './names.ts'
-import { type Issue, list, type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
 
 const PATH_CHARACTERS = /^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+$/
 const MAX_PATH = 1024

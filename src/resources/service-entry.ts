@@ -2,8 +2,7 @@
  * ServiceEntry (networking.istio.io v1, v1beta1, v1alpha3), strict: hosts outside the cluster, and machines outside it.
  * What the mesh does not carry out is refused by name; the last good version stays in force.
  */
-import { canonicalAddress, canonicalCidr } from './address.ts'
-import { checkHostname, checkLabelName, checkPreciseHostname } from './names.ts'
+
 import {
   FAILED,
   type Issue,
@@ -18,7 +17,9 @@ import {
   type Schema,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import { canonicalAddress, canonicalCidr } from './address.ts'
+import { checkHostname, checkLabelName, checkPreciseHostname } from './names.ts'
 
 const PROTOCOLS = ['HTTP', 'HTTPS', 'HTTP2', 'GRPC', 'TLS', 'TCP'] as const
 

@@ -1,6 +1,15 @@
 /** `sessionPersistence` of a route rule (GEP-1619, experimental channel of the Gateway API), strict. */
-import { checkDuration, parseDurationMs } from './duration.ts'
-import { type Output, object, oneOf, optional, refine, string, withDefault } from './schema.ts'
+import {
+  checkDuration,
+  type Output,
+  object,
+  oneOf,
+  optional,
+  parseDurationMs,
+  refine,
+  string,
+  withDefault,
+} from '#schema'
 
 const checkTimeout = (text: string): string | undefined => {
   const wrong = checkDuration(text)

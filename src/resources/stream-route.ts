@@ -2,9 +2,10 @@
  * TLSRoute and TCPRoute (gateway.networking.k8s.io/v1, and the versions before), strict, with the bounds and defaults
  * that the API server would hold them to.
  */
+
+import { integer, list, type Output, object, oneOf, optional, port, string, withDefault } from '#schema'
 import { parentRefsSchema } from './http-route.ts'
 import { checkHostname, checkLabelName, checkSubdomain } from './names.ts'
-import { integer, list, type Output, object, oneOf, optional, port, string, withDefault } from './schema.ts'
 
 const backendRef = object(
   'strict',

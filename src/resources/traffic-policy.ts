@@ -2,13 +2,8 @@
  * TrafficPolicy (weir.dev/v1alpha1), strict: how requests to Services are balanced, tried again, bounded and disturbed.
  * Defaults are filled in where the policy is compiled.
  */
-import { durationWithin, parseDurationMs } from './duration.ts'
-import { healthChecks } from './health-check.ts'
-import { isCoreGroup } from './http-route.ts'
-import { localityWeights } from './locality-weights.ts'
-import { checkHeaderName } from './names.ts'
-import { targetRefSchema } from './policy-target.ts'
 import {
+  durationWithin,
   type Issue,
   integer,
   list,
@@ -16,10 +11,16 @@ import {
   object,
   oneOf,
   optional,
+  parseDurationMs,
   refine,
   string,
   withDefault,
-} from './schema.ts'
+} from '#schema'
+import { healthChecks } from './health-check.ts'
+import { isCoreGroup } from './http-route.ts'
+import { localityWeights } from './locality-weights.ts'
+import { checkHeaderName } from './names.ts'
+import { targetRefSchema } from './policy-target.ts'
 import { versioningSchema } from './versioning.ts'
 
 /** The longest that makes sense of anything here. */

@@ -3,21 +3,10 @@
  * translated to the one that the Service speaks.
  */
 import { TRANSLATION_BOUNDS } from '#contract'
+import { type Issue, integer, list, type Output, object, oneOf, optional, refine, string, withDefault } from '#schema'
 import { jsonPointer, jsonValue } from './json-pointer.ts'
 import { checkHeaderName, checkHeaderValue } from './names.ts'
 import { isPathText } from './route-match.ts'
-import {
-  type Issue,
-  integer,
-  list,
-  type Output,
-  object,
-  oneOf,
-  optional,
-  refine,
-  string,
-  withDefault,
-} from './schema.ts'
 
 const { names: NAMES, rules: RULES } = TRANSLATION_BOUNDS
 

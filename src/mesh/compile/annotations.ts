@@ -1,6 +1,7 @@
 /** Annotations and labels of the mesh's own that nobody reads: misspelt, or where they have no effect. */
 import { ANNOTATION } from '#contract'
-import { type NamespaceObject, nearestName, type PodObject } from '#resources'
+import type { NamespaceObject, PodObject } from '#resources'
+import { nearestName } from '#schema'
 import type { ProblemLog } from './problem-log.ts'
 
 const KNOWN: readonly string[] = Object.values(ANNOTATION)

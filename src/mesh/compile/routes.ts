@@ -23,12 +23,12 @@ import {
   type InvalidRoute,
   isCoreGroup,
   type ParentRefSpec,
-  parseDurationMs,
   type ReferenceGrantObject,
   type RouteFilterSpec,
   type RouteMatchSpec,
   type RouteRuleBody,
 } from '#resources'
+import { parseDurationMs } from '#schema'
 import type { ProblemLog } from './problem-log.ts'
 import { compileSession } from './sessions.ts'
 import { compileRouteRetry } from './traffic.ts'

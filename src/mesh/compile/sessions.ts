@@ -1,7 +1,8 @@
 /** Session persistence of a route rule → what proxies carry out. */
 import { createHash } from 'node:crypto'
 import type { SessionPlan } from '#contract'
-import { type Metadata, parseDurationMs, type SessionPersistenceSpec } from '#resources'
+import type { Metadata, SessionPersistenceSpec } from '#resources'
+import { parseDurationMs } from '#schema'
 
 /** @param rule name of the rule, or its index as text */
 export function compileSession(

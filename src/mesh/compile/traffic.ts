@@ -12,7 +12,6 @@ import {
 import {
   type HealthCheckSpec,
   type InvalidTrafficPolicy,
-  parseDurationMs,
   parseLocality,
   parseStatuses,
   type RateLimitSpec,
@@ -22,6 +21,7 @@ import {
   type TrafficPolicySpec,
   targetRefsOf,
 } from '#resources'
+import { parseDurationMs } from '#schema'
 import { compileVersioning } from './versioning.ts'
 
 const LEVELS: readonly LocalityLevel[] = ['Node', 'Zone', 'Region']

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseDurationMs } from '#resources'
+import { parseDurationMs } from '#schema'
 
 t.test('Durations are those of GEP-2257', (t) => {
   const cases: [string, number | undefined][] = [
