@@ -30,6 +30,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   dns: ['base', 'contract', 'mesh'],
   tunnel: ['base', 'contract', 'http', 'identity'],
   telemetry: ['base', 'contract', 'mesh', 'identity'],
+  tracing: ['base', 'contract'],
   proxy: [
     'base',
     'contract',
@@ -43,6 +44,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'dns',
     'tunnel',
     'telemetry',
+    'tracing',
   ],
   // Told what was seen, it says what that means: for the agent and for those who ask it.
   observer: ['base', 'contract', 'schema'],

@@ -63,7 +63,8 @@ function requestText(
   const flags = text('flags') === '-' || text('flags') === '' ? '' : ` ${text('flags')}`
   const policy = text('policy') === '' ? '' : ` by ${text('policy')}`
   const trace = text('traceId') === '' ? '' : ` trace ${text('traceId')}`
-  return `${from} > ${to} ${what}${flags}${policy} ${number('durationMs')} ms${trace}`
+  const id = text('requestId') === '' ? '' : ` request ${text('requestId')}`
+  return `${from} > ${to} ${what}${flags}${policy} ${number('durationMs')} ms${trace}${id}`
 }
 
 /** To the millisecond, in the zone in which it was written. */

@@ -28,6 +28,10 @@ export const HEADER_TRAILER = 14
  * in Connection, or spells a name of ours with underscores (which CGI and its kin read as dashes). Not passed on, not judged.
  */
 export const HEADER_VOID = 15
+/** Of B3, github.com/openzipkin/b3-propagation. */
+export const HEADER_B3 = 16
+export const HEADER_REQUEST_ID = 17
+export const HEADER_TRACESTATE = 18
 
 const KNOWN: ReadonlyMap<string, number> = new Map([
   ['host', HEADER_HOST],
@@ -43,6 +47,14 @@ const KNOWN: ReadonlyMap<string, number> = new Map([
   ['traceparent', HEADER_TRACEPARENT],
   ['http2-settings', HEADER_HTTP2_SETTINGS],
   ['trailer', HEADER_TRAILER],
+  ['b3', HEADER_B3],
+  ['x-b3-traceid', HEADER_B3],
+  ['x-b3-spanid', HEADER_B3],
+  ['x-b3-parentspanid', HEADER_B3],
+  ['x-b3-sampled', HEADER_B3],
+  ['x-b3-flags', HEADER_B3],
+  ['x-request-id', HEADER_REQUEST_ID],
+  ['tracestate', HEADER_TRACESTATE],
 ])
 
 /** By length and first letter, so that most names are dismissed without a comparison. */
@@ -118,6 +130,9 @@ export class Head {
   hostIndex = -1
   upgradeIndex = -1
   traceparentIndex = -1
+  requestIdIndex = -1
+  /** Any header of B3 is there. */
+  hasB3 = false
   expectContinue = false
   teTrailers = false
 
@@ -143,6 +158,8 @@ export class Head {
     this.hostIndex = -1
     this.upgradeIndex = -1
     this.traceparentIndex = -1
+    this.requestIdIndex = -1
+    this.hasB3 = false
     this.expectContinue = false
     this.teTrailers = false
   }
@@ -332,6 +349,7 @@ export class Head {
     let lengths = 0
     let codings = 0
     let traces = 0
+    let hasState = false
     for (let i = 0; i < this.headerCount; i++) {
       const id = this.ids[i]
       if (id === HEADER_OTHER) continue
@@ -381,10 +399,20 @@ export class Head {
             this.traceparentIndex = -1
           }
           break
+        case HEADER_TRACESTATE:
+          hasState = true
+          break
+        case HEADER_B3:
+          this.hasB3 = true
+          break
+        case HEADER_REQUEST_ID:
+          this.requestIdIndex = i
+          break
         default:
           break
       }
     }
+    if (hasState && this.traceparentIndex < 0) this.#dropState()
     if (this.#connectionNamesOthers) this.#dropListed()
     if (codings > 0 && lengths > 0) return this.#bad('both Transfer-Encoding and Content-Length')
     if (codings > 0 && this.minor === 0) return this.#bad('Transfer-Encoding in HTTP/1.0')
@@ -420,6 +448,11 @@ export class Head {
           this.#connectionNamesOthers = true
       }
     }
+  }
+
+  /** Without a traceparent it is of no trace (W3C Trace Context section 4.2). */
+  #dropState(): void {
+    for (let i = 0; i < this.headerCount; i++) if (this.ids[i] === HEADER_TRACESTATE) this.ids[i] = HEADER_VOID
   }
 
   /** Lines that Connection lists go no further (RFC 9110 section 7.6.1), those aside that a client may not have stripped. */
@@ -491,7 +524,10 @@ function identify(bytes: Uint8Array, start: number, end: number): number {
   if (candidates === undefined) return HEADER_OTHER
   for (let i = 0; i < candidates.length; i++) {
     const candidate = candidates[i] as [string, number]
-    if (matches(bytes, start, candidate[0])) return hasUnderscore(bytes, start, end) ? HEADER_VOID : candidate[1]
+    if (!matches(bytes, start, candidate[0])) continue
+    if (!hasUnderscore(bytes, start, end)) return candidate[1]
+    // What is only read, another may say as well as the client.
+    return candidate[1] > HEADER_VOID ? HEADER_OTHER : HEADER_VOID
   }
   return HEADER_OTHER
 }

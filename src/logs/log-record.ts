@@ -36,6 +36,7 @@ export interface AccessEntry {
   readonly source: string
   readonly destination: string
   readonly traceId: string
+  readonly requestId: string
   /** One JSON object, without a line feed. */
   readonly json: string
 }
@@ -51,7 +52,13 @@ export function parseAccessLine(message: string): AccessEntry | undefined {
       return typeof member === 'string' ? member : ''
     }
     const json = `{"kind":"${kind}",${message.slice(1)}`
-    return { kind, source: text('source'), destination: text('destination'), traceId: text('traceId'), json }
+    const [source, destination, traceId, requestId] = [
+      text('source'),
+      text('destination'),
+      text('traceId'),
+      text('requestId'),
+    ]
+    return { kind, source, destination, traceId, requestId, json }
   } catch {
     return undefined
   }
@@ -62,7 +69,8 @@ export function parseAccessLine(message: string): AccessEntry | undefined {
  * @param isWanted whether a pod is, by `namespace/name`
  */
 export function wantsAccess(query: LogQuery, entry: AccessEntry, isWanted: (pod: string) => boolean): boolean {
-  if (query.trace !== '' && entry.traceId !== query.trace.toLowerCase()) return false
+  const { trace } = query
+  if (trace !== '' && entry.traceId !== trace.toLowerCase() && entry.requestId !== trace) return false
   const anyPod = query.pod === '' && query.namespace === '' && query.selector.length === 0
   return anyPod || isWanted(entry.source) || isWanted(entry.destination)
 }

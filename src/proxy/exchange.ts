@@ -16,6 +16,7 @@ import {
   type VersionedRequest,
   versionedRequest,
 } from '#routing'
+import { type B3, readB3 } from '#tracing'
 import { bodyOfRequest, type TranslatedResponse, translateResponse } from '#translation'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow, Waiter } from './flow.ts'
@@ -24,7 +25,7 @@ import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
 import type { Services } from './services.ts'
 import type { SessionState } from './sessions.ts'
-import { newTraceparent, traceIdOf } from './trace-context.ts'
+import { newTraceparent, traceIdOf, traceparentOfB3 } from './trace-context.ts'
 import { STATUS_AGAIN } from './upstream-sessions.ts'
 
 /** Attempts on fresh connections, the first included, while nothing of the request was processed. */
@@ -110,6 +111,9 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   protected abstract inProgress(): boolean
   /** A traceparent of the client's own, if it is well-formed; else empty. */
   protected abstract givenTraceparent(): string
+  /** A header of B3 is there. */
+  protected abstract hasB3(): boolean
+  abstract requestId(): string
   /** Nothing of the request's body is taken from the client until `attach`. */
   protected abstract holdBody(): void
   /** A try can be sent at once on what is returned. */
@@ -234,9 +238,20 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       this.#trace = traceIdOf(given)
       return ''
     }
-    if (this.#traceparent === '') this.#traceparent = newTraceparent()
+    if (this.#traceparent === '') this.#traceparent = this.hasB3() ? traceparentOfB3(this.#b3()) : newTraceparent()
     this.#trace = traceIdOf(this.#traceparent)
     return this.#traceparent
+  }
+
+  #b3(): B3 | undefined {
+    return readB3((name) => this.header(name))
+  }
+
+  /** The trace that the client named; empty when it named none. */
+  #namedTrace(): string {
+    const given = this.givenTraceparent()
+    if (given !== '') return traceIdOf(given)
+    return this.hasB3() ? (this.#b3()?.traceId ?? '') : ''
   }
 
   // ── Versions of the API ───────────────────────────────────────────────────────────────────────
@@ -539,7 +554,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       flag: there ?? flag,
       why: there === undefined ? why : 'refused by the mesh at the destination: see the log of its node',
       // Of a request that was never sent on: the trace that the client named.
-      trace: this.#trace || traceIdOf(this.givenTraceparent()),
+      trace: this.#trace || this.#namedTrace(),
       durationMs: this.services.now() - this.started,
       upstreamMs: this.#upstreamMs,
       bytesIn: this.bytesIn,

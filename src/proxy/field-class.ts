@@ -2,6 +2,7 @@
  * What a field of an HTTP/2 message is to the mesh, by its name: most are nobody's business. Names that spell one of ours
  * with underscores (which CGI and its kin read as dashes) go no further.
  */
+import { B3_HEADERS } from '#tracing'
 import { isMeshHeader } from './mesh-headers.ts'
 
 export const FIELD_OTHER = 0
@@ -15,6 +16,9 @@ export const FIELD_GRPC_TIMEOUT = 6
 export const FIELD_TE = 7
 export const FIELD_COOKIE = 8
 export const FIELD_GRPC_STATUS = 9
+export const FIELD_B3 = 10
+export const FIELD_REQUEST_ID = 11
+export const FIELD_TRACESTATE = 12
 
 const CLASSES: Readonly<Record<string, number>> = {
   host: FIELD_HOST,
@@ -25,6 +29,12 @@ const CLASSES: Readonly<Record<string, number>> = {
   te: FIELD_TE,
   cookie: FIELD_COOKIE,
   'grpc-status': FIELD_GRPC_STATUS,
+}
+/** Names that are only read: spelled otherwise, they are others. */
+const READ: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(B3_HEADERS.map((name) => [name, FIELD_B3])),
+  'x-request-id': FIELD_REQUEST_ID,
+  tracestate: FIELD_TRACESTATE,
 }
 const DASHED = new Set([
   ...Object.keys(CLASSES),
@@ -53,7 +63,7 @@ function classify(name: string): number {
     const dashed = name.replaceAll('_', '-')
     return isMeshHeader(dashed) || DASHED.has(dashed) ? FIELD_DROP : FIELD_OTHER
   }
-  return isMeshHeader(name) ? FIELD_DROP : (CLASSES[name] ?? FIELD_OTHER)
+  return isMeshHeader(name) ? FIELD_DROP : (CLASSES[name] ?? READ[name] ?? FIELD_OTHER)
 }
 
 /** The fields of [name, value, …] that are called so, joined as one line would be; undefined if there is none. */

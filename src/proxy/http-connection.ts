@@ -575,6 +575,15 @@ export class HttpConnection
     return head.traceparentIndex < 0 ? '' : head.value(head.traceparentIndex)
   }
 
+  protected hasB3(): boolean {
+    return this.head.hasB3
+  }
+
+  requestId(): string {
+    const { head } = this
+    return head.requestIdIndex < 0 ? '' : head.value(head.requestIdIndex)
+  }
+
   protected holdBody(): void {
     if (!this.#requestDone) this.stream.pause()
   }

@@ -23,6 +23,8 @@ export interface HttpExchange extends HttpFacts {
   readonly versioned: VersionedRequest | undefined
   /** Set when a rule answered without a target. */
   readonly routeName: RouteName | undefined
+  /** Value of `x-request-id` as it came; empty when there is none. */
+  requestId(): string
   /** Set where the rule keeps sessions. */
   session: SessionState | undefined
   /** Endpoints that failed the request. */

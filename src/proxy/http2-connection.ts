@@ -132,5 +132,6 @@ function unread(pod: Pod, pipeline: HttpPipeline, clientAddress: string): HttpEx
     avoided: [],
     draw: 0,
     header: () => undefined,
+    requestId: () => '',
   }
 }

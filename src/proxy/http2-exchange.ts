@@ -28,7 +28,15 @@ import {
 } from './grpc.ts'
 import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
 import type { Http2Connection } from './http2-connection.ts'
-import { answerFields, copyLines, requestFields, withoutField, withoutMeshFields } from './http2-fields.ts'
+import {
+  answerFields,
+  copyLines,
+  DROP_TIMEOUT,
+  DROP_TRACE,
+  requestFields,
+  withoutField,
+  withoutMeshFields,
+} from './http2-fields.ts'
 import { Http2Request } from './http2-request.ts'
 import { KeptBody } from './kept-body.ts'
 import { connectOutgoing, outgoingNow } from './outgoing.ts'
@@ -178,9 +186,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       request.fields,
       request.firstField,
       decision?.requestEdits ?? NO_EDITS,
-      request.traceparent !== '',
       added,
-      shorter,
+      (request.traceparent === '' ? DROP_TRACE : 0) | (shorter ? DROP_TIMEOUT : 0),
     )
   }
 
@@ -209,9 +216,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       length === undefined ? request.fields : withoutField(request.fields, 'content-length'),
       request.firstField,
       edits,
-      request.traceparent !== '',
       length === undefined ? added : [...added, 'content-length', String(length)],
-      dropTimeout,
+      (request.traceparent === '' ? DROP_TRACE : 0) | (dropTimeout ? DROP_TIMEOUT : 0),
     )
   }
 
@@ -370,6 +376,14 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
 
   protected givenTraceparent(): string {
     return this.#request.traceparent
+  }
+
+  protected hasB3(): boolean {
+    return this.#request.hasB3
+  }
+
+  requestId(): string {
+    return this.#request.requestId
   }
 
   protected holdBody(): void {

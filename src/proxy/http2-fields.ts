@@ -9,11 +9,18 @@ import {
   FIELD_DROP,
   FIELD_GRPC_TIMEOUT,
   FIELD_HOST,
+  FIELD_OTHER,
   FIELD_TRACEPARENT,
+  FIELD_TRACESTATE,
   fieldClass,
   fieldValue,
 } from './field-class.ts'
 import { editFields, type Field } from './render.ts'
+
+/** There is no traceparent that is good, and without one a tracestate is of no trace (W3C Trace Context section 4.2). */
+export const DROP_TRACE = 1
+/** A shorter `grpc-timeout` is among what is added. */
+export const DROP_TIMEOUT = 2
 
 export interface RequestLine {
   readonly method: string
@@ -28,17 +35,15 @@ export interface RequestLine {
 /**
  * @param fields as received, from `from` on without pseudo-headers
  * @param added names and values of the mesh's own
- * @param keepTrace the client's own traceparent is good
- * @param dropTimeout a shorter `grpc-timeout` is among what is added
+ * @param drops what of the client's own is left out: bits of DROP_*
  */
 export function requestFields(
   line: RequestLine,
   fields: readonly string[],
   from: number,
   edits: readonly HeaderEdit[],
-  keepTrace: boolean,
   added: readonly string[],
-  dropTimeout: boolean,
+  drops: number,
 ): string[] {
   const out =
     line.protocol === ''
@@ -59,13 +64,27 @@ export function requestFields(
   for (let i = from; i < fields.length; i += 2) {
     const name = fields[i] as string
     const known = fieldClass(name)
-    if (known === FIELD_DROP || known === FIELD_HOST || (known === FIELD_TRACEPARENT && !keepTrace)) continue
-    if (dropTimeout && known === FIELD_GRPC_TIMEOUT) continue
+    if (known !== FIELD_OTHER && isDropped(known, drops)) continue
     out.push(name, fields[i + 1] as string)
   }
   if (edits.length > 0) editRequest(out, start, edits)
   for (let i = 0; i < added.length; i++) out.push(added[i] as string)
   return out
+}
+
+function isDropped(known: number, drops: number): boolean {
+  switch (known) {
+    case FIELD_DROP:
+    case FIELD_HOST:
+      return true
+    case FIELD_TRACEPARENT:
+    case FIELD_TRACESTATE:
+      return (drops & DROP_TRACE) !== 0
+    case FIELD_GRPC_TIMEOUT:
+      return (drops & DROP_TIMEOUT) !== 0
+    default:
+      return false
+  }
 }
 
 /** Edits may name the host, which is a pseudo-header here. */

@@ -1,10 +1,12 @@
 /** The head of a request of HTTP/2 as the mesh reads it; what the engine passes on is well-formed (RFC 9113 section 8.3). */
 import { isTraceparent } from '#http'
 import {
+  FIELD_B3,
   FIELD_CONTENT_TYPE,
   FIELD_DROP,
   FIELD_GRPC_TIMEOUT,
   FIELD_HOST,
+  FIELD_REQUEST_ID,
   FIELD_TRACEPARENT,
   fieldClass,
   fieldValue,
@@ -27,6 +29,9 @@ export class Http2Request {
   protocol = ''
   /** Empty when there is none, or none that is well-formed. */
   traceparent = ''
+  /** Any header of B3 is there. */
+  hasB3 = false
+  requestId = ''
   grpc = false
   /** Undefined when the client does not say how long it waits. */
   grpcTimeoutMs: number | undefined
@@ -78,6 +83,12 @@ export class Http2Request {
         case FIELD_TRACEPARENT:
           // Repeated or malformed, the trace is begun anew (W3C Trace Context section 3.2).
           this.traceparent = traces++ === 0 && isTraceparent(value) ? value : ''
+          break
+        case FIELD_B3:
+          this.hasB3 = true
+          break
+        case FIELD_REQUEST_ID:
+          this.requestId = value
           break
         case FIELD_CONTENT_TYPE:
           if (this.method === 'POST' && isGrpcContentType(value)) this.grpc = true

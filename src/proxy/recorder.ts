@@ -10,6 +10,9 @@ import type { Targets } from './targets.ts'
 /** Where a tunnel that is refused was going: to no port of the application. */
 const TUNNEL = { address: '', port: 0 }
 
+/** What else a client may call its request is not worth a place in the log. */
+const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
+
 export class Recorder implements TrafficRecorder {
   readonly #targets: Targets
   readonly #log: AccessLog
@@ -63,6 +66,8 @@ export class Recorder implements TrafficRecorder {
     record.bytesIn = outcome.bytesIn
     record.bytesOut = outcome.bytesOut
     record.traceId = outcome.trace
+    const id = exchange.requestId()
+    record.requestId = id === '' || REQUEST_ID.test(id) ? id : ''
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
     record.mirror = exchange.pipeline.mirror

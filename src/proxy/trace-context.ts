@@ -1,12 +1,13 @@
-/** W3C Trace Context (w3.org/TR/trace-context): begun where a request has none. */
+/** W3C Trace Context (w3.org/TR/trace-context): begun where a request has none, or continued where it has that of B3. */
 import { randomFillSync } from 'node:crypto'
+import { type B3, renderTraceparent } from '#tracing'
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 const pool = new Uint8Array(24 * 128)
 let used = pool.length
 
-/** A new `traceparent`, not sampled: nobody has asked for spans. */
-export function newTraceparent(): string {
+/** A new `traceparent`, not sampled unless somebody has asked for spans. */
+export function newTraceparent(sampled = false): string {
   if (used === pool.length) {
     randomFillSync(pool)
     used = 0
@@ -16,7 +17,13 @@ export function newTraceparent(): string {
   out += '-'
   for (let i = 16; i < 24; i++) out += HEX[pool[used + i] as number]
   used += 24
-  return `${out}-00`
+  return sampled ? `${out}-01` : `${out}-00`
+}
+
+/** That of a caller who speaks B3: its trace and span; a trace begun here when it names none. */
+export function traceparentOfB3(b3: B3 | undefined): string {
+  if (b3 === undefined || b3.traceId === '') return newTraceparent(b3?.sampled)
+  return renderTraceparent(b3.traceId, b3.spanId, b3.sampled === true, false)
 }
 
 /** Trace id of a traceparent; empty when it is malformed. */

@@ -76,6 +76,8 @@ export class AccessRecord {
   bytesIn = 0
   bytesOut = 0
   traceId = ''
+  /** Of `x-request-id`. */
+  requestId = ''
   /** The mesh itself refused it: the line is a warning. */
   refused = false
   /** Why it was refused or cut, in words; never told to the client. */
@@ -103,6 +105,7 @@ export class AccessRecord {
     this.bytesIn = 0
     this.bytesOut = 0
     this.traceId = ''
+    this.requestId = ''
     this.refused = false
     this.reason = ''
     this.mirror = false
@@ -126,6 +129,7 @@ export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs
   if (record.upstreamMs >= 0) line += `,"upstreamMs":${milliseconds(record.upstreamMs)}`
   line += `,"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}`
   if (record.traceId !== '') line += `,"traceId":${jsonText(record.traceId)}`
+  if (record.requestId !== '') line += `,"requestId":${jsonText(record.requestId)}`
   if (record.reason !== '') line += `,"reason":${jsonText(record.reason)}`
   if (record.mirror) line += ',"mirror":true'
   return `${line}}\n`

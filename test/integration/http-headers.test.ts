@@ -118,6 +118,32 @@ t.test('a malformed or repeated traceparent is replaced by a new one', async (t)
   }
 })
 
+t.test('a tracestate goes with its traceparent, and without one it is of no trace', async (t) => {
+  t.equal((await exchange(['tracestate: a=b'])).request.header('tracestate'), undefined)
+  t.equal((await exchange(['traceparent: nonsense', 'tracestate: a=b'])).request.header('tracestate'), undefined)
+})
+
+t.test(
+  'a caller who speaks B3 is in the same trace for those who speak W3C, and its own headers pass on',
+  async (t) => {
+    const [trace, span] = ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331']
+    const half = trace.slice(16)
+    for (const [lines, traceparent] of [
+      [[`b3: ${trace}-${span}-1`], `00-${trace}-${span}-01`],
+      [[`B3: ${half}-${span}-0-${span}`], `00-${'0'.repeat(16)}${half}-${span}-00`],
+      [[`X-B3-TraceId: ${trace}`, `X-B3-SpanId: ${span}`, 'X-B3-Sampled: 1'], `00-${trace}-${span}-01`],
+    ] as const) {
+      const { request } = await exchange(lines)
+      t.equal(request.header('traceparent'), traceparent, lines.join())
+      for (const line of lines) t.ok(request.lines.includes(line), line)
+    }
+    const both = await exchange([`b3: ${trace}-${span}-1`, `traceparent: 00-${'1'.repeat(32)}-${span}-00`])
+    t.equal(both.request.header('traceparent'), `00-${'1'.repeat(32)}-${span}-00`, 'W3C is heard first')
+    t.match((await exchange(['b3: 0'])).request.header('traceparent'), /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/)
+    t.match((await exchange(['b3: nonsense'])).request.header('traceparent'), /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/)
+  },
+)
+
 t.test('TE: trailers is kept, and no other', async (t) => {
   const { request } = await exchange(['TE: trailers, deflate;q=0.5', 'Connection: TE'])
   t.equal(request.header('te'), 'trailers')

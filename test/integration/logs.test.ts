@@ -223,6 +223,22 @@ t.test('the last lines of a pod that is gone can still be read', async (t) => {
   t.match(stdout, /shop\/leaving app \(gone\) \| last words/)
 })
 
+t.test('requests of a request id stand among the lines that name it, and one that is no id is not kept', async (t) => {
+  const id = '8f14e45f-ceea-467f-a1d5-b6f5a3c1a2e3'
+  webLog.write([`web 8 request_id=${id}`])
+  await shop.ask(client, service.ipv4, 80, { target: '/numbered', headers: { 'x-request-id': id } })
+  await shop.ask(client, service.ipv4, 80, { target: '/wordy', headers: { 'x-request-id': 'more than one word' } })
+  let found: readonly Record[] = []
+  while (!found.some(({ kind }) => kind === 'request')) found = await records('--trace', id, '--requests')
+  t.same(
+    new Set(found.map(({ kind, message, path }) => message ?? `${kind} ${path}`)),
+    new Set([`web 8 request_id=${id}`, 'request /numbered']),
+  )
+  const { stdout } = await agent.cli('logs', ['client', '--requests', '--tail', 'all'])
+  t.match(stdout, new RegExp(`GET /numbered 200 .* request ${id}\\n`))
+  t.match(stdout, /GET \/wordy 200 [\d.]+ ms trace [0-9a-f]{32}\n/)
+})
+
 t.test('a page of another origin, and what is no WebSocket, are refused', async (t) => {
   const path = join(lab.node.stateDir, 'admin.sock')
   const socket = new WebSocket(`ws+unix:${path}:/logs?all=true`, { origin: 'http://evil.example' })

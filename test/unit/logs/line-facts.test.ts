@@ -141,9 +141,10 @@ t.test('a line is shown with the trace that it names, and is JSON whatever it ho
   })
 })
 
-t.test('requests belong to a pod by either end, and to a trace by its id', async (t) => {
+t.test('requests belong to a pod by either end, and to a trace or request by its id', async (t) => {
   const line = (rest: object) => JSON.stringify({ level: 30, time: 'T', pid: 1, node: 'n', msg: 'request', ...rest })
-  const entry = parseAccessLine(line({ source: 'shop/client', destination: 'shop/web-1', traceId: TRACE }))
+  const ids = { traceId: TRACE, requestId: '8f14e45f-Ceea' }
+  const entry = parseAccessLine(line({ source: 'shop/client', destination: 'shop/web-1', ...ids }))
   if (entry === undefined) throw new Error('not taken')
   const wants = (text: string, pod: string) => {
     const query = parseLogQuery(new URLSearchParams(text), 0)
@@ -155,6 +156,9 @@ t.test('requests belong to a pod by either end, and to a trace by its id', async
   t.equal(wants('pod=other', 'shop/other'), false)
   t.equal(wants('all=true', ''), true)
   t.equal(wants(`trace=${TRACE}`, ''), true)
+  t.equal(wants(`trace=${TRACE.toUpperCase()}`, ''), true)
+  t.equal(wants('trace=8f14e45f-Ceea', ''), true)
+  t.equal(wants('trace=8f14e45f-ceea', ''), false)
   t.equal(wants('trace=abcd', ''), false)
   t.equal(parseAccessLine(JSON.stringify({ level: 30, msg: 'ready' })), undefined)
   t.equal(parseAccessLine('{"level":30,"msg":"request"'), undefined)

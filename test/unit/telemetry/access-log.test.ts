@@ -36,6 +36,7 @@ function record(): AccessRecord {
   filled.bytesIn = 3
   filled.bytesOut = 120
   filled.traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
+  filled.requestId = '8f14e45f-ceea'
   return filled
 }
 
@@ -64,6 +65,7 @@ t.test('a request line carries every field once, as pino writes it', async (t) =
     bytesIn: 3,
     bytesOut: 120,
     traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+    requestId: '8f14e45f-ceea',
   })
 })
 
@@ -76,7 +78,7 @@ t.test('what is not known is left out, and a refusal is a warning', async (t) =>
   const line: unknown = JSON.parse(renderRequestLine(edge, empty, 1))
   t.match(line, { level: 40, status: 403, flags: 'RBAC' })
   const keys = Object.keys(Object(line))
-  for (const name of ['source', 'sourceIdentity', 'route', 'upstream', 'upstreamMs', 'traceId']) {
+  for (const name of ['source', 'sourceIdentity', 'route', 'upstream', 'upstreamMs', 'traceId', 'requestId']) {
     t.notOk(keys.includes(name), name)
   }
 })
