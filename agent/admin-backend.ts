@@ -14,6 +14,7 @@ import type { NodeIdentities } from './identity/node-identities.ts'
 import type { LogDesk } from './logs/log-desk.ts'
 import { logFamilies } from './logs/log-metrics.ts'
 import type { MeshState } from './mesh-state.ts'
+import type { Watch } from './observe/watch.ts'
 import type { NodeSampler } from './saturation/node-sampler.ts'
 import type { ProxyPool } from './supervise/proxy-pool.ts'
 
@@ -33,6 +34,8 @@ export interface BackendParts {
   /** Absent: no logs are read. */
   readonly logs?: LogDesk
   isReady(): boolean
+  /** Undefined while it does not look. */
+  watch(): Watch | undefined
 }
 
 export function createBackend(parts: BackendParts): AdminBackend {
@@ -49,6 +52,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
     status: () => agentStatus(parts),
     pods: () => podStatuses(parts),
     problems: () => problems(parts),
+    diagnose: async () => parts.watch()?.diagnose(),
     asksOwnDns: (uid) => parts.mesh.wishes.some((wish) => wish.uid === uid && !wish.captureDns),
     doctor: () => {
       // Loaded by the few who are asked; those who ask meanwhile get the same answer.

@@ -27,6 +27,7 @@ import { createLog } from './log.ts'
 import { LogDesk } from './logs/log-desk.ts'
 import { localPods, logsConfigOf } from './logs/logs-config.ts'
 import { MeshState } from './mesh-state.ts'
+import type { Watch } from './observe/watch.ts'
 import { createNodeSampler } from './saturation/node-sampler.ts'
 import { openSource } from './source.ts'
 import type { StateDir } from './state-dir.ts'
@@ -119,6 +120,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   /** Of the agent before, not enrolled here yet. */
   let handed: HandedPods | undefined
   let leftovers: Disposable | undefined
+  let watch: Watch | undefined
   let enrolling: Promise<unknown> = Promise.resolve()
   const logsConfig = logsConfigOf(config, process.env)
   const logs =
@@ -186,6 +188,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     startedAt,
     version: readVersion(),
     isReady: () => ready || isStandby,
+    watch: () => watch,
     cluster: source,
     ...(logs === undefined ? {} : { logs }),
   })
@@ -263,6 +266,9 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     chain = installPlugin(config.cni, () => !isUninstalled(config.stateDir), log)
     await enrolling
     inheritance?.taken()
+    if (stopping) return
+    const { Watch } = await import('./observe/watch.ts')
+    watch = new Watch({ config, mesh, pool, enroller, identities, log, lookMs: config.lookMs })
   })()
   Promise.all([starting, pool.serving]).then(
     () => {
@@ -287,6 +293,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       isStandby = false
       standby?.[Symbol.dispose]()
       leftovers?.[Symbol.dispose]()
+      watch?.[Symbol.dispose]()
       await cluster?.[Symbol.asyncDispose]()
       chain?.[Symbol.dispose]()
       // Whoever goes on with the pods goes on with their logs, from where this one was.

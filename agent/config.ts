@@ -63,6 +63,8 @@ export interface AgentConfig {
   /** Those of the proxies' limits that were given. */
   readonly limits: Partial<ProxyLimits>
   readonly logs: LogsSettings
+  /** From one look at the node to the next. */
+  readonly lookMs: number
 }
 
 /** The pods' logs. */
@@ -95,6 +97,7 @@ const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; 
   'resume-lag-ms': { limit: 'resumeLagMs', says: 'event loop lag below which they are taken again' },
 }
 
+const LOOK_MS_DEFAULT = 10_000
 const LOG_ROOT_DEFAULT = '/var/log/pods'
 const PLUGIN_DEFAULT = join(import.meta.dirname, '../dist/weir-cni')
 
@@ -141,6 +144,7 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --log-file-mib N      size at which it is; default 64
   --log-files N         files in all: FILE, FILE.1, …; default 5
   --log-otlp URL        send all lines to an OpenTelemetry collector, as http://collector:4318/v1/logs
+  --look-ms N           how often weir diagnose looks for what is wrong; default ${LOOK_MS_DEFAULT}
 Limits of each proxy:
 ${Object.entries(LIMIT_FLAGS)
   .map(([name, { limit, says }]) => `  --${`${name} N`.padEnd(30)}${says}; default ${PROXY_LIMITS_DEFAULT[limit]}`)
@@ -236,6 +240,7 @@ Object.assign(FLAGS, {
   'log-keep-mib': { default: '16', wrong: between(0, 100_000) },
   'log-file': { optional: true, wrong: anyText },
   'log-file-mib': { default: '64', wrong: between(1, 100_000) },
+  'look-ms': { default: String(LOOK_MS_DEFAULT), wrong: between(100, 600_000) },
   'log-files': { default: '5', wrong: between(1, 1000) },
   'log-otlp': {
     optional: true,
@@ -369,6 +374,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     revocationFile: value('ca-crl') === '' ? undefined : resolve(value('ca-crl')),
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
     logs: logsOf(value),
+    lookMs: Number(value('look-ms')),
   }
 }
 

@@ -1,8 +1,8 @@
 /** The agent's own metrics: what it knows of itself, its proxies and its pods, taken when someone asks. */
-import { readFileSync } from 'node:fs'
 import type { MetricsAnswer } from '#contract'
 import type { ValueFamily, ValueHandle } from '#telemetry'
 import { Metrics } from '#telemetry'
+import { processCpuSeconds } from '../saturation/process-times.ts'
 import type { AgentStatus } from './backend.ts'
 import { certificateFamilies } from './certificate-metrics.ts'
 
@@ -60,20 +60,8 @@ export class AgentMetrics {
       this.#proxyRestarts.handle({ proxy: name }).value = proxy.restarts
       this.#lag.handle({ process: name }).value = proxy.eventLoopLagMs
       this.#rss.handle({ process: name }).value = proxy.rssBytes
-      this.#cpu.handle({ process: name }).value = cpuSecondsOf(proxy.pid)
+      this.#cpu.handle({ process: name }).value = processCpuSeconds(proxy.pid) ?? 0
     }
     return { families: [...this.#metrics.snapshot().families, ...certificateFamilies(status)] }
-  }
-}
-
-/** From /proc/PID/stat (proc(5), fields 14 and 15, in ticks of 10 ms); 0 when there is no such process. */
-function cpuSecondsOf(pid: number): number {
-  if (pid <= 0) return 0
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / 100
-  } catch {
-    return 0
   }
 }

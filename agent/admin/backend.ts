@@ -2,7 +2,7 @@
  * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
-import type { CheckLine, EjectedEndpoint, MetricsAnswer, PeerMode, UnhealthyEndpoint } from '#contract'
+import type { CheckLine, DiagnoseAnswer, EjectedEndpoint, MetricsAnswer, PeerMode, UnhealthyEndpoint } from '#contract'
 import type { LogQuery } from '#logs'
 import type { Snapshot } from '#mesh'
 
@@ -16,6 +16,8 @@ export interface AdminBackend {
   problems(): readonly Problem[]
   /** Beyond its own state: the machine and the cluster, looked at now, within seconds. */
   doctor(): Promise<readonly CheckLine[]>
+  /** What is wrong now; undefined while this agent does not look: it is starting, or waits for its turn. */
+  diagnose(): Promise<DiagnoseAnswer | undefined>
   /** Does a pod of this node ask its own name server, not the mesh? */
   asksOwnDns(uid: string): boolean
   peerAuthentications(): readonly PeerAuthenticationStatus[]

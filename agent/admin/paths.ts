@@ -22,6 +22,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/pods', async (backend) => jsonReply((await backend.pods()).toSorted(byName))],
   ['/problems', (backend) => jsonReply(backend.problems())],
   ['/doctor', async (backend) => jsonReply(await backend.doctor())],
+  ['/diagnose', diagnoseReply],
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
   ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],
@@ -42,6 +43,13 @@ export async function answerPath(backend: AdminBackend, path: string, query: URL
 async function trafficOf(backend: AdminBackend): Promise<TrafficAnswer> {
   const families = mergeFamilies(await backend.traffic()).filter(({ name }) => name.startsWith('istio_'))
   return { node: backend.node, atMs: performance.now(), families }
+}
+
+async function diagnoseReply(backend: AdminBackend): Promise<Reply> {
+  const answer = await backend.diagnose()
+  return answer === undefined
+    ? errorReply(503, 'The agent is starting, and has not looked yet; ask again')
+    : jsonReply(answer)
 }
 
 /** `?format=json` gives the same families as JSON. */

@@ -5,6 +5,7 @@ import { readArguments, textValue } from './arguments.ts'
 import { createAsk } from './ask.ts'
 import { checkVerb } from './check.ts'
 import { configVerb } from './config.ts'
+import { diagnoseVerb } from './diagnose.ts'
 import { edgesVerb } from './edges.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'
 import { explainVerb } from './explain.ts'
@@ -51,6 +52,7 @@ const VERBS: readonly Verb[] = [
   metricsVerb,
   configVerb,
   checkVerb,
+  diagnoseVerb,
   topVerb,
   edgesVerb,
   statVerb,

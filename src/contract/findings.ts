@@ -43,5 +43,9 @@ export interface DiagnoseAnswer {
   readonly atMs: number
   /** How far back what it says reaches, ms. */
   readonly windowMs: number
+  /** How often it has looked since it was started; one look knows nothing of what changes. */
+  readonly looks: number
+  /** From one look to the next. */
+  readonly lookMs: number
   readonly findings: readonly Finding[]
 }

@@ -1,4 +1,16 @@
 /** What the numbers of a node mean: rates, percentiles, what is wrong. Pure: told what was seen, it decides what that says. */
+export { diagnose } from './diagnose.ts'
+export { EdgeGrowth } from './edge-growth.ts'
+export { LookHistory, secondsOf } from './look-history.ts'
+export type {
+  EmptyService,
+  EndpointSample,
+  NodeLook,
+  NodeSample,
+  PodSample,
+  PolicyChange,
+  WorldSample,
+} from './node-look.ts'
 export type { Percentile } from './percentile.ts'
 export type { EdgeRates, NamedRates, Rates, Traffic } from './traffic-rates.ts'
 export { trafficBetween } from './traffic-rates.ts'

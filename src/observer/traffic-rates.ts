@@ -67,7 +67,7 @@ interface EdgeTally extends Tally {
   readonly labels: Labels
 }
 
-type Labels = Readonly<Record<string, string>>
+export type Labels = Readonly<Record<string, string>>
 
 /** `before` undefined: since the proxies were started. */
 export function trafficBetween(before: TrafficAnswer | undefined, after: TrafficAnswer): Traffic {
@@ -104,13 +104,20 @@ function edgeOf(labels: Labels) {
   const identity = (name: string) => (labels[name] === UNKNOWN ? '' : (labels[name] ?? ''))
   const reporter: 'source' | 'destination' = labels['reporter'] === 'source' ? 'source' : 'destination'
   return {
-    source: workloadOf(labels, 'source'),
-    destination: workloadOf(labels, 'destination'),
-    service: serviceOf(labels),
+    ...edgeNames(labels),
     sourceIdentity: identity('source_principal'),
     destinationIdentity: identity('destination_principal'),
     secured: isSecured(labels),
     reporter,
+  }
+}
+
+/** Its ends, and what was asked for. */
+export function edgeNames(labels: Labels) {
+  return {
+    source: workloadOf(labels, 'source'),
+    destination: workloadOf(labels, 'destination'),
+    service: serviceOf(labels),
   }
 }
 
@@ -175,6 +182,12 @@ function tallyEdges(before: readonly MetricFamily[], after: readonly MetricFamil
 /** UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: what OpenTelemetry holds against a server. */
 const GRPC_FAILURES: ReadonlySet<string> = new Set(['2', '4', '12', '13', '14', '15'])
 
+/** Requests so labelled got no answer, 5xx, or a gRPC status that stands for one. */
+export function isFailure(labels: Labels): boolean {
+  const status = Number(labels['response_code'])
+  return status === 0 || status >= 500 || GRPC_FAILURES.has(labels['grpc_response_status'] ?? '')
+}
+
 interface Counted {
   readonly labels: Labels
   /** Since the start. */
@@ -185,9 +198,7 @@ interface Counted {
 const COUNTED: Readonly<Record<string, (tally: Tally, grown: readonly number[], counted: Counted) => void>> = {
   istio_requests_total: (tally, [grown = 0], { labels }) => {
     tally.requests += grown
-    const status = Number(labels['response_code'])
-    const grpcFailed = GRPC_FAILURES.has(labels['grpc_response_status'] ?? '')
-    if (status === 0 || status >= 500 || grpcFailed) tally.failed += grown
+    if (isFailure(labels)) tally.failed += grown
   },
   istio_request_duration_milliseconds: (tally, grown, { bounds }) => {
     tally.bounds = bounds

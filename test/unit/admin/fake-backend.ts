@@ -1,5 +1,5 @@
 /** A small shop behind the admin API: two versions of reviews, a canary route, a policy. */
-import type { CheckLine, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
+import type { CheckLine, DiagnoseAnswer, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
 import { World } from '#mesh'
 import { Metrics } from '#telemetry'
 import type {
@@ -113,6 +113,7 @@ export class FakeBackend implements AdminBackend {
   readonly world = new World()
   problemList: Problem[] = []
   doctorLines: CheckLine[] = []
+  diagnosis: DiagnoseAnswer | undefined
   peerAuthenticationList: PeerAuthenticationStatus[] = []
   identityList: IdentityState[] = [
     {
@@ -204,6 +205,10 @@ export class FakeBackend implements AdminBackend {
 
   asksOwnDns(): boolean {
     return false
+  }
+
+  async diagnose(): Promise<DiagnoseAnswer | undefined> {
+    return this.diagnosis
   }
 
   async doctor(): Promise<readonly CheckLine[]> {

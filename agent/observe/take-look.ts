@@ -1,0 +1,136 @@
+/** Looks at the node: asks the proxies what they counted, and puts beside it what the agent knows anyway. */
+import type { MetricFamily } from '#contract'
+import { EdgeGrowth, type NodeLook, type PodSample } from '#observer'
+import { renderFault, renderPlace } from '#resources'
+import { mergeFamilies } from '#telemetry'
+import type { AgentConfig } from '../config.ts'
+import type { Enroller } from '../enrol/enroller.ts'
+import type { NodeIdentities } from '../identity/node-identities.ts'
+import type { MeshState } from '../mesh-state.ts'
+import { processCpuSeconds } from '../saturation/process-times.ts'
+import type { ProxyPool } from '../supervise/proxy-pool.ts'
+import { NodeFacts } from './node-facts.ts'
+import { lastLogMs } from './pod-facts.ts'
+import { WorldLook } from './world-look.ts'
+
+export interface LookParts {
+  readonly config: Pick<AgentConfig, 'node' | 'stateDir' | 'logs'>
+  readonly mesh: MeshState
+  readonly pool: ProxyPool
+  readonly enroller: Enroller
+  readonly identities: NodeIdentities
+}
+
+/** Of more pods on a node than that, the rest is not looked at. */
+const MAX_PODS = 500
+
+export class LookTaker {
+  readonly #parts: LookParts
+  readonly #growth = new EdgeGrowth()
+  readonly #world: WorldLook
+  readonly #node: NodeFacts
+  /** By serial: what each certificate had left when it was first seen. */
+  #lifetimes = new Map<string, number>()
+  #lastMs: number | undefined
+
+  constructor(parts: LookParts) {
+    this.#parts = parts
+    this.#world = new WorldLook(parts.config.node)
+    this.#node = new NodeFacts(parts.config.stateDir)
+  }
+
+  /** @param nowMs monotonic; `atMs` since the epoch */
+  async take(clock: () => { readonly nowMs: number; readonly atMs: number }): Promise<{
+    readonly look: NodeLook
+    readonly families: readonly MetricFamily[]
+  }> {
+    const { mesh, pool } = this.#parts
+    const [families, proxies] = await Promise.all([pool.metrics().then(mergeFamilies), pool.status()])
+    const now = clock()
+    const seconds = this.#lastMs === undefined ? 0 : (now.nowMs - this.#lastMs) / 1000
+    this.#lastMs = now.nowMs
+    const peers = () =>
+      new Map(mesh.peerAuthentications().map((one) => [`${one.namespace}/${one.name}`, JSON.stringify(one)]))
+    const { world, changes } = this.#world.look(mesh.snapshot, peers, now)
+    const look: NodeLook = {
+      atMs: now.atMs,
+      seconds,
+      edges: this.#growth.grown(families),
+      proxies: proxies.map(({ id, state, pid, restarts, lastStatus }) => ({
+        id,
+        isUp: state === 'up',
+        restarts,
+        lagMs: lastStatus?.eventLoopLagMs ?? 0,
+        shedding: lastStatus?.shedding ?? false,
+        rssBytes: lastStatus?.rssBytes ?? 0,
+        cpuSeconds: processCpuSeconds(pid),
+      })),
+      endpoints: [],
+      ejected: ejectedOf(proxies),
+      unhealthy: proxies.flatMap(({ lastStatus }) => lastStatus?.unhealthy ?? []),
+      pods: this.#pods(),
+      certificates: this.#certificates(now.atMs),
+      problems: mesh.problems.map((problem) => ({
+        severity: problem.severity ?? 'error',
+        object: problem.object ?? '',
+        place: renderPlace(problem) || 'Cluster',
+        message: renderFault(problem),
+      })),
+      node: this.#node.sample(),
+      policyChanges: changes,
+      world,
+    }
+    return { look, families }
+  }
+
+  #pods(): readonly PodSample[] {
+    const { config, mesh, enroller } = this.#parts
+    const states = new Map(enroller.list().map((status) => [status.uid, status]))
+    return mesh.wishes.slice(0, MAX_PODS).map((wish) => {
+      const { uid, namespace, name } = wish
+      const workload = mesh.snapshot.workloadByUid(uid)
+      const status = states.get(uid)
+      return {
+        name: `${namespace}/${name}`,
+        owner: `${namespace}/${workload?.owner ?? name}`,
+        isReady: workload?.ready ?? false,
+        state: status?.state ?? 'enrolling',
+        detail: status?.detail ?? '',
+        lastLogMs: config.logs.which === 'off' ? undefined : lastLogMs(config.logs.root, wish),
+        memoryBytes: undefined,
+        memoryLimitBytes: undefined,
+      }
+    })
+  }
+
+  #certificates(atMs: number): NodeLook['certificates'] {
+    const lifetimes = new Map<string, number>()
+    const found = this.#parts.identities.list().map(({ spiffeId, state, serial, notAfterMs, lastError }) => {
+      const ttlMs = this.#lifetimes.get(serial) ?? notAfterMs - atMs
+      lifetimes.set(serial, ttlMs)
+      return { identity: spiffeId, state, notAfterMs, ttlMs, lastError }
+    })
+    this.#lifetimes = lifetimes
+    return found
+  }
+}
+
+type ProxyStates = Awaited<ReturnType<ProxyPool['status']>>
+
+/** Of how many callers is told. */
+const MAX_CALLERS = 10
+
+function ejectedOf(proxies: ProxyStates): NodeLook['ejected'] {
+  const found = new Map<string, { service: string; endpoint: string; callers: string[] }>()
+  for (const { lastStatus } of proxies) {
+    for (const { workload, ejected } of lastStatus?.pods ?? []) {
+      for (const { service, endpoint } of ejected) {
+        const key = `${service} ${endpoint}`
+        const one = found.get(key) ?? { service, endpoint, callers: [] }
+        found.set(key, one)
+        if (one.callers.length < MAX_CALLERS && !one.callers.includes(workload)) one.callers.push(workload)
+      }
+    }
+  }
+  return [...found.values()]
+}

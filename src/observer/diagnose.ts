@@ -1,0 +1,18 @@
+/** All detectors, one after the other, and what they found in the order in which it is told. */
+import type { Finding } from '#contract'
+import type { Detector } from './detected.ts'
+import { detectCertificates } from './detectors/certificates.ts'
+import { detectEndpointsLeftOut } from './detectors/endpoints-left-out.ts'
+import { detectObjects } from './detectors/objects.ts'
+import { detectPods } from './detectors/pods.ts'
+import type { LookHistory } from './look-history.ts'
+import { rankFindings } from './rank-findings.ts'
+
+const DETECTORS: readonly Detector[] = [detectEndpointsLeftOut, detectPods, detectCertificates, detectObjects]
+
+/** To be called once for each look, after it has been added: what is found is remembered in the history. */
+export function diagnose(history: LookHistory): readonly Finding[] {
+  const found = DETECTORS.flatMap((detect) => detect(history))
+  history.remember(found)
+  return rankFindings(found)
+}

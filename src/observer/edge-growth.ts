@@ -1,0 +1,136 @@
+/**
+ * What the counters of a node's proxies have grown by from one look to the next, per edge. Of what was counted before, only
+ * the sums are kept.
+ */
+import type { MetricFamily } from '#contract'
+import type { Edge, EdgeSample } from './node-look.ts'
+import { edgeNames, isFailure, type Labels } from './traffic-rates.ts'
+
+/** Of more edges at one time, the busiest are told. */
+const MAX_EDGES = 500
+
+interface Growing {
+  readonly edge: Edge
+  readonly reporter: string
+  requests: number
+  failed: number
+  denied: number
+  reasons: Record<string, number>
+  durationMs: number
+}
+
+/** Flags of a connection that is not what its peers wanted, with no status beside it. */
+const CONNECTION_FAILURES: ReadonlySet<string> = new Set(['UF', 'UH', 'UT', 'UO', 'NR', 'OM', 'BH'])
+
+/** A client that went away, or did not finish what it said: nobody failed it. */
+const CALLERS_OWN: ReadonlySet<string> = new Set(['DC', 'DPE', 'SI'])
+
+export class EdgeGrowth {
+  #before = new Map<string, number>()
+  /** Each edge is one object, however many looks tell of it. */
+  #edges = new Map<string, Edge>()
+  #isFirst = true
+
+  /** What was counted since the call before; nothing at the first. */
+  grown(families: readonly MetricFamily[]): readonly EdgeSample[] {
+    const totals = new Map<string, number>()
+    const found = new Map<string, Growing>()
+    const edges = new Map<string, Edge>()
+    for (const family of families) {
+      const count = COUNTED[family.name]
+      if (count === undefined) continue
+      for (const { labels, values } of family.series) {
+        const key = edgeKey(labels)
+        const whole = `${family.name} ${key} ${outcomeKey(labels)}`
+        const total = (totals.get(whole) ?? 0) + (values.at(-1) ?? 0)
+        totals.set(whole, total)
+        const edge = this.#edges.get(key) ?? edges.get(key) ?? edgeNames(labels)
+        edges.set(key, edge)
+        const growing = found.get(key) ?? newGrowing(edge, labels['reporter'] ?? '')
+        found.set(key, growing)
+        count(growing, labels, this.#growth(whole, values.at(-1) ?? 0, total))
+      }
+    }
+    this.#before = totals
+    this.#edges = edges
+    const isFirst = this.#isFirst
+    this.#isFirst = false
+    return isFirst ? [] : toldOnce(found)
+  }
+
+  /** Series that differ in what is not asked here share a total: they are told one after the other. */
+  #growth(whole: string, value: number, total: number): number {
+    const before = this.#before.get(whole) ?? 0
+    const counted = total - value
+    // A proxy that was started again counts from 0: what it lost cannot be told from what came, so neither counts.
+    return Math.max(0, total - Math.max(before, counted))
+  }
+}
+
+const COUNTED: Readonly<Record<string, (growing: Growing, labels: Labels, grown: number) => void>> = {
+  istio_requests_total: (growing, labels, grown) => {
+    growing.requests += grown
+    const flag = labels['response_flags'] ?? '-'
+    if (flag === 'RBAC') growing.denied += grown
+    else if (isFailure(labels) && !CALLERS_OWN.has(flag)) addFailure(growing, `${flag} ${statusOf(labels)}`, grown)
+  },
+  istio_request_duration_milliseconds: (growing, _labels, grown) => {
+    growing.durationMs += grown
+  },
+  istio_tcp_connections_closed_total: (growing, labels, grown) => {
+    growing.requests += grown
+    const flag = labels['response_flags'] ?? '-'
+    if (flag === 'RBAC') growing.denied += grown
+    else if (CONNECTION_FAILURES.has(flag)) addFailure(growing, `${flag} 0`, grown)
+  },
+}
+
+function addFailure(growing: Growing, reason: string, count: number): void {
+  if (count === 0) return
+  growing.failed += count
+  growing.reasons[reason] = (growing.reasons[reason] ?? 0) + count
+}
+
+function statusOf(labels: Labels): string {
+  const grpc = labels['grpc_response_status'] ?? ''
+  return grpc === '' || grpc === '0' ? (labels['response_code'] ?? '0') : `gRPC ${grpc}`
+}
+
+/** An edge is told by its source where that is here, since it also knows what never arrived. */
+function toldOnce(found: ReadonlyMap<string, Growing>): readonly EdgeSample[] {
+  const bySource = new Set<string>()
+  for (const { reporter, edge } of found.values()) if (reporter === 'source') bySource.add(nameOf(edge))
+  return [...found.values()]
+    .filter(({ reporter, edge, requests }) => requests > 0 && (reporter === 'source' || !bySource.has(nameOf(edge))))
+    .sort((a, b) => b.requests - a.requests)
+    .slice(0, MAX_EDGES)
+    .map(({ reporter: _reporter, ...sample }) => sample)
+}
+
+export function nameOf({ source, destination, service }: Edge): string {
+  return `${source}\n${destination}\n${service}`
+}
+
+function newGrowing(edge: Edge, reporter: string): Growing {
+  return { edge, reporter, requests: 0, failed: 0, denied: 0, reasons: {}, durationMs: 0 }
+}
+
+const EDGE_LABELS = [
+  'reporter',
+  'source_workload',
+  'source_workload_namespace',
+  'destination_workload',
+  'destination_workload_namespace',
+  'destination_service_name',
+  'destination_service_namespace',
+]
+
+function edgeKey(labels: Labels): string {
+  let key = ''
+  for (const name of EDGE_LABELS) key += `${labels[name] ?? ''}\n`
+  return key
+}
+
+function outcomeKey(labels: Labels): string {
+  return `${labels['response_code'] ?? ''} ${labels['grpc_response_status'] ?? ''} ${labels['response_flags'] ?? ''}`
+}

@@ -1,0 +1,106 @@
+/** Counters of two looks → what went on between them, per edge. */
+import t from 'tap'
+import type { MetricFamily } from '#contract'
+import { EdgeGrowth } from '#observer'
+
+interface Series {
+  readonly from?: string
+  readonly to?: string
+  readonly service?: string
+  readonly reporter?: string
+  readonly code?: string
+  readonly flag?: string
+  readonly version?: string
+  readonly value: number
+  readonly ms?: number
+}
+
+function requests(...series: readonly Series[]): MetricFamily[] {
+  const labelled = series.map(({ from = 'a', to = 'b', service = 'b', reporter = 'source', ...one }) => ({
+    labels: {
+      reporter,
+      source_workload: from,
+      source_workload_namespace: 'shop',
+      destination_workload: to,
+      destination_workload_namespace: 'shop',
+      destination_service_name: service,
+      destination_service_namespace: 'shop',
+      destination_version: one.version ?? 'v1',
+      response_code: one.code ?? '200',
+      response_flags: one.flag ?? '-',
+    },
+    one,
+  }))
+  return [
+    {
+      name: 'istio_requests_total',
+      help: '',
+      type: 'counter',
+      series: labelled.map(({ labels, one }) => ({ labels, values: [one.value] })),
+    },
+    {
+      name: 'istio_request_duration_milliseconds',
+      help: '',
+      type: 'histogram',
+      buckets: [1],
+      series: labelled.map(({ labels, one }) => ({ labels, values: [one.value, 0, one.ms ?? 0] })),
+    },
+  ]
+}
+
+const EDGE = { source: 'shop/a', destination: 'shop/b', service: 'shop/b' }
+
+t.test('nothing at the first look; then what came since, with what failed and why', async (t) => {
+  const growth = new EdgeGrowth()
+  t.same(growth.grown(requests({ value: 10, ms: 100 })), [])
+  const grown = growth.grown(
+    requests(
+      { value: 15, ms: 160 },
+      { value: 2, code: '503', flag: 'UF' },
+      { value: 3, code: '500' },
+      { value: 4, code: '403', flag: 'RBAC' },
+      { value: 1, code: '0', flag: 'DC' },
+      { value: 7, code: '404' },
+    ),
+  )
+  t.same(grown, [
+    { edge: EDGE, requests: 22, failed: 5, denied: 4, reasons: { 'UF 503': 2, '- 500': 3 }, durationMs: 60 },
+  ])
+})
+
+t.test('series that differ in what is not asked are one; one that begins in between counts whole', async (t) => {
+  const growth = new EdgeGrowth()
+  growth.grown(requests({ value: 10 }, { value: 5, version: 'v2' }))
+  const [one] = growth.grown(requests({ value: 11 }, { value: 8, version: 'v2' }, { value: 2, version: 'v3' }))
+  t.equal(one?.requests, 6)
+})
+
+t.test('a proxy that was started again makes no burst', async (t) => {
+  const growth = new EdgeGrowth()
+  growth.grown(requests({ value: 1_000_000 }))
+  t.same(growth.grown(requests({ value: 500_000 })), [])
+  t.equal(growth.grown(requests({ value: 500_003 }))[0]?.requests, 3)
+})
+
+t.test('an edge is told once, by its source where that is here', async (t) => {
+  const growth = new EdgeGrowth()
+  growth.grown([])
+  const grown = growth.grown(
+    requests({ value: 3 }, { value: 3, reporter: 'destination' }, { value: 4, from: 'x', reporter: 'destination' }),
+  )
+  t.same(
+    grown.map(({ edge, requests: count }) => [edge.source, count]),
+    [
+      ['shop/x', 4],
+      ['shop/a', 3],
+    ],
+  )
+})
+
+t.test('names are shared from look to look', async (t) => {
+  const growth = new EdgeGrowth()
+  growth.grown(requests({ value: 1 }))
+  const [first] = growth.grown(requests({ value: 2 }))
+  const [second] = growth.grown(requests({ value: 3 }))
+  t.equal(first?.edge, second?.edge)
+})
