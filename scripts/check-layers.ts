@@ -48,6 +48,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   // Told what was seen, it says what that means: for the agent and for those who ask it.
   observer: ['base', 'contract', 'schema'],
+  // What the agent serves to browsers; it runs there. The agent reads the files, and imports none.
+  page: ['contract', 'observer'],
   // Files and lines; who pods are it is told.
   logs: ['base', 'contract'],
   // Of kubernetes the types.
@@ -115,9 +117,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   cli: ['base', 'contract', 'observer'],
 }
 
-/** Folders that decide: nothing they reach may be a Node module or a package. Identity comes as types only. */
-const PURE = ['schema', 'routing', 'policy', 'translation', 'observer']
-const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { routing: ['identity'], policy: ['identity'] }
+/** Folders that decide, or run in browsers: nothing they reach may be a Node module or a package. */
+const PURE = ['schema', 'routing', 'policy', 'translation', 'observer', 'page']
+const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
+  routing: ['identity'],
+  policy: ['identity'],
+  page: ['contract'],
+}
 /** Packages that only the named folders or files may import. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ['linux'],

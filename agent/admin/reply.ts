@@ -4,6 +4,8 @@ export interface Reply {
   readonly status: number
   readonly contentType: string
   readonly body: string
+  /** Besides those of every answer, which they replace by name; lower case. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export function jsonReply(value: unknown, status = 200): Reply {

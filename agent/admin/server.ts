@@ -11,9 +11,11 @@ import type { Duplex } from 'node:stream'
 import { errorLine, startTimer } from '#base'
 import type { AdminBackend } from './backend.ts'
 import { isAddressInUse, listenOnAddress, listenOnSocket } from './listen.ts'
+import { isPagePath, pageReply } from './page/page-files.ts'
 import { answerPath } from './paths.ts'
 import type { Reply } from './reply.ts'
 import { errorReply } from './reply.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
 import { prepareStream, refuseUpgrade, serveStream } from './streams.ts'
 
 export interface AdminOptions {
@@ -157,10 +159,11 @@ async function handle(
   request.resume()
   response.writeHead(reply.status, {
     'content-type': reply.contentType,
-    'content-length': Buffer.byteLength(reply.body),
+    ...(reply.status === 304 ? {} : { 'content-length': Buffer.byteLength(reply.body) }),
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...SECURITY_HEADERS,
     ...(reply.status === 405 ? { allow: 'GET, HEAD' } : {}),
+    ...reply.headers,
   })
   response.end(request.method === 'HEAD' ? undefined : reply.body)
 }
@@ -181,7 +184,10 @@ async function decideReply(options: AdminOptions, hosts: HostRule, request: Inco
     options.answerTimeoutMs ?? 5_000,
   )
   try {
-    return await Promise.race([answerPath(options.backend, url.pathname, url.searchParams), late])
+    const answer = isPagePath(url.pathname)
+      ? pageReply(url.pathname, request.headers['if-none-match'])
+      : answerPath(options.backend, url.pathname, url.searchParams)
+    return await Promise.race([answer, late])
   } catch (error) {
     options.logger.warn({ err: error, path: url.pathname }, 'admin request failed')
     return errorReply(500, errorLine(error))

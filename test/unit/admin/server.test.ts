@@ -14,6 +14,7 @@ interface Got {
   readonly status: number | undefined
   readonly type: string | undefined
   readonly text: string
+  readonly headers: Readonly<Record<string, unknown>>
 }
 
 function directory(t: Test): string {
@@ -28,7 +29,7 @@ async function get(where: object, path: string, method = 'GET', headers: Record<
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk)
   const type = response.headers['content-type']
-  return { status: response.statusCode, type, text: Buffer.concat(chunks).toString() }
+  return { status: response.statusCode, type, text: Buffer.concat(chunks).toString(), headers: response.headers }
 }
 
 const logger = { warn: () => {} }
@@ -64,6 +65,48 @@ t.test('the same answers come over the socket and over TCP', async (t) => {
     { status: 403, text: /over the admin socket only: weir check/ },
     'root’s to ask',
   )
+})
+
+t.test('the page is served with its files, which are asked for again only when they have changed', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend: new FakeBackend(), logger })
+  const where = tcp(server)
+  const page = await get(where, '/')
+  t.match(page, { status: 200, type: 'text/html; charset=utf-8', text: '/assets/page/main.ts' })
+  const names = new Set([...page.text.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(([, name = '']) => name))
+  t.equal(names.size, 2, 'a style and a script')
+  for (const name of names) {
+    const { status, type, text, headers } = await get(where, name)
+    t.match([name, status, type], [name, 200, name.endsWith('.css') ? /^text\/css;/ : /^text\/javascript;/])
+    const etag = String(headers['etag'])
+    t.match(await get(where, name, 'GET', { 'if-none-match': etag }), { status: 304, text: '' })
+    t.match(await get(where, name, 'GET', { 'if-none-match': '"other"' }), { status: 200, text })
+    // What a script imports is served too, and is all that it needs: a browser finds nothing by the names Node knows.
+    for (const [, specifier = ''] of text.matchAll(/\bfrom '([^']+)'/g)) {
+      names.add(new URL(specifier, `http://admin${name}`).pathname)
+      t.match(specifier, /^\.\.?\//, `${name} imports ${specifier}`)
+    }
+    t.notMatch(text, /: (readonly )?(string|number)\b/, `${name} has no types`)
+  }
+  t.ok(names.has('/assets/observer/percentile.ts'))
+  for (const path of ['/assets/page/../../package.json', '/assets/%2e%2e/agent/main.ts', '/assets/page', '/assets/'])
+    t.match(await get(where, path), { status: 404 }, path)
+})
+
+t.test('every answer says what a browser may do with it', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend: new FakeBackend(), logger })
+  for (const path of ['/', '/status', '/nothing']) {
+    t.match((await get(tcp(server), path)).headers, {
+      'content-security-policy':
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+      'cross-origin-resource-policy': 'same-origin',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+    })
+  }
 })
 
 t.test('the configuration is shown without what is named like a secret', async (t) => {

@@ -1,0 +1,28 @@
+/** What views are told, and how old it is. Absent: not asked for yet, or not answered. */
+import type { DiagnoseAnswer } from '#contract'
+import type { Traffic } from '#observer'
+import type { PodAnswer, PolicyAnswer, ProblemAnswer, RouteAnswer, StatusAnswer } from './answers.ts'
+
+export interface Data {
+  readonly nowMs: number
+  readonly status?: StatusAnswer
+  readonly diagnose?: DiagnoseAnswer
+  readonly traffic?: Traffic
+  readonly pods?: readonly PodAnswer[]
+  readonly routes?: readonly RouteAnswer[]
+  readonly policies?: readonly PolicyAnswer[]
+  readonly problems?: readonly ProblemAnswer[]
+  /** Of the path that the view asked for, `Need` by `Need`. */
+  readonly refusals: ReadonlyMap<Need, string>
+}
+
+export type Need = 'status' | 'diagnose' | 'traffic' | 'pods' | 'routes' | 'policies' | 'problems'
+
+export interface View {
+  readonly title: string
+  /** Asked again and again while it is shown. */
+  readonly needs: readonly Need[]
+  readonly element: HTMLElement
+  update?(data: Data): void
+  close?(): void
+}
