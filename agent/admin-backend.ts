@@ -4,7 +4,15 @@ import type { CheckLine, MetricsAnswer } from '#contract'
 import { ROOT_NAMESPACE_DEFAULT } from '#mesh/compile'
 import { renderFault, renderPlace } from '#resources'
 import { AgentMetrics } from './admin/agent-metrics.ts'
-import type { AdminBackend, AgentStatus, PodStatus, Problem, ProxyState, QuarantineState } from './admin/backend.ts'
+import type {
+  AdminBackend,
+  AgentStatus,
+  PodStatus,
+  Problem,
+  ProxyState,
+  QuarantineState,
+  TapReading,
+} from './admin/backend.ts'
 import { certificateProblems, loneIssuerProblems } from './admin/certificate-problems.ts'
 import type { AgentConfig } from './config.ts'
 import type { AgentCounters } from './counters.ts'
@@ -41,6 +49,7 @@ export interface BackendParts {
 export function createBackend(parts: BackendParts): AdminBackend {
   const { config, mesh, pool, enroller, counters } = parts
   const ownMetrics = new AgentMetrics()
+  let tapDesk: Promise<TapReading> | undefined
   let examining: Promise<readonly CheckLine[]> | undefined
   return {
     get ready() {
@@ -74,6 +83,19 @@ export function createBackend(parts: BackendParts): AdminBackend {
     ],
     config: () => ({ ...config, admin: config.admin ?? 'none', enrolled: enroller.list().length }),
     ...(parts.logs === undefined ? {} : { logs: parts.logs }),
+    ...(config.tap.enabled
+      ? {
+          taps: {
+            redact: config.tap.redact,
+            load: () => {
+              tapDesk ??= import('./observe/tap-desk.ts').then(
+                ({ TapDesk }) => new TapDesk(pool, config.node, config.tap),
+              )
+              return tapDesk
+            },
+          },
+        }
+      : {}),
   }
 }
 
@@ -91,6 +113,7 @@ async function agentStatus(parts: BackendParts): Promise<AgentStatus> {
       rssBytes: lastStatus?.rssBytes ?? 0,
       eventLoopLagMs: lastStatus?.eventLoopLagMs ?? 0,
       shedding: lastStatus?.shedding ?? false,
+      taps: lastStatus?.taps ?? 0,
       pods: pods.length,
       connections: pods.reduce((sum, pod) => sum + pod.connections, 0),
       requestsInFlight: pods.reduce((sum, pod) => sum + pod.requestsInFlight, 0),

@@ -65,6 +65,15 @@ export interface AgentConfig {
   readonly logs: LogsSettings
   /** From one look at the node to the next. */
   readonly lookMs: number
+  readonly tap: TapSettings
+}
+
+/** Live requests and connections. */
+export interface TapSettings {
+  readonly enabled: boolean
+  /** Header fields of which no value is told, besides those of which none ever is; in lower case, with dashes. */
+  readonly redact: readonly string[]
+  readonly showQueries: boolean
 }
 
 /** The pods' logs. */
@@ -144,6 +153,11 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --log-file-mib N      size at which it is; default 64
   --log-files N         files in all: FILE, FILE.1, …; default 5
   --log-otlp URL        send all lines to an OpenTelemetry collector, as http://collector:4318/v1/logs
+  --tap on|off          whether live requests and connections can be looked at (weir tap); default on
+  --tap-redact NAME[,NAME]
+                        header fields of which it shows no value, besides authorization, cookies and others that sound
+                        like secrets, of which it never does
+  --tap-query hide|show whether it shows query strings; default hide
   --look-ms N           how often weir diagnose looks for what is wrong; default ${LOOK_MS_DEFAULT}
 Limits of each proxy:
 ${Object.entries(LIMIT_FLAGS)
@@ -246,6 +260,12 @@ Object.assign(FLAGS, {
     optional: true,
     wrong: matching(/^https?:\/\/[^\s/]+\/\S*$/, 'a URL with its path such as http://collector:4318/v1/logs'),
   },
+  tap: { default: 'on', wrong: matching(/^(on|off)$/, 'on or off') },
+  'tap-redact': {
+    optional: true,
+    wrong: matching(/^[\w!#$%&'*+.^`|~-]+(,[\w!#$%&'*+.^`|~-]+)*$/, 'names of header fields, separated by commas'),
+  },
+  'tap-query': { default: 'hide', wrong: matching(/^(hide|show)$/, 'hide or show') },
 } satisfies Record<string, Flag>)
 
 for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
@@ -375,6 +395,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
     logs: logsOf(value),
     lookMs: Number(value('look-ms')),
+    tap: tapOf(value),
   }
 }
 
@@ -389,6 +410,15 @@ function logsOf(value: (name: string) => string): LogsSettings {
     fileMib: Number(value('log-file-mib')),
     files: Number(value('log-files')),
     otlpUrl: value('log-otlp') === '' ? undefined : value('log-otlp'),
+  }
+}
+
+function tapOf(value: (name: string) => string): TapSettings {
+  const redact = value('tap-redact').split(',')
+  return {
+    enabled: value('tap') === 'on',
+    redact: redact.filter((name) => name !== '').map((name) => name.toLowerCase().replaceAll('_', '-')),
+    showQueries: value('tap-query') === 'show',
   }
 }
 

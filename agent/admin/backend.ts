@@ -2,7 +2,15 @@
  * What the admin API asks of the agent. The composition root implements it; tests fake it. Everything here is
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
-import type { CheckLine, DiagnoseAnswer, EjectedEndpoint, MetricsAnswer, PeerMode, UnhealthyEndpoint } from '#contract'
+import type {
+  CheckLine,
+  DiagnoseAnswer,
+  EjectedEndpoint,
+  MetricsAnswer,
+  PeerMode,
+  TapFilter,
+  UnhealthyEndpoint,
+} from '#contract'
 import type { LogQuery } from '#logs'
 import type { Snapshot } from '#mesh'
 
@@ -30,6 +38,26 @@ export interface AdminBackend {
   config(): Readonly<Record<string, unknown>>
   /** Absent: this agent reads none. */
   readonly logs?: LogReading
+  /** Absent: this agent shows no live traffic. */
+  readonly taps?: {
+    /** Header fields of which no value is told, besides those of which none ever is. */
+    readonly redact: readonly string[]
+    load(): Promise<TapReading>
+  }
+}
+
+/** Live requests and connections, one reader at a time. */
+export interface TapReading {
+  open(query: TapQuery, handlers: ReadingHandlers): Reading
+}
+
+export interface TapQuery {
+  readonly filter: TapFilter
+  readonly showHeaders: boolean
+  /** Events after which it ends; 0: it does not. */
+  readonly limit: number
+  /** Events that each proxy tells. */
+  readonly maxPerSecond: number
 }
 
 /** Logs of the node's pods, one reader at a time. */
@@ -128,6 +156,8 @@ export interface ProxyState {
   readonly eventLoopLagMs: number
   /** New requests are refused until the lag is less. */
   readonly shedding: boolean
+  /** Readers of live traffic. */
+  readonly taps: number
   readonly pods: number
   readonly connections: number
   readonly requestsInFlight: number

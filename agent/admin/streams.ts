@@ -8,6 +8,7 @@ import type { WebSocket, WebSocketServer } from 'ws'
 import type { AdminBackend, Reading, ReadingHandlers } from './backend.ts'
 import { LOGS } from './log-stream.ts'
 import { errorReply, type Reply } from './reply.ts'
+import { TAP } from './tap-stream.ts'
 
 export interface AdminStream {
   /** The command that asks it, for those who ask otherwise. */
@@ -20,7 +21,10 @@ export interface AdminStream {
 export type Begin = (handlers: ReadingHandlers) => Reading
 
 /** By path. */
-export const STREAMS: ReadonlyMap<string, AdminStream> = new Map([['/logs', LOGS]])
+export const STREAMS: ReadonlyMap<string, AdminStream> = new Map([
+  ['/logs', LOGS],
+  ['/tap', TAP],
+])
 
 /** A reply: why not. `isLocal`: it is asked where nobody else can. */
 export async function prepareStream(

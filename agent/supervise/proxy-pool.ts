@@ -10,6 +10,7 @@ import type {
   ProxySettings,
   ProxyStatusAnswer,
   ProxyToAgent,
+  TapSpec,
 } from '#contract'
 import type { HeldListener } from '../broker/listeners.ts'
 import { openUpstreamSockets, refuseSocketsRequest } from '../broker/upstream-sockets.ts'
@@ -74,6 +75,9 @@ export class ProxyPool {
   readonly #identities = new Map<string, IdentityMaterial>()
   /** Per pod that is leaving: the proxies not heard from yet, and whom to tell. */
   readonly #leaving = new Map<string, { readonly awaited: Set<number>; readonly done: () => void }>()
+  /** Open ones: a proxy that is started again is told of them, too. */
+  readonly #taps = new Map<number, TapSpec>()
+  onTapped: (proxyId: number, told: Extract<ProxyToAgent, { type: 'tapped' }>) => void = () => {}
   readonly #pinger: Disposable
   /** Who waits until no proxy is behind. */
   readonly #awaiting = new Set<() => void>()
@@ -191,6 +195,20 @@ export class ProxyPool {
     return dealHand(uid, this.#slots.length)
   }
 
+  /** All proxies tell what fits, by `onTapped`. Ids of those that are told of it now. */
+  openTap(id: number, spec: TapSpec): readonly number[] {
+    this.#taps.set(id, spec)
+    return this.#slots.flatMap(({ id: proxyId, process }) => {
+      process?.send({ type: 'tap', id, spec })
+      return process === undefined ? [] : [proxyId]
+    })
+  }
+
+  closeTap(id: number): void {
+    this.#taps.delete(id)
+    for (const { process } of this.#slots) process?.send({ type: 'tap-end', id })
+  }
+
   /** Lets all proxies finish; resolves when all have ended, at the latest some seconds after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true
@@ -252,6 +270,7 @@ export class ProxyPool {
     slot.process = process
     log.debug({ proxy: slot.id, proxyPid: process.pid }, 'proxy started')
     process.send({ type: 'settings', settings: this.#options.settings(slot.id) })
+    for (const [id, spec] of this.#taps) process.send({ type: 'tap', id, spec })
     process.send({ type: 'world', version: world.version, reset: true, upsert: world.objects(), remove: [] })
     for (const pod of this.#pods.values()) {
       if (this.handOf(pod.uid).includes(slot.id) && !this.#leaving.has(pod.uid)) this.#sendPod(process, pod)
@@ -283,6 +302,9 @@ export class ProxyPool {
         return
       case 'sockets-wanted':
         this.#giveSockets(slot, message)
+        return
+      case 'tapped':
+        this.onTapped(slot.id, message)
         return
       case 'shedding': {
         const { shedding, lagMs, shedRequests } = message

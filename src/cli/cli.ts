@@ -19,6 +19,7 @@ import { quarantineVerb, releaseVerb } from './quarantine.ts'
 import { routesVerb } from './routes.ts'
 import { statVerb } from './stat.ts'
 import { statusVerb } from './status.ts'
+import { tapVerb } from './tap.ts'
 import { topVerb } from './top.ts'
 import { renderUsage, renderVerbUsage } from './usage.ts'
 import type { AnnotatePodCall, PreflightCall, Verb } from './verb.ts'
@@ -49,6 +50,7 @@ const VERBS: readonly Verb[] = [
   policiesVerb,
   explainVerb,
   logsVerb,
+  tapVerb,
   metricsVerb,
   configVerb,
   checkVerb,

@@ -4,6 +4,7 @@
  * before the message that names the ticket (so the receiver never waits for it).
  */
 import type { MeshObject, OutboundTrafficPolicy } from './mesh.ts'
+import type { TapLoss, TapSpec } from './tap.ts'
 
 /** Process settings of a proxy; sent once, first. */
 export interface ProxySettings {
@@ -136,6 +137,9 @@ export type AgentToProxy =
   /** Finish what is in flight, close idle connections, then answer `drained` and exit. */
   | { readonly type: 'drain'; readonly graceMs: number }
   | { readonly type: 'query'; readonly id: number; readonly what: ProxyQuery }
+  /** Tell what fits from now on, in `tapped`; the first of them comes at once, and may be empty. */
+  | { readonly type: 'tap'; readonly id: number; readonly spec: TapSpec }
+  | { readonly type: 'tap-end'; readonly id: number }
 
 export type ProxyQuery = { readonly kind: 'metrics' } | { readonly kind: 'status' }
 
@@ -159,6 +163,8 @@ export type ProxyToAgent =
   /** New requests are refused from now on because the event loop lags, or taken again: for the log. */
   | { readonly type: 'shedding'; readonly shedding: boolean; readonly lagMs: number; readonly shedRequests: number }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
+  /** Events of a tap, each a JSON object without line feeds, and how many more there were. */
+  | { readonly type: 'tapped'; readonly id: number; readonly events: readonly string[]; readonly lost: TapLoss }
   | { readonly type: 'drained' }
 
 /** `answer` to the query `metrics`. */
@@ -195,6 +201,8 @@ export interface ProxyStatusAnswer {
   readonly eventLoopLagMs: number
   /** New requests are refused until the lag is less. */
   readonly shedding: boolean
+  /** Open taps. */
+  readonly taps: number
   readonly pods: readonly {
     readonly uid: string
     readonly workload: string

@@ -10,6 +10,8 @@ export interface ReaderOutputOptions {
   readonly maxFrames?: number
   /** Characters that wait besides. Default 1 Mi. */
   readonly maxWaiting?: number
+  /** Tells how many are missing; by default as the log's. */
+  readonly lostRecord?: (count: number) => string
 }
 
 const FRAME_CHARACTERS = 32 << 10
@@ -19,6 +21,7 @@ export class ReaderOutput {
   readonly #send: (frame: string) => void
   readonly #maxFrames: number
   readonly #maxWaiting: number
+  readonly #lostRecord: (count: number) => string
   #frames: string[] = []
   #open: string[] = []
   #openLength = 0
@@ -35,6 +38,7 @@ export class ReaderOutput {
     this.#send = options.send
     this.#maxFrames = options.maxFrames ?? 4
     this.#maxWaiting = options.maxWaiting ?? 1 << 20
+    this.#lostRecord = options.lostRecord ?? ((lines) => `{"kind":"lost","lines":${lines}}`)
   }
 
   /** Resolves when the next may come. */
@@ -127,7 +131,7 @@ export class ReaderOutput {
     if (this.#lost > 0 && this.#waiting < this.#maxWaiting / 2) {
       const lost = this.#lost
       this.#lost = 0
-      this.#append(`{"kind":"lost","lines":${lost}}`)
+      this.#append(this.#lostRecord(lost))
     }
     if (this.#waiting < FRAME_CHARACTERS) {
       this.#room?.()

@@ -14,6 +14,7 @@ import type {
   ProxySettings,
   ProxyStatusAnswer,
   SocketKind,
+  TapSpec,
 } from '#contract'
 import type { ByteStream } from '#http'
 import { originalDestination } from '#linux'
@@ -39,6 +40,7 @@ import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
 import { SocketStock } from './sockets.ts'
+import { type TapPort, Taps } from './tap.ts'
 import { type TargetHost, Targets } from './targets.ts'
 import { NOBODY, TcpListener, TcpStream } from './tcp.ts'
 import { type TunnelHost, Tunnels } from './tunnels.ts'
@@ -68,6 +70,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly recorder: Recorder
   /** Told when the last connection of a removed pod has ended. */
   onDrained: (uid: string) => void = () => {}
+  /** Told of what taps see, with what to call when it has left. */
+  onTapped: TapPort['send'] = () => {}
   /** Told when an endpoint is seen as healthy, or not, from now on. */
   /** Told when new requests begin to be refused because the event loop lags, and when that ends. */
   onShedding: (shedding: boolean, lagMs: number, shedRequests: number) => void = () => {}
@@ -351,6 +355,25 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     return this.#mirrors.begin(exchange, plans)
   }
 
+  openTap(id: number, spec: TapSpec): void {
+    const { recorder } = this
+    recorder.taps ??= new Taps({
+      send: (tap, events, lost, sent) => this.onTapped(tap, events, lost, sent),
+      now: () => performance.now(),
+      time: () => Date.now(),
+      ownerOf: (pod) => this.snapshot.workload(pod)?.owner,
+    })
+    recorder.taps.open(id, spec)
+    recorder.keepsAnswers = recorder.taps.showsHeaders
+  }
+
+  closeTap(id: number): void {
+    const { recorder } = this
+    recorder.taps?.close(id)
+    recorder.keepsAnswers = recorder.taps?.showsHeaders === true
+    if (recorder.taps?.size === 0) recorder.taps = undefined
+  }
+
   get shedding(): boolean {
     return this.#shedder.shedding
   }
@@ -392,6 +415,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       rssBytes: process.memoryUsage.rss(),
       eventLoopLagMs: this.#lag.peakMs,
       shedding: this.#shedder.shedding,
+      taps: this.recorder.taps?.size ?? 0,
       pods: [...this.#pods.values()].map((pod) => ({
         uid: pod.uid,
         workload: pod.workload,

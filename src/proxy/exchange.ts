@@ -107,6 +107,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
 
   abstract readonly version: HttpExchange['version']
   abstract header(lowerCaseName: string): string | undefined
+  abstract requestFields(): readonly string[]
+  abstract answerFields(): readonly string[]
   /** A request is being served, and its client is there. */
   protected abstract inProgress(): boolean
   /** A traceparent of the client's own, if it is well-formed; else empty. */

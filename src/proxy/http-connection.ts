@@ -34,6 +34,7 @@ import {
   renderTrailers,
 } from './render.ts'
 import type { Services } from './services.ts'
+import { fieldsOfHead } from './tap-text.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
 import { STATUS_REFUSED } from './upstream-sessions.ts'
 
@@ -156,6 +157,15 @@ export class HttpConnection
   /** What a client says in the mesh's own name counts for nothing. */
   header(lowerCaseName: string): string | undefined {
     return isMeshHeader(lowerCaseName) ? undefined : this.head.get(lowerCaseName)
+  }
+
+  requestFields(): readonly string[] {
+    return this.method === '' ? [] : fieldsOfHead(this.head)
+  }
+
+  /** A request is told of before its upstream is let go of. */
+  answerFields(): readonly string[] {
+    return this.responseStarted && this.upstream !== undefined ? fieldsOfHead(this.upstream.head) : []
   }
 
   // ── Client side ───────────────────────────────────────────────────────────────────────────────

@@ -31,6 +31,10 @@ export interface HttpExchange extends HttpFacts {
   readonly avoided: readonly EndpointLoad[]
   /** In [0, 1): decides between weighted backends, the same for all tries of a request. */
   readonly draw: number
+  /** All header fields that the client sent, [name, value, …]; none of a request that could not be read. */
+  requestFields(): readonly string[]
+  /** Of the answer, unless it is the mesh's own; of HTTP/2 only while the recorder `keepsAnswers`. */
+  answerFields(): readonly string[]
 }
 
 /** What the pipeline decides for a request. */

@@ -133,5 +133,7 @@ function unread(pod: Pod, pipeline: HttpPipeline, clientAddress: string): HttpEx
     draw: 0,
     header: () => undefined,
     requestId: () => '',
+    requestFields: () => [],
+    answerFields: () => [],
   }
 }

@@ -46,6 +46,7 @@ import { ownFields, redirectFields } from './render.ts'
 /** Interim answers (1xx) to one request; an upstream that sends more is not sane. */
 const MAX_INTERIM = 32
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+const NO_FIELDS: readonly string[] = Object.freeze([])
 const NO_EDITS: NonNullable<ExchangeTarget['decision']>['responseEdits'] = Object.freeze([])
 
 interface HeldAnswer {
@@ -70,6 +71,8 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   readonly #kept = new KeptBody()
   #keeping = true
   #interim = 0
+  /** Of the answer, for those who look. */
+  #answered: readonly string[] = NO_FIELDS
   /** Bytes both ways after an extended CONNECT. */
   #tunnel = false
   /** Recorded; what is left to do is to let the answer leave. */
@@ -99,6 +102,15 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
 
   header(lowerCaseName: string): string | undefined {
     return this.#request.header(lowerCaseName)
+  }
+
+  requestFields(): readonly string[] {
+    return this.#request.fields.slice(this.#request.firstField)
+  }
+
+  /** Without its `:status`. */
+  answerFields(): readonly string[] {
+    return this.responseStarted ? this.#answered.slice(2) : NO_FIELDS
   }
 
   start(endStream: boolean): void {
@@ -471,6 +483,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
         return
     }
     this.takeAnswer(status, target?.tunnelled === true ? fieldValue(fields, REFUSAL_HEADER) : undefined)
+    if (this.services.recorder.keepsAnswers) this.#answered = fields
     this.#forget()
     if (this.#request.protocol !== '' && status < 300 && !endStream) {
       this.#tunnel = true

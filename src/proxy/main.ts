@@ -51,6 +51,9 @@ function handle(message: AgentToProxy): void {
       )
       engine.onDrained = (uid) => send({ type: 'pod-drained', uid })
       engine.onShedding = (shedding, lagMs, shedRequests) => send({ type: 'shedding', shedding, lagMs, shedRequests })
+      engine.onTapped = (id, events, lost, sent) => {
+        if (process.connected) process.send?.({ type: 'tapped', id, events, lost }, undefined, undefined, sent)
+      }
       engine.onHealth = (healthy, endpoint) => send({ type: 'endpoint-health', healthy, endpoint })
       break
     case 'world':
@@ -82,6 +85,12 @@ function handle(message: AgentToProxy): void {
       break
     case 'drain':
       void drain(message.graceMs)
+      break
+    case 'tap':
+      requireEngine().openTap(message.id, message.spec)
+      break
+    case 'tap-end':
+      requireEngine().closeTap(message.id)
       break
     case 'query':
       send({

@@ -1,10 +1,11 @@
-/** Tells metrics and access log what became of requests and connections. */
+/** Tells metrics, access log and taps what became of requests and connections. */
 import { REFUSAL_FLAGS, type Verdict } from '#contract'
 import { type AccessLog, AccessRecord } from '#telemetry'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
 import type { RequestOutcome, TcpOutcome, TrafficRecorder } from './services.ts'
+import type { Taps } from './tap.ts'
 import type { Targets } from './targets.ts'
 
 /** Where a tunnel that is refused was going: to no port of the application. */
@@ -18,6 +19,9 @@ export class Recorder implements TrafficRecorder {
   readonly #log: AccessLog
   readonly #counts: boolean
   readonly #record = new AccessRecord()
+  /** Undefined while nobody looks. */
+  taps: Taps | undefined = undefined
+  keepsAnswers = false
 
   constructor(targets: Targets, log: AccessLog, counts: boolean) {
     this.#counts = counts
@@ -44,7 +48,8 @@ export class Recorder implements TrafficRecorder {
       )
       if (exchange.grpc) edge.messages(outcome.messagesIn, outcome.messagesOut, target.reporters)
     }
-    if (!this.#log.enabled) return
+    const { taps } = this
+    if (taps === undefined && !this.#log.enabled) return
     const record = this.#record
     const named = exchange.routeName ?? target.decision
     record.sourceAddress = exchange.clientAddress
@@ -71,7 +76,9 @@ export class Recorder implements TrafficRecorder {
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
     record.mirror = exchange.pipeline.mirror
-    this.#log.request(exchange.grpc ? target.grpcAccess : target.access, record)
+    const access = exchange.grpc ? target.grpcAccess : target.access
+    this.#log.request(access, record)
+    taps?.request(access, record, exchange)
   }
 
   /** A tunnel that did not come to be: no connection was asked for yet. */
@@ -114,7 +121,8 @@ export class Recorder implements TrafficRecorder {
     outcome: TcpOutcome,
   ): void {
     if (this.#counts) target.tcpEdge.closed(outcome.flag, target.reporters)
-    if (!this.#log.enabled) return
+    const { taps } = this
+    if (taps === undefined && !this.#log.enabled) return
     const record = this.#record
     record.reset()
     record.sourceAddress = clientAddress
@@ -130,5 +138,6 @@ export class Recorder implements TrafficRecorder {
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
     this.#log.connection(target.tcpAccess, record)
+    taps?.connection(target.tcpAccess, record)
   }
 }

@@ -37,6 +37,8 @@ export interface TcpOutcome {
 }
 
 export interface TrafficRecorder {
+  /** The header fields of answers are wanted, too, when a request is told of. */
+  readonly keepsAnswers: boolean
   request(exchange: HttpExchange, outcome: RequestOutcome): void
   connectionOpened(pod: Pod, target: ExchangeTarget): void
   /** Bytes since they were told last. */

@@ -22,6 +22,8 @@ export interface AccessEdgeDescription {
   readonly reporter: AccessReporter
 }
 
+const NOBODY = { source: '', sourceIdentity: '', destination: '', destinationIdentity: '', destinationService: '' }
+
 /** Rendered once per connection or decision and kept by the caller. */
 export class AccessEdge {
   /** From the quote that ends the time to before the first value of the request. */
@@ -40,6 +42,11 @@ export class AccessEdge {
     const process = `","pid":${pid},"node":${jsonText(node)}`
     this.requestPart = `${process},"msg":"request"${rest}`
     this.connectionPart = `${process},"msg":"connection"${rest}`
+  }
+
+  /** Read back out of what was rendered, for the few who ask: there are many edges. */
+  describe(): AccessEdgeDescription {
+    return { ...NOBODY, ...(JSON.parse(`{"time":"${this.requestPart}}`) as AccessEdgeDescription) }
   }
 }
 

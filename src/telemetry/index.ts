@@ -1,6 +1,6 @@
 /** Metrics and the access log. */
 export type { AccessEdgeDescription, AccessReporter } from './access-line.ts'
-export { AccessEdge, AccessRecord } from './access-line.ts'
+export { AccessEdge, AccessRecord, renderConnectionLine, renderRequestLine } from './access-line.ts'
 export type { AccessLogOptions } from './access-log.ts'
 export { AccessLog } from './access-log.ts'
 export { RequestEdge, TcpEdge } from './edge.ts'
@@ -24,6 +24,7 @@ export {
   UNKNOWN_SERVICE,
   UNKNOWN_WORKLOAD,
 } from './istio-metrics.ts'
+export { jsonText } from './json-text.ts'
 export { mergeFamilies } from './merge.ts'
 export type { FamilyOptions, HistogramFamily, HistogramHandle, ValueFamily, ValueHandle } from './metrics.ts'
 export { MAX_SERIES_DEFAULT, Metrics } from './metrics.ts'

@@ -180,6 +180,7 @@ export class FakeBackend implements AdminBackend {
           rssBytes: 60 << 20,
           eventLoopLagMs: 0.25,
           shedding: false,
+          taps: 0,
           pods: 1,
           connections: 3,
           requestsInFlight: 1,

@@ -128,6 +128,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     rewriteTarget: () => '/',
     originalAuthority: () => '10.0.0.1',
     recorder: {
+      keepsAnswers: false,
       request: (_exchange, outcome) => outcomes.push(outcome),
       connectionOpened: () => {},
       connectionMoved: () => {},

@@ -1,0 +1,120 @@
+/** `weir tap`: requests and connections of this node as they end. */
+import { textValue, textValues } from './arguments.ts'
+import { failed } from './ask-json.ts'
+import { EXIT_OK, EXIT_UNREACHABLE, EXIT_WRONG } from './exit-code.ts'
+import { TapText } from './tap-text.ts'
+import type { Verb, VerbCall, VerbResult } from './verb.ts'
+
+const TEXT_FLAGS = [
+  'from',
+  'to',
+  'namespace',
+  'service',
+  'method',
+  'path',
+  'path-regex',
+  'status',
+  'flags',
+  'min-duration',
+  'limit',
+  'rate',
+] as const
+
+export const tapVerb: Verb = {
+  name: 'tap',
+  summary: 'requests and connections of this node, live, as they end',
+  does: 'Values of authorization, cookies and the like are never shown, query strings only where the agent is told to.',
+  usage: '[POD | WORKLOAD | SERVICE | NAMESPACE/NAME] [flags]',
+  maxWords: 1,
+  options: {
+    from: { type: 'string' },
+    to: { type: 'string' },
+    namespace: { type: 'string', short: 'n' },
+    service: { type: 'string' },
+    method: { type: 'string' },
+    path: { type: 'string' },
+    'path-regex': { type: 'string' },
+    status: { type: 'string' },
+    flags: { type: 'string' },
+    'min-duration': { type: 'string' },
+    header: { type: 'string', multiple: true },
+    headers: { type: 'boolean' },
+    limit: { type: 'string' },
+    rate: { type: 'string' },
+    wide: { type: 'boolean', short: 'w' },
+  },
+  optionHelp: [
+    '--from NAME            of one source: a pod or workload, an address, a SPIFFE ID, or unknown',
+    '--to NAME              to one destination: the same, or a Service',
+    '-n, --namespace NAME   from or to one namespace',
+    '--service NAME         what one Service was asked for',
+    '--method METHOD,…      GET,POST',
+    '--path PREFIX          paths that begin so; without their query',
+    '--path-regex EXPR      paths that hold a match (RE2)',
+    '--status STATUS,…      404, 5xx, 400-499, 0 for what was not answered',
+    '--flags FLAG,…         RBAC (refused by a policy), UF, UH, UT …; none for what went well',
+    '--min-duration TIME    what took at least so long: 250ms, 2s',
+    '--header NAME=VALUE    requests with this header; may be given several times',
+    '--headers              show header fields, of requests and answers',
+    '--limit N              end after N',
+    '--rate N               show at most N a second of each proxy; 200 without it, at most 1000',
+    '-w, --wide             identities, route, upstream and bytes, too',
+  ],
+  examples: [
+    'tap --to shop/reviews --status 5xx',
+    'tap frontend --min-duration 500ms',
+    'tap --flags RBAC --headers --limit 1',
+  ],
+  exitHelp: '0 all well, 1 the agent could not answer, or ended',
+  run: show,
+}
+
+function pathOf({ values, words }: VerbCall): string {
+  const query = new URLSearchParams()
+  const [end] = words
+  if (end !== undefined) query.set('end', end)
+  for (const name of TEXT_FLAGS) {
+    const value = textValue(values, name)
+    if (value !== undefined) query.set(name, value)
+  }
+  for (const value of textValues(values, 'header')) query.append('header', value)
+  if (values['headers'] === true) query.set('headers', 'true')
+  return `/tap?${query}`
+}
+
+async function show(call: VerbCall): Promise<VerbResult> {
+  const { listen, print, json, isTerminal, values } = call
+  const text = new TapText({ isTerminal, wide: values['wide'] === true })
+  let problem = ''
+  const answer = await listen(pathOf(call), (message) => {
+    const shown = message.split('\n').flatMap((line) => {
+      const event = readEvent(line)
+      if (event === undefined) return []
+      if (event['kind'] === 'problem') problem = String(event['problem'])
+      return json ? (event['kind'] === 'problem' ? [] : [`${line}\n`]) : [text.render(event)]
+    })
+    return print(shown.join(''))
+  })
+  switch (answer.kind) {
+    case 'refused':
+      return failed('/tap', { kind: 'answer', status: answer.status, text: answer.text })
+    case 'unreachable':
+      return { exitCode: EXIT_UNREACHABLE, output: '', error: answer.line }
+    case 'broken':
+      return { exitCode: EXIT_WRONG, output: '', error: answer.line }
+    case 'ended':
+      return problem === '' ? { exitCode: EXIT_OK, output: '' } : { exitCode: EXIT_WRONG, output: '', error: problem }
+    default:
+      return answer satisfies never
+  }
+}
+
+function readEvent(line: string): Readonly<Record<string, unknown>> | undefined {
+  if (line === '') return undefined
+  try {
+    const event: unknown = JSON.parse(line)
+    return typeof event === 'object' && event !== null ? (event as Readonly<Record<string, unknown>>) : undefined
+  } catch {
+    return undefined
+  }
+}
