@@ -17,7 +17,7 @@ export interface TappedProxies {
 
 const MAX_TAPS = 16
 /** Characters that wait for one reader, besides four frames under way. */
-const MAX_WAITING = 256 << 10
+const MAX_WAITING = 512 << 10
 /** Of one event: a request line and two heads, with all their escapes. */
 const MAX_EVENT_CHARS = 256 << 10
 /** A proxy that has not answered by then is not waited for. */

@@ -28,7 +28,7 @@ export interface TapPort {
 const FLUSH_MS = 50
 const FLUSH_CHARS = 64 << 10
 /** Of one tap, waiting and under way. */
-const MAX_CHARS = 128 << 10
+const MAX_CHARS = 512 << 10
 /** Of all taps together; the agent has more to do than to read them. */
 const MAX_PER_SECOND = 2_000
 
