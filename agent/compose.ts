@@ -8,6 +8,7 @@ import { PROXY_LIMITS_DEFAULT } from '#contract'
 import type { Enrolment } from '#mesh/compile'
 import type { KubernetesObject, Problem } from '#resources'
 import { startAdmin, startStandbyAdmin } from './admin/server.ts'
+import { adminDoors } from './admin-access.ts'
 import { createBackend } from './admin-backend.ts'
 import type { ClusterSide } from './cluster/cluster-side.ts'
 import type { PodTrouble } from './cluster/pod-events.ts'
@@ -197,6 +198,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     ...(config.admin === undefined ? {} : { address: config.admin }),
     backend,
     logger: log,
+    ...adminDoors(config, log),
   }
   const handOverOptions = { path: join(config.stateDir, 'hand-over.sock'), node: config.node, log }
   const standbyAdmin = isFirst ? undefined : await startStandbyAdmin(adminOptions)

@@ -11,6 +11,7 @@ import {
   TRUST_DOMAIN_DEFAULT,
 } from '#contract'
 import { nearestName } from '#schema'
+import { parsePeers } from './admin/peer-addresses.ts'
 import { CRI_SOCKETS_DEFAULT } from './cri/netns-lookup.ts'
 import { nodeNameServers, parseNameServers } from './dns-upstreams.ts'
 import type { IssuerConfig } from './identity/open-issuer.ts'
@@ -45,6 +46,7 @@ export interface AgentConfig {
   readonly proxies: number
   /** Undefined: no TCP address, the socket in the state directory only. */
   readonly admin: string | undefined
+  readonly adminAccess: AdminSettings
   readonly keepRules: boolean
   /** Where another agent runs on the state directory: take over from it, instead of ending. */
   readonly takeOver: boolean
@@ -74,6 +76,17 @@ export interface TapSettings {
   /** Header fields of which no value is told, besides those of which none ever is; in lower case, with dashes. */
   readonly redact: readonly string[]
   readonly showQueries: boolean
+}
+
+/** Who may ask at an address that is not loopback, and whom this agent asks in turn. */
+export interface AdminSettings {
+  /** Undefined: one in the state directory, which is made. */
+  readonly tokenFile: string | undefined
+  readonly protectMetrics: boolean
+  /** Name → `HOST:PORT`. */
+  readonly peers: ReadonlyMap<string, string>
+  /** What they are shown; undefined: the token that is asked for here. */
+  readonly peerTokenFile: string | undefined
 }
 
 /** The pods' logs. */
@@ -137,7 +150,16 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --outbound-traffic-policy ALLOW_ANY|REGISTRY_ONLY
                         whether pods may call what is not declared (Services, pods, ServiceEntries); default ALLOW_ANY
   --proxies N           proxy processes; default half the processors, at least 1
-  --admin ADDR|none     default ${ADMIN_DEFAULT}
+  --admin ADDR|none     the page and what it asks, read-only; default ${ADMIN_DEFAULT}. Another address than loopback
+                        asks for a token, but at /healthz/* and /metrics
+  --admin-token-file FILE
+                        that token, one line; default STATE-DIR/admin-token, which is made
+  --admin-protect-metrics
+                        ask for it at /metrics too
+  --admin-peers [NAME=]HOST:PORT[,…]
+                        agents of other nodes, which the page shows through this one
+  --admin-peer-token-file FILE
+                        the token they are shown; default the same as is asked for here
   --access-log WHERE    stdout (default), off, or a file
   --metrics on|off      count requests and connections; default on
   --proxy-uid N         user and group that proxies run as; default 1337
@@ -242,6 +264,15 @@ const FLAGS: Record<string, Flag> = {
 }
 
 Object.assign(FLAGS, {
+  'admin-token-file': { optional: true, wrong: anyText },
+  'admin-peers': {
+    optional: true,
+    wrong: (value) =>
+      parsePeers(value) === undefined
+        ? `expected addresses such as node-2=10.0.0.2:15000, separated by commas, each name once, got ${JSON.stringify(value)}`
+        : undefined,
+  },
+  'admin-peer-token-file': { optional: true, wrong: anyText },
   logs: { default: 'enrolled', wrong: matching(/^(enrolled|all|off)$/, 'enrolled, all or off') },
   'log-root': { default: LOG_ROOT_DEFAULT, wrong: anyText },
   'log-keep': {
@@ -276,7 +307,12 @@ for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
 }
 
 /** Flags without a value. */
-const SWITCHES: ReadonlySet<string> = new Set(['--keep-rules', '--kubernetes', '--take-over'])
+const SWITCHES: ReadonlySet<string> = new Set([
+  '--admin-protect-metrics',
+  '--keep-rules',
+  '--kubernetes',
+  '--take-over',
+])
 
 const KNOWN: readonly string[] = [...SWITCHES, ...Object.keys(FLAGS).map((name) => `--${name}`)]
 
@@ -350,6 +386,9 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
     if (values.has(name) && values.get('logs') === 'off')
       errors.push(`--${name}: not together with --logs off; keep one of them.`)
   }
+  if (values.has('admin-peer-token-file') && !values.has('admin-peers')) {
+    errors.push('--admin-peer-token-file: only with --admin-peers.')
+  }
   if (values.has('ca-crl') && !values.has('ca')) {
     errors.push('--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.')
   }
@@ -381,6 +420,12 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     trustDomain: value('trust-domain'),
     proxies: Number(value('proxies')),
     admin: value('admin') === 'none' ? undefined : value('admin'),
+    adminAccess: {
+      tokenFile: value('admin-token-file') === '' ? undefined : resolve(value('admin-token-file')),
+      protectMetrics: switches.has('--admin-protect-metrics'),
+      peers: parsePeers(value('admin-peers')) ?? new Map(),
+      peerTokenFile: value('admin-peer-token-file') === '' ? undefined : resolve(value('admin-peer-token-file')),
+    },
     keepRules: switches.has('--keep-rules'),
     takeOver: switches.has('--take-over'),
     accessLog: accessLog === 'stdout' || accessLog === 'off' || isAbsolute(accessLog) ? accessLog : resolve(accessLog),

@@ -133,6 +133,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/resources': ['src/logs/otlp-sink.ts'],
   '@opentelemetry/sdk-logs': ['src/logs/otlp-sink.ts'],
   systeminformation: ['agent/saturation/node-sampler.ts'],
+  'http-proxy-3': ['agent/admin/peers.ts'],
   '@peculiar/x509': ['identity/ca'],
   '@grpc/proto-loader': ['identity/ca', 'agent/cri'],
   '@grpc/grpc-js': ['agent/identity/remote-issuer.ts', 'agent/ca', 'agent/cri'],

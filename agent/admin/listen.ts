@@ -47,6 +47,11 @@ function reason(error: unknown): string {
   return errorLine(error)
 }
 
+/** `HOST:PORT` that only processes of this network namespace reach. */
+export function isLoopback(address: string): boolean {
+  return /^(127\.|localhost:|\[::1\])/.test(address)
+}
+
 /** Of what `listenOnAddress` threw. */
 export function isAddressInUse(thrown: unknown): boolean {
   return thrown instanceof WeirError && codeOf(thrown.cause) === 'EADDRINUSE'

@@ -3,20 +3,23 @@
  * heads and time; whatever goes wrong inside is answered and logged, and never reaches the agent.
  */
 
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { errorLine, startTimer } from '#base'
+import { type AdminAccess, Gatekeeper, LOGIN_PATH, LOGOUT_PATH } from './access.ts'
 import type { AdminBackend } from './backend.ts'
-import { isAddressInUse, listenOnAddress, listenOnSocket } from './listen.ts'
+import { isAddressInUse, isLoopback, listenOnAddress, listenOnSocket } from './listen.ts'
 import { isPagePath, pageReply } from './page/page-files.ts'
 import { answerPath } from './paths.ts'
+import { type AdminPeers, askPeer, isPeerPath, listNodes, type PeerTarget, peerTarget, streamPeer } from './peers.ts'
 import type { Reply } from './reply.ts'
 import { errorReply } from './reply.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
-import { prepareStream, refuseUpgrade, serveStream } from './streams.ts'
+import { prepareStream, refuseOrigin, refuseUpgrade, serveStream } from './streams.ts'
 
 export interface AdminOptions {
   /** STATE_DIR/admin.sock; made with mode 0600, removed on dispose. */
@@ -24,6 +27,10 @@ export interface AdminOptions {
   /** `HOST:PORT`, `[IPv6]:PORT`; no TCP listener when absent. */
   readonly address?: string
   readonly backend: AdminBackend
+  /** At an address that is not loopback, without it nothing but probes and metrics is answered. */
+  readonly access?: AdminAccess
+  /** Agents of other nodes, which can be asked through this one. */
+  readonly peers?: AdminPeers
   readonly logger: { warn(details: object, message: string): void }
   /** Longest that the backend may take for one answer. Default 5 000. */
   readonly answerTimeoutMs?: number
@@ -104,10 +111,20 @@ type HostRule = 'socket' | 'any' | 'loopback'
 /** What starts programs is root's to ask. */
 const ROOT_ONLY: ReadonlySet<string> = new Set(['/doctor'])
 
+/** One listener: who may ask there, and whom. */
+interface Door {
+  readonly options: AdminOptions
+  readonly hosts: HostRule
+  /** Where a token is asked for. */
+  readonly gatekeeper: Gatekeeper | undefined
+}
+
 function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
   const limits = { maxHeaderSize: 16_384, headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000 }
+  const access = options.access ?? NOBODY
+  const door: Door = { options, hosts, gatekeeper: hosts === 'any' ? new Gatekeeper(access) : undefined }
   const server = createServer(limits, (request, response) => {
-    handle(options, hosts, request, response).catch((error: unknown) => {
+    handle(door, request, response).catch((error: unknown) => {
       options.logger.warn({ err: error }, 'admin answer failed')
       response.destroy()
     })
@@ -123,7 +140,7 @@ function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
     upgraded.set(server, open.add(socket))
     socket.on('close', () => open.delete(socket))
     socket.on('error', () => socket.destroy())
-    upgrade(options, hosts, request, socket).catch((error: unknown) => {
+    upgrade(door, request, socket).catch((error: unknown) => {
       options.logger.warn({ err: error }, 'admin stream failed')
       socket.destroy()
     })
@@ -134,32 +151,39 @@ function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
 /** WebSockets of a server; its end is theirs. */
 const upgraded = new WeakMap<Server, Set<Duplex>>()
 
-async function upgrade(
-  options: AdminOptions,
-  hosts: HostRule,
-  request: IncomingMessage,
-  socket: Duplex,
-): Promise<void> {
-  const isHostOurs = hosts !== 'loopback' || isAddress(request.headers.host ?? '')
+/** A token that nobody knows. */
+const NOBODY: AdminAccess = { token: () => randomUUID(), protectsMetrics: false }
+
+async function upgrade(door: Door, request: IncomingMessage, socket: Duplex): Promise<void> {
+  const { backend, peers } = door.options
   const url = URL.parse(request.url ?? '/', 'http://admin')
-  const begin = isHostOurs
-    ? await prepareStream(options.backend, url, request, hosts !== 'any')
-    : errorReply(421, 'Ask by address: this Host name is not ours')
+  const refusal = refuseAsker(door, url, request) ?? refuseOrigin(request)
+  if (refusal !== undefined || url === null) {
+    refuseUpgrade(socket, refusal ?? errorReply(400, 'Malformed request target'))
+    return
+  }
+  if (isPeerPath(url.pathname)) {
+    const target = peerTarget(peers, url, true)
+    if ('address' in target) await streamPeer(target, peers?.token() ?? '', request, socket)
+    else refuseUpgrade(socket, target)
+    return
+  }
+  const begin = await prepareStream(backend, url)
   if (typeof begin === 'function') await serveStream(begin, request, socket)
   else refuseUpgrade(socket, begin)
 }
 
-async function handle(
-  options: AdminOptions,
-  hosts: HostRule,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const reply = await decideReply(options, hosts, request)
+async function handle(door: Door, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const reply = await decideReply(door, request)
+  if ('address' in reply) {
+    await askPeer(reply, door.options.peers?.token() ?? '', request, response)
+    return
+  }
   request.resume()
+  const hasLength = reply.status !== 304 && reply.status !== 204
   response.writeHead(reply.status, {
     'content-type': reply.contentType,
-    ...(reply.status === 304 ? {} : { 'content-length': Buffer.byteLength(reply.body) }),
+    ...(hasLength ? { 'content-length': Buffer.byteLength(reply.body) } : {}),
     'cache-control': 'no-store',
     ...SECURITY_HEADERS,
     ...(reply.status === 405 ? { allow: 'GET, HEAD' } : {}),
@@ -168,32 +192,56 @@ async function handle(
   response.end(request.method === 'HEAD' ? undefined : reply.body)
 }
 
-async function decideReply(options: AdminOptions, hosts: HostRule, request: IncomingMessage): Promise<Reply> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return errorReply(405, 'Only GET is answered here')
-  if (hosts === 'loopback' && !isAddress(request.headers.host ?? '')) {
-    return errorReply(421, 'Ask by address: this Host name is not ours')
-  }
+/** A target: another agent is asked instead. */
+async function decideReply(door: Door, request: IncomingMessage): Promise<Reply | PeerTarget> {
+  const { options, hosts, gatekeeper } = door
+  const { method, headers } = request
   const url = URL.parse(request.url ?? '/', 'http://admin')
-  if (url === null) return errorReply(400, 'Malformed request target')
-  if (hosts !== 'socket' && ROOT_ONLY.has(url.pathname)) {
-    return errorReply(403, `${url.pathname} is answered over the admin socket only: weir check, on the node`)
+  if (method === 'POST' && gatekeeper !== undefined && url?.pathname === LOGIN_PATH) {
+    return gatekeeper.logIn({ headers, remoteAddress: request.socket.remoteAddress })
   }
+  if (method === 'POST' && gatekeeper !== undefined && url?.pathname === LOGOUT_PATH) return gatekeeper.logOut()
+  if (method !== 'GET' && method !== 'HEAD') return errorReply(405, 'Only GET is answered here')
+  const refusal = refuseAsker(door, url, request)
+  if (refusal !== undefined) return refusal
+  if (url === null) return errorReply(400, 'Malformed request target')
+  const { pathname } = url
+  if (hosts !== 'socket' && ROOT_ONLY.has(pathname)) {
+    return errorReply(403, `${pathname} is answered over the admin socket only: weir check, on the node`)
+  }
+  if (pathname === '/nodes') return listNodes(options.backend.node, options.peers, gatekeeper !== undefined)
+  if (isPeerPath(pathname)) return peerTarget(options.peers, url, false)
   const { promise: late, resolve } = Promise.withResolvers<Reply>()
   const timer = setTimeout(
-    () => resolve(errorReply(504, `The agent did not answer ${url.pathname} in time`)),
+    () => resolve(errorReply(504, `The agent did not answer ${pathname} in time`)),
     options.answerTimeoutMs ?? 5_000,
   )
   try {
-    const answer = isPagePath(url.pathname)
-      ? pageReply(url.pathname, request.headers['if-none-match'])
-      : answerPath(options.backend, url.pathname, url.searchParams)
+    const answer = isPagePath(pathname)
+      ? pageReply(pathname, headers['if-none-match'])
+      : answerPath(options.backend, pathname, url.searchParams)
     return await Promise.race([answer, late])
   } catch (error) {
-    options.logger.warn({ err: error, path: url.pathname }, 'admin request failed')
+    options.logger.warn({ err: error, path: pathname }, 'admin request failed')
     return errorReply(500, errorLine(error))
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Why whoever asks gets no answer: by the name they call us, the page that made them ask, or for want of a token. */
+function refuseAsker({ hosts, gatekeeper }: Door, url: URL | null, request: IncomingMessage): Reply | undefined {
+  const { headers, socket } = request
+  if (hosts === 'loopback' && !isAddress(headers.host ?? '')) {
+    return errorReply(421, 'Ask by address: this Host name is not ours')
+  }
+  const site = headers['sec-fetch-site']
+  if ((site === 'cross-site' || site === 'same-site') && headers['sec-fetch-mode'] !== 'navigate') {
+    return errorReply(403, 'This is not for pages of other origins')
+  }
+  const path = url?.pathname ?? ''
+  if (gatekeeper === undefined || isPagePath(path)) return undefined
+  return gatekeeper.refuse(path, { headers, remoteAddress: socket.remoteAddress })
 }
 
 function isAddress(host: string): boolean {
@@ -202,7 +250,7 @@ function isAddress(host: string): boolean {
 }
 
 function hostRule(address: string): HostRule {
-  return /^(127\.|localhost:|\[::1\])/.test(address) ? 'loopback' : 'any'
+  return isLoopback(address) ? 'loopback' : 'any'
 }
 
 function disposable(servers: readonly Server[], address: string | undefined): AdminServer {

@@ -1,6 +1,6 @@
 /**
  * Streams of the admin API: WebSockets that carry JSON lines. What they tell may hold what only its owners should see: they
- * are answered on the admin socket and on loopback, never at an address that others reach, and not to pages of other origins.
+ * are answered on the admin socket, on loopback, and elsewhere to who shows the token, and not to pages of other origins.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -26,26 +26,17 @@ export const STREAMS: ReadonlyMap<string, AdminStream> = new Map([
   ['/tap', TAP],
 ])
 
-/** A reply: why not. `isLocal`: it is asked where nobody else can. */
-export async function prepareStream(
-  backend: AdminBackend,
-  url: URL | null,
-  { headers: { origin, host = '' } }: IncomingMessage,
-  isLocal: boolean,
-): Promise<Begin | Reply> {
-  const path = url?.pathname ?? ''
-  const stream = STREAMS.get(path)
+/** Browsers say of which page a WebSocket is, and let any page open one. */
+export function refuseOrigin({ headers: { origin, host = '' } }: IncomingMessage): Reply | undefined {
+  if (origin === undefined || origin === `http://${host}` || origin === `https://${host}`) return undefined
+  return errorReply(403, 'Streams are not for pages of other origins')
+}
+
+/** A reply: why not. */
+export async function prepareStream(backend: AdminBackend, url: URL): Promise<Begin | Reply> {
+  const stream = STREAMS.get(url.pathname)
   if (stream === undefined) return errorReply(404, `No such stream; there are ${[...STREAMS.keys()].join(', ')}`)
-  if (!isLocal) {
-    return errorReply(
-      403,
-      `${path} is answered over the admin socket and on loopback only: ${stream.verb}, on the node`,
-    )
-  }
-  if (origin !== undefined && origin !== `http://${host}`) {
-    return errorReply(403, `${path} is not for pages of other origins`)
-  }
-  return stream.prepare(backend, url?.searchParams ?? new URLSearchParams())
+  return stream.prepare(backend, url.searchParams)
 }
 
 /** Loaded with the first reader. */

@@ -69,8 +69,11 @@ export interface PolicyAnswer {
   readonly invalid?: string
 }
 
-export interface NodeAnswer {
-  readonly name: string
-  /** The node of the agent that serves the page. */
-  readonly own: boolean
+export interface NodesAnswer {
+  readonly nodes: readonly {
+    readonly name: string
+    /** The node of the agent that serves the page. */
+    readonly own: boolean
+  }[]
+  readonly asksToken: boolean
 }

@@ -1,11 +1,14 @@
 /** The page: reads the place from the address, asks the agent what its view needs, every two seconds, and draws it. */
 import type { DiagnoseAnswer, TrafficAnswer } from '#contract'
+import type { NodesAnswer } from './answers.ts'
 import { ask, pathAt } from './ask.ts'
 import type { Data, Need, View } from './data.ts'
 import { morph } from './element.ts'
 import { findingKey, newFindings } from './findings.ts'
 import { clockText } from './format.ts'
-import { type Place, placeOf } from './place.ts'
+import { loginForm, signOut } from './login.ts'
+import { nodeChooser } from './node-chooser.ts'
+import { hashOf, type Place, placeOf } from './place.ts'
 import { themeSwitch } from './theme.ts'
 import { TrafficWindow } from './traffic-window.ts'
 import { openView, viewLinks } from './views.ts'
@@ -13,6 +16,9 @@ import { openView, viewLinks } from './views.ts'
 const EVERY_MS = 2_000
 /** On every view: what is wrong is told wherever one looks. */
 const ALWAYS: readonly Need[] = ['status', 'diagnose']
+
+/** How often the list of nodes is asked for. */
+const NODES_EVERY_MS = 60_000
 
 const main = byId('main')
 let place: Place = placeOf(location.hash)
@@ -22,6 +28,8 @@ let data: Data = { nowMs: Date.now(), refusals: new Map() }
 let seenFindings: ReadonlySet<string> | undefined
 let answeredAtMs = 0
 let isAsking = false
+let isLoggingIn = false
+let nodesAtMs = Number.NEGATIVE_INFINITY
 let timer = 0
 
 function byId(id: string): HTMLElement {
@@ -38,16 +46,14 @@ function show(): void {
     seenFindings = undefined
   }
   place = next
+  isLoggingIn = false
   view?.close?.()
   view = openView(place)
   const links = viewLinks(place)
   const nav = byId('views')
   if (nav.firstElementChild === null) nav.append(links)
   else morph(nav.firstElementChild, links)
-  const title = document.createElement('h1')
-  title.textContent = view.title
-  title.tabIndex = -1
-  main.replaceChildren(title, view.element)
+  main.replaceChildren(heading(view.title), view.element)
   document.title = `${view.title} · Weir`
   view.update?.(data)
   void look()
@@ -55,7 +61,7 @@ function show(): void {
 
 /** One round of questions; a slow agent is not asked again before it has answered. */
 async function look(): Promise<void> {
-  if (isAsking) return
+  if (isAsking || isLoggingIn) return
   isAsking = true
   clearTimeout(timer)
   const { node } = place
@@ -64,10 +70,15 @@ async function look(): Promise<void> {
   const answers = await Promise.all(
     [...needs].map(async (need) => [need, await ask(pathAt(node, `/${need}`))] as const),
   )
+  await lookForNodes()
   isAsking = false
   timer = setTimeout(() => void look(), document.hidden ? EVERY_MS * 5 : EVERY_MS)
   if (node !== place.node || asked !== view) {
     void look()
+    return
+  }
+  if (answers.some(([, answer]) => answer.kind === 'refused' && answer.status === 401 && node === '')) {
+    logIn()
     return
   }
   const refusals = new Map<Need, string>()
@@ -82,6 +93,40 @@ async function look(): Promise<void> {
   tellGone(answers.every(([, { kind }]) => kind === 'gone'))
   announce(data.diagnose)
   view?.update?.(data)
+}
+
+/** Until somebody has shown the token nothing is asked. */
+function logIn(): void {
+  isLoggingIn = true
+  clearTimeout(timer)
+  view?.close?.()
+  const form = loginForm(() => {
+    nodesAtMs = Number.NEGATIVE_INFINITY
+    show()
+  })
+  main.replaceChildren(heading('Sign in'), form)
+  form.querySelector('input')?.focus()
+}
+
+async function lookForNodes(): Promise<void> {
+  if (performance.now() - nodesAtMs < NODES_EVERY_MS) return
+  const answer = await ask<NodesAnswer>('/nodes')
+  if (answer.kind !== 'answer') return
+  nodesAtMs = performance.now()
+  const chooser = nodeChooser(answer.value, place.node, (node) => {
+    const { words, parameters } = place
+    location.hash = hashOf(words[0] === 'pod' ? ['pods'] : words, node, Object.fromEntries(parameters))
+  })
+  byId('nodes').replaceChildren(...chooser)
+  const leave = byId('leave')
+  leave.hidden = !answer.value.asksToken
+}
+
+function heading(text: string): HTMLElement {
+  const title = document.createElement('h1')
+  title.textContent = text
+  title.tabIndex = -1
+  return title
 }
 
 function tellGone(isGone: boolean): void {
@@ -101,7 +146,8 @@ function announce(diagnose: DiagnoseAnswer | undefined): void {
   if (fresh !== '') byId('announcement').textContent = `New: ${fresh}`
 }
 
-byId('tools').append(themeSwitch())
+byId('theme-switch').append(themeSwitch())
+byId('leave').addEventListener('click', () => void signOut().then(logIn))
 document.querySelector('.skip')?.addEventListener('click', (event) => {
   event.preventDefault()
   main.focus()

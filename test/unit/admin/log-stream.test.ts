@@ -119,10 +119,10 @@ t.test('on loopback it is answered, but not for other names of the host or pages
   })
 })
 
-t.test('at an address that others reach it is not answered, whatever they say', async (t) => {
+t.test('at an address that others reach it is not answered without a token, whatever they say', async (t) => {
   const { server, calls } = await start(t, '0.0.0.0:0')
   const answer = await refused(tcp(server), '/logs?all=true', { host: '127.0.0.1' })
-  t.match(answer, { status: 403, error: /admin socket and on loopback only/ })
+  t.match(answer, { status: 401, error: /A token is asked for/ })
   t.same(calls, [])
 })
 

@@ -109,6 +109,50 @@ t.test('every answer says what a browser may do with it', async (t) => {
   }
 })
 
+t.test('where others reach it the token is asked for: the page itself, probes and metrics are open', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const access = { token: () => 'a-token-of-some-length', protectsMetrics: false }
+  const options = { socketPath, address: '0.0.0.0:0', backend: new FakeBackend(), logger }
+  await using server = await startAdmin({ ...options, access })
+  const where = { ...tcp(server), host: '127.0.0.1' }
+  for (const path of ['/', '/assets/page/main.ts', '/healthz/ready', '/metrics'])
+    t.equal((await get(where, path)).status, 200, path)
+  for (const path of ['/status', '/pods', '/config', '/nodes', '/nothing', '/doctor'])
+    t.equal((await get(where, path)).status, 401, path)
+  const bearer = { authorization: 'Bearer a-token-of-some-length' }
+  t.equal((await get(where, '/status', 'GET', bearer)).status, 200)
+  t.equal((await get(where, '/doctor', 'GET', bearer)).status, 403)
+  t.equal((await get(where, '/login', 'POST')).status, 401)
+  t.equal((await get(where, '/login', 'GET', bearer)).status, 404, 'a link logs nobody in')
+  const login = await get(where, '/login', 'POST', bearer)
+  t.match(login, { status: 204, text: '' })
+  const cookie = String(login.headers['set-cookie']).split(';')[0] ?? ''
+  t.match(await get(where, '/nodes', 'GET', { cookie }), { status: 200, text: /"asksToken":true/ })
+  t.equal((await get(where, '/logout', 'POST', { cookie })).status, 204)
+  t.match(await get({ socketPath }, '/status'), { status: 200 }, 'over the socket it is root that asks')
+  t.equal((await get({ socketPath }, '/login', 'POST', bearer)).status, 405)
+})
+
+t.test('without a token to show, an address that others reach answers probes and metrics alone', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using server = await startAdmin({ socketPath, address: '0.0.0.0:0', backend: new FakeBackend(), logger })
+  const where = { ...tcp(server), host: '127.0.0.1' }
+  t.equal((await get(where, '/metrics')).status, 200)
+  t.equal((await get(where, '/status', 'GET', { authorization: 'Bearer undefined' })).status, 401)
+})
+
+t.test('pages of other origins make nobody’s browser ask', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend: new FakeBackend(), logger })
+  const ask = async (site: string, mode = 'no-cors') =>
+    (await get(tcp(server), '/status', 'GET', { 'sec-fetch-site': site, 'sec-fetch-mode': mode })).status
+  t.same(
+    await Promise.all(['cross-site', 'same-site', 'same-origin', 'none'].map((site) => ask(site))),
+    [403, 403, 200, 200],
+  )
+  t.equal(await ask('cross-site', 'navigate'), 200, 'a link is a person’s own doing')
+})
+
 t.test('the configuration is shown without what is named like a secret', async (t) => {
   const socketPath = join(directory(t), 'admin.sock')
   await using _ = await startAdmin({ socketPath, backend: new FakeBackend(), logger })

@@ -1,0 +1,14 @@
+/** Which node is looked at: there is nothing to choose where the agent knows of no other. */
+import type { NodesAnswer } from './answers.ts'
+import { h } from './element.ts'
+
+export function nodeChooser({ nodes }: NodesAnswer, chosen: string, choose: (node: string) => void): HTMLElement[] {
+  if (nodes.length < 2) return []
+  const options = nodes.map(({ name, own }) => {
+    const value = own ? '' : name
+    return h('option', { value, selected: value === chosen ? '' : undefined }, own ? `${name} (this one)` : name)
+  })
+  const select = h('select', {}, ...options)
+  select.addEventListener('change', () => choose(select.value))
+  return [h('label', {}, h('span', {}, 'Node'), select)]
+}
