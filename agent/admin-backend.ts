@@ -22,6 +22,7 @@ import type { NodeIdentities } from './identity/node-identities.ts'
 import type { LogDesk } from './logs/log-desk.ts'
 import { logFamilies } from './logs/log-metrics.ts'
 import type { MeshState } from './mesh-state.ts'
+import type { AlertDesk } from './observe/alerts/alert-desk.ts'
 import type { Watch } from './observe/watch.ts'
 import type { NodeSampler } from './saturation/node-sampler.ts'
 import type { ProxyPool } from './supervise/proxy-pool.ts'
@@ -44,6 +45,8 @@ export interface BackendParts {
   isReady(): boolean
   /** Undefined while it does not look. */
   watch(): Watch | undefined
+  /** Undefined: there is no file of rules, or it is not read yet. */
+  alerts(): AlertDesk | undefined
 }
 
 export function createBackend(parts: BackendParts): AdminBackend {
@@ -62,6 +65,14 @@ export function createBackend(parts: BackendParts): AdminBackend {
     pods: () => podStatuses(parts),
     problems: () => problems(parts),
     diagnose: async () => parts.watch()?.diagnose(),
+    alerts: () =>
+      parts.alerts()?.answer() ?? {
+        node: config.node,
+        file: config.alertsFile ?? '',
+        readMs: 0,
+        rules: [],
+        alerts: [],
+      },
     asksOwnDns: (uid) => parts.mesh.wishes.some((wish) => wish.uid === uid && !wish.captureDns),
     doctor: () => {
       // Loaded by the few who are asked; those who ask meanwhile get the same answer.
@@ -76,7 +87,13 @@ export function createBackend(parts: BackendParts): AdminBackend {
     node: config.node,
     traffic: () => pool.metrics(),
     metrics: async (): Promise<readonly MetricsAnswer[]> => [
-      { families: [...counters.families(), ...logFamilies(await parts.logs?.status())] },
+      {
+        families: [
+          ...counters.families(),
+          ...logFamilies(await parts.logs?.status()),
+          ...(parts.alerts()?.families() ?? []),
+        ],
+      },
       ownMetrics.collect(await agentStatus(parts)),
       ...(await pool.metrics()),
       { families: await parts.node.families() },
@@ -211,7 +228,8 @@ async function podStatuses({ config, mesh, pool, enroller }: BackendParts): Prom
     })
 }
 
-function problems({ config, mesh, enroller, identities }: BackendParts): readonly Problem[] {
+function problems(parts: BackendParts): readonly Problem[] {
+  const { config, mesh, enroller, identities } = parts
   const names = new Map(mesh.wishes.map(({ uid, namespace, name }) => [uid, `Pod ${namespace}/${name}`]))
   return [
     ...mesh.problems.map(
@@ -230,6 +248,7 @@ function problems({ config, mesh, enroller, identities }: BackendParts): readonl
         return { severity: 'error', subject, message: detail.replace(`${subject}: `, ''), remedy: '' }
       }),
     ...certificateProblems(identities.list(), identities.revocationProblem),
+    ...(parts.alerts()?.problems() ?? []),
     ...(config.issuer.kind === 'memory' ? loneIssuerProblems(mesh.objects(), config.node) : []),
   ]
 }

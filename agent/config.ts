@@ -67,6 +67,8 @@ export interface AgentConfig {
   readonly logs: LogsSettings
   /** From one look at the node to the next. */
   readonly lookMs: number
+  /** Rules of alerts; undefined: none. */
+  readonly alertsFile: string | undefined
   readonly tap: TapSettings
 }
 
@@ -181,6 +183,7 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
                         like secrets, of which it never does
   --tap-query hide|show whether it shows query strings; default hide
   --look-ms N           how often weir diagnose looks for what is wrong; default ${LOOK_MS_DEFAULT}
+  --alerts FILE         rules of alerts (YAML, docs/alerts.md), followed live
 Limits of each proxy:
 ${Object.entries(LIMIT_FLAGS)
   .map(([name, { limit, says }]) => `  --${`${name} N`.padEnd(30)}${says}; default ${PROXY_LIMITS_DEFAULT[limit]}`)
@@ -286,6 +289,7 @@ Object.assign(FLAGS, {
   'log-file': { optional: true, wrong: anyText },
   'log-file-mib': { default: '64', wrong: between(1, 100_000) },
   'look-ms': { default: String(LOOK_MS_DEFAULT), wrong: between(100, 600_000) },
+  alerts: { optional: true, wrong: anyText },
   'log-files': { default: '5', wrong: between(1, 1000) },
   'log-otlp': {
     optional: true,
@@ -440,6 +444,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     limits: Object.fromEntries(Object.entries(LIMIT_FLAGS).map(([name, { limit }]) => [limit, Number(value(name))])),
     logs: logsOf(value),
     lookMs: Number(value('look-ms')),
+    alertsFile: value('alerts') === '' ? undefined : resolve(value('alerts')),
     tap: tapOf(value),
   }
 }

@@ -47,7 +47,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'tracing',
   ],
   // Told what was seen, it says what that means: for the agent and for those who ask it.
-  observer: ['base', 'contract', 'schema'],
+  observer: ['base', 'contract'],
+  // Apart from observer, so that an agent without rules does not load it.
+  'observer/alerts': ['base', 'contract', 'schema', 'observer'],
   // What the agent serves to browsers; it runs there. The agent reads the files, and imports none.
   page: ['contract', 'observer'],
   // Files and lines; who pods are it is told.
@@ -66,6 +68,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
     'logs',
     'observer',
+    'observer/alerts',
     'cni',
   ],
   // The admin API explains decisions, so it asks the deciders themselves.
@@ -118,7 +121,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Folders that decide, or run in browsers: nothing they reach may be a Node module or a package. */
-const PURE = ['schema', 'routing', 'policy', 'translation', 'observer', 'page']
+const PURE = ['schema', 'routing', 'policy', 'translation', 'observer', 'observer/alerts', 'page']
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
   routing: ['identity'],
   policy: ['identity'],

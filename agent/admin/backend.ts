@@ -3,6 +3,7 @@
  * shown to users as it is, so it never carries a key, a certificate or a token.
  */
 import type {
+  AlertsAnswer,
   CheckLine,
   DiagnoseAnswer,
   EjectedEndpoint,
@@ -26,6 +27,7 @@ export interface AdminBackend {
   doctor(): Promise<readonly CheckLine[]>
   /** What is wrong now; undefined while this agent does not look: it is starting, or waits for its turn. */
   diagnose(): Promise<DiagnoseAnswer | undefined>
+  alerts(): AlertsAnswer
   /** Does a pod of this node ask its own name server, not the mesh? */
   asksOwnDns(uid: string): boolean
   peerAuthentications(): readonly PeerAuthenticationStatus[]

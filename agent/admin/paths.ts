@@ -23,6 +23,7 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/problems', (backend) => jsonReply(backend.problems())],
   ['/doctor', async (backend) => jsonReply(await backend.doctor())],
   ['/diagnose', diagnoseReply],
+  ['/alerts', (backend) => jsonReply(backend.alerts())],
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
   ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],

@@ -1,6 +1,7 @@
 /** The command line: verb → flags → ask → print. Everything it touches is handed in, so that tests run it whole. */
 import { readFileSync } from 'node:fs'
 import { type CheckLine, STATE_DIR_DEFAULT } from '#contract'
+import { alertsVerb } from './alerts.ts'
 import { readArguments, textValue } from './arguments.ts'
 import { createAsk } from './ask.ts'
 import { checkVerb } from './check.ts'
@@ -55,6 +56,7 @@ const VERBS: readonly Verb[] = [
   configVerb,
   checkVerb,
   diagnoseVerb,
+  alertsVerb,
   topVerb,
   edgesVerb,
   statVerb,

@@ -1,3 +1,4 @@
+export * from './alerts.ts'
 export * from './check-line.ts'
 export * from './facts.ts'
 export * from './findings.ts'

@@ -12,5 +12,5 @@ export type {
   WorldSample,
 } from './node-look.ts'
 export type { Percentile } from './percentile.ts'
-export type { EdgeRates, NamedRates, Rates, Traffic } from './traffic-rates.ts'
-export { trafficBetween } from './traffic-rates.ts'
+export type { EdgeRates, EdgeTally, NamedRates, Rates, Tally, Traffic } from './traffic-rates.ts'
+export { addTally, edgeNames, isTold, newTally, ratesOf, tallyEdges, trafficBetween } from './traffic-rates.ts'

@@ -52,7 +52,7 @@ export interface Traffic {
 }
 
 /** Counts that can be added up. */
-interface Tally {
+export interface Tally {
   requests: number
   failed: number
   bounds: readonly number[]
@@ -63,7 +63,7 @@ interface Tally {
   bytes: number
 }
 
-interface EdgeTally extends Tally {
+export interface EdgeTally extends Tally {
   readonly labels: Labels
 }
 
@@ -73,9 +73,7 @@ export type Labels = Readonly<Record<string, string>>
 export function trafficBetween(before: TrafficAnswer | undefined, after: TrafficAnswer): Traffic {
   const seconds = before === undefined ? 0 : Math.max(0.001, (after.atMs - before.atMs) / 1000)
   const tallies = tallyEdges(before?.families ?? [], after.families)
-  const told = [...tallies.values()].filter(
-    ({ labels }) => labels['reporter'] === 'source' || !tallies.has(edgeKey({ ...labels, reporter: 'source' })),
-  )
+  const told = [...tallies.values()].filter((tally) => isTold(tally, tallies))
   const group = (nameOf: (labels: Labels) => string): NamedRates[] => {
     const groups = new Map<string, EdgeTally[]>()
     for (const tally of told) {
@@ -96,6 +94,11 @@ export function trafficBetween(before: TrafficAnswer | undefined, after: Traffic
     services: group(serviceOf),
     workloads: group((labels) => workloadOf(labels, 'destination')),
   }
+}
+
+/** Of the two reports of an edge this is the one that counts: the source's, where there is one. */
+export function isTold({ labels }: EdgeTally, all: ReadonlyMap<string, EdgeTally>): boolean {
+  return labels['reporter'] === 'source' || !all.has(edgeKey({ ...labels, reporter: 'source' }))
 }
 
 const UNKNOWN = 'unknown'
@@ -151,7 +154,7 @@ function edgeKey(labels: Labels): string {
   return EDGE_LABELS.map((name) => labels[name] ?? '').join('\n')
 }
 
-function tallyEdges(before: readonly MetricFamily[], after: readonly MetricFamily[]): Map<string, EdgeTally> {
+export function tallyEdges(before: readonly MetricFamily[], after: readonly MetricFamily[]): Map<string, EdgeTally> {
   const tallies = new Map<string, EdgeTally>()
   for (const family of after) {
     const count = COUNTED[family.name]
@@ -229,11 +232,11 @@ function seriesKey(labels: Labels): string {
   return JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-function newTally(): Tally {
+export function newTally(): Tally {
   return { requests: 0, failed: 0, bounds: [], buckets: [], opened: 0, openedEver: 0, closedEver: 0, bytes: 0 }
 }
 
-function addTally(into: Tally, one: Tally): Tally {
+export function addTally(into: Tally, one: Tally): Tally {
   return {
     requests: into.requests + one.requests,
     failed: into.failed + one.failed,
@@ -250,7 +253,7 @@ function addAll(into: readonly number[], more: readonly number[]): number[] {
   return Array.from({ length: Math.max(into.length, more.length) }, (_, at) => (into[at] ?? 0) + (more[at] ?? 0))
 }
 
-function ratesOf(tally: Tally, seconds: number): Rates {
+export function ratesOf(tally: Tally, seconds: number): Rates {
   const { requests, failed, bounds, buckets } = tally
   const perSecond = (count: number) => (seconds === 0 ? 0 : count / seconds)
   const at = (share: number) => percentile(bounds, buckets, share)

@@ -1,5 +1,5 @@
 /** A small shop behind the admin API: two versions of reviews, a canary route, a policy. */
-import type { CheckLine, DiagnoseAnswer, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
+import type { AlertsAnswer, CheckLine, DiagnoseAnswer, HttpRoute, MeshObject, MeshService, Workload } from '#contract'
 import { World } from '#mesh'
 import { Metrics } from '#telemetry'
 import type {
@@ -206,6 +206,10 @@ export class FakeBackend implements AdminBackend {
 
   asksOwnDns(): boolean {
     return false
+  }
+
+  alerts(): AlertsAnswer {
+    return { node: this.node, file: '', readMs: 0, rules: [], alerts: [] }
   }
 
   async diagnose(): Promise<DiagnoseAnswer | undefined> {

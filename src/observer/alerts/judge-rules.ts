@@ -1,0 +1,336 @@
+/**
+ * A look and the rules → what each rule says of each thing that it is about. Keeps what windows need of earlier looks, and
+ * no clock.
+ */
+import type { Finding, MetricFamily } from '#contract'
+import { addTally, newTally, type Rates, ratesOf, type Tally } from '#observer'
+import type { AlertCondition, AlertRule, ThresholdCondition } from './alert-rule.ts'
+import { evaluateCondition, firstValue, type KnownValues, ratesIn, type Series } from './evaluate-expression.ts'
+import { type ConditionNode, NODE_VALUES, type NumberNode, type ValueName } from './expression.ts'
+import { isExact, matchesGlob } from './glob.ts'
+import { SampledRates, sumOf } from './sampled-rates.ts'
+import { summaryOf } from './say-alert.ts'
+import { type EdgeTraffic, TrafficWindow } from './traffic-window.ts'
+
+export interface AlertLook {
+  /** Monotonic, of the counters. */
+  readonly atMs: number
+  /** ms since the epoch. */
+  readonly nowMs: number
+  /** Counters of the proxies (`istio_…`), and the agent's own families where a rule needs them. */
+  readonly families: readonly MetricFamily[]
+  /** Undefined: nobody has looked. */
+  readonly findings: readonly Finding[] | undefined
+}
+
+/** `between`: neither where it begins nor where it ends. */
+export type Verdict = 'over' | 'between' | 'clear' | 'unknown'
+
+export interface Judged {
+  /** What tells it from the others of its rule. */
+  readonly subject: string
+  /** Those that say what it is about. */
+  readonly labels: Readonly<Record<string, string>>
+  readonly verdict: Verdict
+  readonly value: number | undefined
+  /** One sentence. */
+  readonly summary: string
+  /** The command to run next. */
+  readonly next: string
+}
+
+export interface JudgedRule {
+  readonly rule: AlertRule
+  readonly judged: readonly Judged[]
+  /** Of what is not among them. */
+  readonly others: 'clear' | 'unknown'
+}
+
+/** Things that one rule may be about at a time. */
+const MAX_SUBJECTS = 500
+
+export class RuleJudge {
+  readonly #node: string
+  readonly #rules: readonly AlertRule[]
+  readonly #traffic: TrafficWindow
+  readonly #rates: SampledRates
+  readonly #wanted: readonly Series[]
+
+  constructor(node: string, rules: readonly AlertRule[]) {
+    this.#node = node
+    this.#rules = rules
+    const longestMs = Math.max(0, ...rules.map(({ windowMs }) => windowMs))
+    this.#traffic = new TrafficWindow(longestMs)
+    this.#rates = new SampledRates(longestMs)
+    this.#wanted = rules.flatMap(({ condition }) => expressionsOf(condition).flatMap(ratesIn))
+  }
+
+  judge(look: AlertLook): readonly JudgedRule[] {
+    this.#traffic.add(look.atMs, look.families)
+    this.#rates.add(look.atMs, look.families, [...this.#wanted, ...processesIn(look.families).map(cpuSecondsOf)])
+    return this.#rules.map((rule) => ({ rule, ...this.#judgeRule(rule, look) }))
+  }
+
+  #judgeRule(rule: AlertRule, look: AlertLook): Omit<JudgedRule, 'rule'> {
+    const { condition } = rule
+    switch (condition.kind) {
+      case 'finding':
+        return look.findings === undefined
+          ? { judged: [], others: 'unknown' }
+          : { judged: look.findings.flatMap((found) => judgeFinding(rule, condition, found)), others: 'clear' }
+      case 'certificate':
+        return { judged: judgeCertificates(rule, condition, look), others: 'clear' }
+      default: {
+        const subjects = this.#subjects(rule, look).slice(0, MAX_SUBJECTS)
+        return {
+          judged: subjects.map((subject) => this.#judgeValues(rule, condition, subject, look)),
+          others: 'unknown',
+        }
+      }
+    }
+  }
+
+  #judgeValues(
+    rule: AlertRule,
+    condition: Extract<AlertCondition, { readonly kind: 'expression' }> | ThresholdCondition,
+    { subject, labels, rates, process }: Subject,
+    look: AlertLook,
+  ): Judged {
+    const known: KnownValues = {
+      value: (name) => trafficValue(name, rates) ?? this.#nodeValue(name, look.families, rule.windowMs, process),
+      metric: (name, wanted) => sumOf(look.families, { name, labels: wanted }),
+      rate: (name, wanted) => this.#rates.perSecond({ name, labels: wanted }, rule.windowMs),
+    }
+    const { verdict, value } =
+      condition.kind === 'expression' ? judgeExpression(condition, known) : judgeThreshold(condition, known)
+    const name = subject === '' ? this.#node : subject
+    return { subject, labels, verdict, value, summary: summaryOf(rule, name, value), next: nextOf(rule, subject) }
+  }
+
+  #nodeValue(
+    name: ValueName,
+    families: readonly MetricFamily[],
+    windowMs: number,
+    process: string | undefined,
+  ): number | undefined {
+    const of = (metric: string, labels = {}) => sumOf(families, { name: metric, labels })
+    const processes = process === undefined ? processesIn(families) : [process]
+    switch (name) {
+      case 'cpu':
+        return of('weir_node_cpu_busy_ratio')
+      case 'memory': {
+        const total = of('weir_node_memory_total_bytes')
+        const available = of('weir_node_memory_available_bytes')
+        return total === undefined || available === undefined || total === 0 ? undefined : 1 - available / total
+      }
+      case 'lag':
+        return greatest(processes.map((one) => of(LAG_METRIC, { process: one })))
+      case 'proxyCpu': {
+        const proxies = processes.filter((one) => one.startsWith('proxy-'))
+        return greatest(proxies.map((one) => this.#rates.perSecond(cpuSecondsOf(one), windowMs)))
+      }
+      default:
+        return undefined
+    }
+  }
+
+  #subjects({ scope, windowMs, condition }: AlertRule, look: AlertLook): readonly Subject[] {
+    if (scope.kind === 'process') {
+      const isOfProxies = condition.kind === 'saturation' && condition.of === 'proxyCpu'
+      return processesIn(look.families)
+        .filter((process) => !isOfProxies || process.startsWith('proxy-'))
+        .map((process) => ({ subject: process, labels: { process }, rates: undefined, process }))
+    }
+    const traffic = this.#traffic.within(windowMs)
+    const groups = new Map<string, { readonly labels: Labels; readonly edges: EdgeTraffic[] }>()
+    const add = (name: string, labels: Labels, edge?: EdgeTraffic) => {
+      const group = groups.get(name) ?? { labels, edges: [] }
+      groups.set(name, group)
+      if (edge !== undefined) group.edges.push(edge)
+    }
+    // What a rule names outright is looked at even if nobody has asked for it yet.
+    if (scope.kind === 'node') add('', {})
+    else if ('name' in scope && isExact(scope.name)) add(scope.name, labelsOf(scope.kind, scope.name))
+    for (const edge of traffic?.edges ?? []) {
+      if (scope.kind === 'edge') {
+        const { source, destination } = edge
+        if (!matchesGlob(scope.from, source) || !matchesGlob(scope.to, destination)) continue
+        add(`${source} -> ${destination}`, { source, destination }, edge)
+      } else if (scope.kind === 'node') add('', {}, edge)
+      else {
+        const name = nameIn(edge, scope.kind)
+        if (name !== '' && matchesGlob(scope.name, name)) add(name, labelsOf(scope.kind, name), edge)
+      }
+    }
+    return [...groups].map(([subject, { labels, edges }]) => {
+      const all = edges.reduce<Tally>((sum, { tally }) => addTally(sum, tally), newTally())
+      return { subject, labels, rates: traffic === undefined ? undefined : ratesOf(all, traffic.seconds) }
+    })
+  }
+}
+
+type Labels = Readonly<Record<string, string>>
+
+interface Subject {
+  /** Empty: the node. */
+  readonly subject: string
+  readonly labels: Labels
+  readonly rates: Rates | undefined
+  readonly process?: string
+}
+
+const LAG_METRIC = 'weir_event_loop_lag_milliseconds'
+
+function processesIn(families: readonly MetricFamily[]): readonly string[] {
+  const found = families.find(({ name }) => name === LAG_METRIC)?.series ?? []
+  return found.flatMap(({ labels }) => (labels['process'] === undefined ? [] : [labels['process']]))
+}
+
+function cpuSecondsOf(process: string): Series {
+  return { name: 'weir_process_cpu_seconds_total', labels: { process } }
+}
+
+function greatest(values: readonly (number | undefined)[]): number | undefined {
+  const known = values.filter((value) => value !== undefined)
+  return known.length === 0 ? undefined : Math.max(...known)
+}
+
+function nameIn({ service, destination }: EdgeTraffic, kind: string): string {
+  const name = kind === 'workload' || service === '' ? destination : service
+  if (kind === 'service') return service
+  return kind === 'namespace' ? (name.includes('/') ? name.slice(0, name.indexOf('/')) : '') : name
+}
+
+function labelsOf(kind: string, name: string): Labels {
+  return { [kind]: name }
+}
+
+function trafficValue(name: ValueName, rates: Rates | undefined): number | undefined {
+  if (rates === undefined) return undefined
+  switch (name) {
+    case 'requests':
+      return rates.requests
+    case 'errors':
+      return rates.successRate === undefined ? 0 : Math.round((1 - rates.successRate) * rates.requests)
+    case 'errorRate':
+      return rates.successRate === undefined ? undefined : 1 - rates.successRate
+    case 'p50':
+    case 'p95':
+    case 'p99':
+      return rates[name]?.estimateMs
+    case 'requestsPerSecond':
+    case 'connections':
+    case 'bytesPerSecond':
+      return rates[name]
+    default:
+      return undefined
+  }
+}
+
+interface Found {
+  readonly verdict: Verdict
+  readonly value: number | undefined
+}
+
+function judgeThreshold(condition: ThresholdCondition, known: KnownValues): Found {
+  const value = known.value(condition.of)
+  const requests = known.value('requests')
+  const isTooFew = condition.minRequests > 0 && (requests ?? 0) < condition.minRequests
+  if (value === undefined || isTooFew) return { verdict: 'unknown', value }
+  const { threshold, clear } = condition
+  const sign = condition.direction === 'above' ? 1 : -1
+  if (sign * value > sign * threshold) return { verdict: 'over', value }
+  return { verdict: sign * value <= sign * clear ? 'clear' : 'between', value }
+}
+
+function judgeExpression(
+  { when, clearWhen }: Extract<AlertCondition, { readonly kind: 'expression' }>,
+  known: KnownValues,
+): Found {
+  const value = firstValue(when, known)
+  const isOver = evaluateCondition(when, known)
+  if (isOver === true) return { verdict: 'over', value }
+  const isClear = clearWhen === undefined ? isOver === false : evaluateCondition(clearWhen, known)
+  if (isOver === undefined || isClear === undefined) return { verdict: 'unknown', value }
+  return { verdict: isClear ? 'clear' : 'between', value }
+}
+
+function judgeFinding(
+  rule: AlertRule,
+  { kinds, severities }: Extract<AlertCondition, { readonly kind: 'finding' }>,
+  { kind, severity, subject, says, next }: Finding,
+): readonly Judged[] {
+  const isMeant =
+    (kinds.length === 0 || kinds.includes(kind)) &&
+    (severities.length === 0 || severities.includes(severity)) &&
+    (rule.scope.kind !== 'subject' || matchesGlob(rule.scope.name, subject))
+  if (!isMeant) return []
+  return [
+    {
+      subject: `${kind} ${subject}`,
+      labels: { finding: kind, subject },
+      verdict: 'over',
+      value: undefined,
+      summary: says,
+      next,
+    },
+  ]
+}
+
+function judgeCertificates(
+  rule: AlertRule,
+  { expiresWithinMs, clearMs }: Extract<AlertCondition, { readonly kind: 'certificate' }>,
+  { families, nowMs }: AlertLook,
+): readonly Judged[] {
+  const found = families.find(({ name }) => name === 'weir_certificate_expiry_timestamp_seconds')?.series ?? []
+  const { scope } = rule
+  return found.flatMap(({ labels, values }) => {
+    const { identity = '' } = labels
+    // Identities have slashes of their own: `*` stands for these, too.
+    const isMeant = scope.kind !== 'identity' || scope.name === identity || matchesGlob(scope.name, identity)
+    if (!isMeant) return []
+    const leftMs = (values[0] ?? 0) * 1000 - nowMs
+    const verdict: Verdict = leftMs < expiresWithinMs ? 'over' : leftMs >= clearMs ? 'clear' : 'between'
+    const summary = summaryOf(rule, identity, leftMs)
+    return [{ subject: identity, labels: { identity }, verdict, value: leftMs, summary, next: nextOf(rule, identity) }]
+  })
+}
+
+function nextOf({ condition, scope }: AlertRule, subject: string): string {
+  if (condition.kind === 'certificate') return 'weir status'
+  if (condition.kind === 'saturation') return 'weir metrics'
+  if (scope.kind === 'service' || scope.kind === 'workload' || scope.kind === 'namespace') return `weir stat ${subject}`
+  return 'weir top --once'
+}
+
+function expressionsOf(condition: AlertCondition): readonly ConditionNode[] {
+  if (condition.kind !== 'expression') return []
+  return [condition.when, ...(condition.clearWhen === undefined ? [] : [condition.clearWhen])]
+}
+
+/** `true` where a rule looks at more than traffic and findings: families that are not free to gather. */
+export function needsOwnFamilies(rules: readonly AlertRule[]): boolean {
+  return rules.some(
+    ({ condition }) =>
+      condition.kind === 'saturation' ||
+      condition.kind === 'certificate' ||
+      expressionsOf(condition).some(looksBeyondTraffic),
+  )
+}
+
+function looksBeyondTraffic(node: ConditionNode | NumberNode): boolean {
+  switch (node.kind) {
+    case 'number':
+      return false
+    case 'metric':
+    case 'rate':
+      return true
+    case 'value':
+      return NODE_VALUES.some((name) => name === node.name)
+    case 'not':
+    case 'negative':
+      return looksBeyondTraffic(node.of)
+    default:
+      return looksBeyondTraffic(node.left) || looksBeyondTraffic(node.right)
+  }
+}
