@@ -26,6 +26,7 @@ import type { AlertDesk } from './observe/alerts/alert-desk.ts'
 import type { Watch } from './observe/watch.ts'
 import type { NodeSampler } from './saturation/node-sampler.ts'
 import type { ProxyPool } from './supervise/proxy-pool.ts'
+import type { SpanDesk } from './tracing/span-desk.ts'
 
 export interface BackendParts {
   readonly config: AgentConfig
@@ -42,6 +43,8 @@ export interface BackendParts {
   readonly cluster?: Pick<DoctorOptions, 'api' | 'staleSince'>
   /** Absent: no logs are read. */
   readonly logs?: LogDesk
+  /** Absent: nothing is traced. */
+  readonly spans?: SpanDesk
   isReady(): boolean
   /** Undefined while it does not look. */
   watch(): Watch | undefined
@@ -92,6 +95,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
           ...counters.families(),
           ...logFamilies(await parts.logs?.status()),
           ...(parts.alerts()?.families() ?? []),
+          ...(parts.spans?.families() ?? []),
         ],
       },
       ownMetrics.collect(await agentStatus(parts)),

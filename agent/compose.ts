@@ -36,6 +36,7 @@ import { createNodeSampler } from './saturation/node-sampler.ts'
 import { openSource } from './source.ts'
 import type { StateDir } from './state-dir.ts'
 import { ProxyPool } from './supervise/proxy-pool.ts'
+import { SpanDesk } from './tracing/span-desk.ts'
 import { forgetUninstall, isUninstalled, removeState } from './uninstall.ts'
 
 export interface RunningAgent {
@@ -69,6 +70,8 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   const log = createLog(config.logLevel, config.node)
   const counters = new AgentCounters()
   const mesh = new MeshState(config, log)
+  const { tracing } = config
+  const spans = tracing && new SpanDesk({ node: config.node, url: tracing.url, log })
   const pool = new ProxyPool({
     count: config.proxies,
     mainPath: PROXY_MAIN,
@@ -86,7 +89,9 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       limits: { ...PROXY_LIMITS_DEFAULT, ...config.limits },
       dns: config.dns,
       outboundTrafficPolicy: config.outboundTrafficPolicy,
+      ...(tracing === undefined ? {} : { tracing: tracing.settings }),
     }),
+    onSpans: spans && ((count, batch) => spans.take(count, batch)),
   })
   const enroller = new Enroller({
     stateDir: config.stateDir,
@@ -197,6 +202,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     alerts: () => alerts,
     cluster: source,
     ...(logs === undefined ? {} : { logs }),
+    ...(spans === undefined ? {} : { spans }),
   })
   const adminOptions = {
     socketPath: join(config.stateDir, 'admin.sock'),
@@ -331,6 +337,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       }
       // The world is followed meanwhile: what a policy denies now is cut, until the last connection has ended.
       await pool.stop(STOP_GRACE_MS)
+      await spans?.stop()
       if (handedOver) await leaveWorld()
       await enroller.close(keepRules, uninstalled)
       identities[Symbol.dispose]()

@@ -9,6 +9,7 @@ import {
   type ProxyLimits,
   STATE_DIR_DEFAULT,
   TRUST_DOMAIN_DEFAULT,
+  type TracingSettings,
 } from '#contract'
 import { nearestName } from '#schema'
 import { parsePeers } from './admin/peer-addresses.ts'
@@ -70,6 +71,8 @@ export interface AgentConfig {
   /** Rules of alerts; undefined: none. */
   readonly alertsFile: string | undefined
   readonly tap: TapSettings
+  /** Undefined: nothing is traced. */
+  readonly tracing: TraceConfig | undefined
 }
 
 /** Live requests and connections. */
@@ -89,6 +92,12 @@ export interface AdminSettings {
   readonly peers: ReadonlyMap<string, string>
   /** What they are shown; undefined: the token that is asked for here. */
   readonly peerTokenFile: string | undefined
+}
+
+export interface TraceConfig {
+  /** Of an OpenTelemetry collector, such as http://collector:4318/v1/traces. */
+  readonly url: string
+  readonly settings: TracingSettings
 }
 
 /** The pods' logs. */
@@ -122,6 +131,8 @@ const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; 
 }
 
 const LOOK_MS_DEFAULT = 10_000
+const TRACE_SAMPLE_DEFAULT = '0.01'
+const TRACE_SLOW_DEFAULT = '1s'
 const LOG_ROOT_DEFAULT = '/var/log/pods'
 const PLUGIN_DEFAULT = join(import.meta.dirname, '../dist/weir-cni')
 
@@ -184,6 +195,11 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
   --tap-query hide|show whether it shows query strings; default hide
   --look-ms N           how often weir diagnose looks for what is wrong; default ${LOOK_MS_DEFAULT}
   --alerts FILE         rules of alerts (YAML, docs/alerts.md), followed live
+  --trace-otlp URL      send spans of requests to an OpenTelemetry collector, as http://collector:4318/v1/traces
+  --trace-sample SHARE  with --trace-otlp: share of the traces that begin here, 0 to 1; default ${TRACE_SAMPLE_DEFAULT}. Callers who
+                        begin one decide themselves
+  --trace-tail on|off   with --trace-otlp: send errors and slow requests of other traces, too; default on
+  --trace-slow DURATION with --trace-otlp: what is slow, e.g. 250ms; default ${TRACE_SLOW_DEFAULT}
 Limits of each proxy:
 ${Object.entries(LIMIT_FLAGS)
   .map(([name, { limit, says }]) => `  --${`${name} N`.padEnd(30)}${says}; default ${PROXY_LIMITS_DEFAULT[limit]}`)
@@ -301,6 +317,20 @@ Object.assign(FLAGS, {
     wrong: matching(/^[\w!#$%&'*+.^`|~-]+(,[\w!#$%&'*+.^`|~-]+)*$/, 'names of header fields, separated by commas'),
   },
   'tap-query': { default: 'hide', wrong: matching(/^(hide|show)$/, 'hide or show') },
+  'trace-otlp': {
+    optional: true,
+    wrong: matching(/^https?:\/\/[^\s/]+\/\S*$/, 'a URL with its path such as http://collector:4318/v1/traces'),
+  },
+  'trace-sample': {
+    optional: true,
+    wrong: matching(/^(0|1|0?\.\d{1,12}|1\.0{1,12})$/, 'a share from 0 to 1 such as 0.01'),
+  },
+  'trace-tail': { optional: true, wrong: matching(/^(on|off)$/, 'on or off') },
+  'trace-slow': {
+    optional: true,
+    wrong: (value) =>
+      (slowMs(value) ?? 0) > 0 ? undefined : `expected a duration such as 250ms or 2s, got ${JSON.stringify(value)}`,
+  },
 } satisfies Record<string, Flag>)
 
 for (const [name, { limit }] of Object.entries(LIMIT_FLAGS)) {
@@ -393,6 +423,9 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
   if (values.has('admin-peer-token-file') && !values.has('admin-peers')) {
     errors.push('--admin-peer-token-file: only with --admin-peers.')
   }
+  for (const name of ['trace-sample', 'trace-tail', 'trace-slow']) {
+    if (values.has(name) && !values.has('trace-otlp')) errors.push(`--${name}: only with --trace-otlp.`)
+  }
   if (values.has('ca-crl') && !values.has('ca')) {
     errors.push('--ca-crl: only with --ca; the CA of --ca-dir DIR has its list in DIR/ca-crl.pem.')
   }
@@ -446,6 +479,7 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     lookMs: Number(value('look-ms')),
     alertsFile: value('alerts') === '' ? undefined : resolve(value('alerts')),
     tap: tapOf(value),
+    tracing: value('trace-otlp') === '' ? undefined : traceConfigOf(value),
   }
 }
 
@@ -469,6 +503,17 @@ function tapOf(value: (name: string) => string): TapSettings {
     enabled: value('tap') === 'on',
     redact: redact.filter((name) => name !== '').map((name) => name.toLowerCase().replaceAll('_', '-')),
     showQueries: value('tap-query') === 'show',
+  }
+}
+
+function traceConfigOf(value: (name: string) => string): TraceConfig {
+  return {
+    url: value('trace-otlp'),
+    settings: {
+      sampleRatio: Number(value('trace-sample') || TRACE_SAMPLE_DEFAULT),
+      tail: value('trace-tail') === 'off' ? 'off' : 'on',
+      slowMs: slowMs(value('trace-slow') || TRACE_SLOW_DEFAULT) ?? 0,
+    },
   }
 }
 
@@ -499,6 +544,12 @@ function durationMs(text: string): number | undefined {
   const [, count = '', unit = ''] = /^(\d{1,7})([smh])$/.exec(text) ?? []
   const unitMs = UNIT_MS[unit]
   return unitMs === undefined ? undefined : Number(count) * unitMs
+}
+
+/** As `durationMs`, and `250ms`. */
+function slowMs(text: string): number | undefined {
+  const [, count] = /^(\d{1,7})ms$/.exec(text) ?? []
+  return count === undefined ? durationMs(text) : Number(count)
 }
 
 function isLogLevel(value: string): value is LogLevel {

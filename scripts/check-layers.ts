@@ -86,6 +86,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   // A thread of the agent; expressions are matched as those of routes are.
   'agent/logs': ['agent', 'base', 'contract', 'routing', 'logs'],
+  // A thread of the agent, and its side of it.
+  'agent/tracing': ['agent', 'base', 'contract', 'tracing'],
   'agent/identity': ['agent', 'base', 'contract', 'identity', 'identity/ca'],
   // The CA is a process of its own: of the agent it shares only the identities' side.
   'agent/ca': [
@@ -131,10 +133,12 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ['linux'],
   'dns-packet': ['dns'],
-  '@opentelemetry/api': ['src/logs/otlp-sink.ts'],
+  '@opentelemetry/api': ['src/logs/otlp-sink.ts', 'src/tracing/otlp-span-sink.ts'],
   '@opentelemetry/exporter-logs-otlp-http': ['src/logs/otlp-sink.ts'],
-  '@opentelemetry/resources': ['src/logs/otlp-sink.ts'],
+  '@opentelemetry/exporter-trace-otlp-http': ['src/tracing/otlp-span-sink.ts'],
+  '@opentelemetry/resources': ['src/logs/otlp-sink.ts', 'src/tracing/otlp-span-sink.ts'],
   '@opentelemetry/sdk-logs': ['src/logs/otlp-sink.ts'],
+  '@opentelemetry/sdk-trace': ['src/tracing/otlp-span-sink.ts'],
   systeminformation: ['agent/saturation/node-sampler.ts'],
   'http-proxy-3': ['agent/admin/peers.ts'],
   '@peculiar/x509': ['identity/ca'],

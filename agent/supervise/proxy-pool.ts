@@ -44,6 +44,8 @@ export interface ProxyPoolOptions {
   readonly world: WorldFeed
   readonly log: AgentLog
   settings(proxyId: number): ProxySettings
+  /** What a proxy tells of so many traced requests. */
+  readonly onSpans?: ((count: number, batch: string) => void) | undefined
 }
 
 export type SlotState = 'starting' | 'up' | 'restarting' | 'draining' | 'down'
@@ -313,6 +315,9 @@ export class ProxyPool {
         else this.#options.log.info(facts, 'proxy takes all requests again')
         return
       }
+      case 'spans':
+        this.#options.onSpans?.(message.count, message.batch)
+        return
       case 'endpoint-health': {
         const { why, ...endpoint } = message.endpoint
         if (message.healthy) this.#options.log.info({ proxy: slot.id, ...endpoint }, 'endpoint healthy')

@@ -19,6 +19,18 @@ export interface ProxySettings {
   readonly dns: DnsSettings
   /** Of pods for which nothing else is said. */
   readonly outboundTrafficPolicy: OutboundTrafficPolicy
+  /** Absent: no spans are made, and a client's trace passes as it is. */
+  readonly tracing?: TracingSettings
+}
+
+/** Of which requests spans are made. */
+export interface TracingSettings {
+  /** Share of the traces that begin here, 0 … 1; of others their callers have decided. */
+  readonly sampleRatio: number
+  /** `on`: errors and slow requests are told of although their trace is not sampled. */
+  readonly tail: 'on' | 'off'
+  /** A request that took so long is slow, ms. */
+  readonly slowMs: number
 }
 
 /** Who is asked for names that are not the mesh's own. */
@@ -162,6 +174,8 @@ export type ProxyToAgent =
   | { readonly type: 'endpoint-health'; readonly healthy: boolean; readonly endpoint: CheckedEndpoint }
   /** New requests are refused from now on because the event loop lags, or taken again: for the log. */
   | { readonly type: 'shedding'; readonly shedding: boolean; readonly lagMs: number; readonly shedRequests: number }
+  /** What spans are made of, `count` requests; `batch` is of `renderBatch` (src/tracing), and read only by what sends them on. */
+  | { readonly type: 'spans'; readonly count: number; readonly batch: string }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   /** Events of a tap, each a JSON object without line feeds, and how many more there were. */
   | { readonly type: 'tapped'; readonly id: number; readonly events: readonly string[]; readonly lost: TapLoss }

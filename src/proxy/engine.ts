@@ -40,9 +40,11 @@ import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
 import { SocketStock } from './sockets.ts'
+import type { SendSpans } from './span-outbox.ts'
 import { type TapPort, Taps } from './tap.ts'
 import { type TargetHost, Targets } from './targets.ts'
 import { NOBODY, TcpListener, TcpStream } from './tcp.ts'
+import { Tracer } from './tracer.ts'
 import { type TunnelHost, Tunnels } from './tunnels.ts'
 
 const BACKLOG = 4096
@@ -68,6 +70,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly sessions: Sessions
   readonly health: HealthChecks
   readonly recorder: Recorder
+  readonly tracer: Tracer | undefined
   /** Told when the last connection of a removed pod has ended. */
   onDrained: (uid: string) => void = () => {}
   /** Told of what taps see, with what to call when it has left. */
@@ -102,7 +105,8 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
   readonly #lag: LagMeter
   readonly #podUse = new PodUseFamilies()
 
-  constructor(settings: ProxySettings, ask: AskSockets) {
+  /** @param sendSpans takes what is traced; used only where tracing is on */
+  constructor(settings: ProxySettings, ask: AskSockets, sendSpans: SendSpans) {
     this.#ask = ask
     this.#tunnels = new Tunnels(this, settings.trustDomain)
     this.limits = settings.limits
@@ -124,7 +128,10 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
       },
       (of) => this.snapshot.workload(of.pod.workload),
     )
-    this.recorder = new Recorder(this.targets, this.#log, settings.metrics === 'on')
+    const { tracing } = settings
+    this.tracer =
+      tracing === undefined ? undefined : new Tracer(tracing, () => performance.now(), this.metrics, sendSpans)
+    this.recorder = new Recorder(this.targets, this.#log, settings.metrics === 'on', this.tracer)
     this.#dns = new Answerer(this, settings.dns)
     this.#shedRequests = this.metrics
       .counter({
@@ -291,7 +298,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     this.health.close()
     for (const pod of [...this.#pods.values()]) this.#close(pod)
     const late = new Promise<void>((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref())
-    await Promise.race([Promise.all(this.#closing), late])
+    await Promise.race([Promise.all([...this.#closing, this.tracer?.close()]), late])
     await this.#log[Symbol.asyncDispose]()
   }
 

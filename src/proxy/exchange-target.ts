@@ -6,6 +6,7 @@ import type { ConnectionFacts, Verdict, Workload } from '#contract'
 import type { PolicySet } from '#policy'
 import type { EndpointLoad, ForwardDecision } from '#routing'
 import type { AccessEdge, Reporters, RequestEdge, TcpEdge } from '#telemetry'
+import type { TracedEdge } from '#tracing'
 import type { Flow } from './flow.ts'
 import type { UpstreamPool } from './upstream.ts'
 
@@ -40,6 +41,8 @@ export interface ExchangeTarget {
   readonly tcpAccess: AccessEdge
   readonly grpcAccess: AccessEdge
   readonly reporters: Reporters
+  /** Only where tracing is on. */
+  readonly traced: TracedEdge | undefined
   /** `ip:port`, for the log. */
   readonly upstream: string
 }

@@ -23,6 +23,7 @@ import type { Flow, Waiter } from './flow.ts'
 import type { HttpChoice, HttpExchange, HttpPipeline, InsteadChoice, RouteName } from './http-exchange.ts'
 import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
+import type { RequestTrace } from './request-trace.ts'
 import type { Services } from './services.ts'
 import type { SessionState } from './sessions.ts'
 import { newTraceparent, traceIdOf, traceparentOfB3 } from './trace-context.ts'
@@ -86,6 +87,9 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   #trace = ''
   /** Made for a client that sent none; the same for all tries. */
   #traceparent = ''
+  /** Where spans are made. */
+  protected traced: RequestTrace | undefined
+  upgraded = false
   /** Flag of a refusal by the destination's node. */
   #refusedThere: ResponseFlag | undefined
   /** Of an injected fault. */
@@ -167,6 +171,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.#upstreamMs = -1
     this.#trace = ''
     this.#traceparent = ''
+    this.traced = undefined
+    this.upgraded = false
     this.#refusedThere = undefined
     this.#delayMs = 0
   }
@@ -233,8 +239,13 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     } else this.send(target)
   }
 
-  /** The trace of the request: the client's own, or one begun here (then the second is its traceparent). */
-  protected joinTrace(): string {
+  /**
+   * The trace of the request: the client's own, or one begun here. Returns the traceparent that is to be added; empty: that
+   * of the client goes on. Where spans are made it is always another, and `traced` is set.
+   */
+  protected joinTrace({ reporters }: ExchangeTarget): string {
+    const { tracer } = this.services
+    if (tracer !== undefined) return this.#tracedBy(tracer).traceparent(reporters)
     const given = this.givenTraceparent()
     if (given !== '') {
       this.#trace = traceIdOf(given)
@@ -243,6 +254,11 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     if (this.#traceparent === '') this.#traceparent = this.hasB3() ? traceparentOfB3(this.#b3()) : newTraceparent()
     this.#trace = traceIdOf(this.#traceparent)
     return this.#traceparent
+  }
+
+  #tracedBy(tracer: NonNullable<Services['tracer']>): RequestTrace {
+    this.traced ??= tracer.begin(this.givenTraceparent(), this.hasB3() ? this.#b3() : undefined)
+    return this.traced
   }
 
   #b3(): B3 | undefined {
@@ -372,6 +388,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     // Whoever has kept us waiting would do so again.
     const slow = tookMs >= SLOW_CONNECT_MS
     if (next !== undefined && next.kind === 'forward' && !(slow && next.load === target.load)) {
+      this.#tellRetry('connect-failure')
       this.#sendAgain(next)
       return
     }
@@ -404,6 +421,7 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     if (may === 'exhausted' && typeof failure !== 'string') this.flag = 'URX'
     if (may !== 'retry') return false
     this.#retries++
+    this.#tellRetry(failure)
     this.#triedAt = 0
     // Whatever is still to come of this try comes too late.
     this.epoch++
@@ -411,6 +429,12 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
     this.#tryTimer = undefined
     this.#later(retryDelayMs(plan, this.#retries, Math.random()), () => this.#tryAgain())
     return true
+  }
+
+  #tellRetry(failure: TryFailure): void {
+    if (this.traced === undefined) return
+    const atMs = this.services.now() - this.started
+    this.traced.retried({ atMs, upstream: this.target?.upstream ?? '', why: failureText(failure) })
   }
 
   #tryAgain(): void {
@@ -547,6 +571,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   protected record(flag: ResponseFlag, why: string): void {
     const there = flag === '-' ? this.#refusedThere : undefined
     const { versioned } = this
+    const { tracer } = this.services
+    const traced = tracer === undefined ? undefined : this.#tracedBy(tracer)
     if (versioned !== undefined) {
       const { version, kind } = versioned.recognised
       this.target?.flow?.metrics.versioned(version?.name ?? kind)
@@ -556,7 +582,8 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
       flag: there ?? flag,
       why: there === undefined ? why : 'refused by the mesh at the destination: see the log of its node',
       // Of a request that was never sent on: the trace that the client named.
-      trace: this.#trace || this.#namedTrace(),
+      trace: traced?.traceId ?? (this.#trace || this.#namedTrace()),
+      traced,
       durationMs: this.services.now() - this.started,
       upstreamMs: this.#upstreamMs,
       bytesIn: this.bytesIn,
@@ -585,6 +612,11 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
 }
 
 const NO_LIMITS = { requestTimeoutMs: undefined, backendRequestTimeoutMs: undefined, retry: undefined }
+
+function failureText(failure: TryFailure): string {
+  if (typeof failure === 'string') return failure
+  return typeof failure === 'number' ? `status ${failure}` : `grpc status ${failure.grpcStatus}`
+}
 
 function least(one: number | undefined, other: number | undefined): number | undefined {
   return one === undefined || (other !== undefined && other < one) ? other : one

@@ -25,6 +25,7 @@ import type { HttpPipeline } from './http-exchange.ts'
 import { isMeshHeader } from './mesh-headers.ts'
 import type { HeldConnection, Pod } from './pod.ts'
 import {
+  linesOf,
   type ResponseRendering,
   renderCopy,
   renderOwn,
@@ -441,8 +442,10 @@ export class HttpConnection
     const head = this.head
     const decision = target.decision
     let extra = target.identityLines
-    const traceparent = this.joinTrace()
+    const traceparent = this.joinTrace(target)
     if (traceparent !== '') extra += `traceparent: ${traceparent}\r\n`
+    const { traced } = this
+    if (traced !== undefined) extra += linesOf(traced.b3Fields(target.reporters))
     let host: string | undefined
     let requestTarget = head.target
     const first = requestTarget.charCodeAt(0)
@@ -464,6 +467,7 @@ export class HttpConnection
       extra,
       edits: decision?.requestEdits ?? NO_EDITS,
       upgrade: this.#upgrading && head.method !== 'CONNECT',
+      dropTrace: traced !== undefined,
     })
   }
 
@@ -488,6 +492,7 @@ export class HttpConnection
       extra,
       edits: translated === undefined ? ofRoute : [...ofRoute, translated.edit()],
       upgrade: this.#upgrading && !isConnect,
+      dropTrace: this.traced !== undefined,
     }
     const length = this.#translatedLength
     if (length === undefined) return renderRequest(head, rendering)
@@ -1031,6 +1036,7 @@ export class HttpConnection
 
   #beginTunnel(upstream: UpstreamConnection, bytes: Buffer, bodyStart: number, end: number): void {
     this.#state = TUNNEL
+    this.upgraded = true
     this.#tunnelMoved()
     upstream.beginTunnel()
     this.stream.writeText(

@@ -25,6 +25,8 @@ export interface HttpExchange extends HttpFacts {
   readonly routeName: RouteName | undefined
   /** Value of `x-request-id` as it came; empty when there is none. */
   requestId(): string
+  /** It has become a stream of bytes both ways. */
+  readonly upgraded: boolean
   /** Set where the rule keeps sessions. */
   session: SessionState | undefined
   /** Endpoints that failed the request. */
@@ -78,6 +80,8 @@ export interface HttpPipeline {
   isProbe(exchange: HttpExchange): boolean
   /** Its requests are copies of others. */
   readonly mirror: boolean
+  /** What it serves arrives at a pod; else it leaves one. */
+  readonly inbound: boolean
   /** The client is the proxy of another node. */
   readonly fromTunnel: boolean
 }

@@ -135,5 +135,6 @@ function unread(pod: Pod, pipeline: HttpPipeline, clientAddress: string): HttpEx
     requestId: () => '',
     requestFields: () => [],
     answerFields: () => [],
+    upgraded: false,
   }
 }

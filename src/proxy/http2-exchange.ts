@@ -31,8 +31,10 @@ import type { Http2Connection } from './http2-connection.ts'
 import {
   answerFields,
   copyLines,
+  DROP_B3,
   DROP_TIMEOUT,
-  DROP_TRACE,
+  DROP_TRACEPARENT,
+  DROP_TRACESTATE,
   requestFields,
   withoutField,
   withoutMeshFields,
@@ -174,9 +176,11 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
   #render(target: ExchangeTarget): void {
     const request = this.#request
     const { decision, identityFields } = target
-    const traceparent = this.joinTrace()
+    const traceparent = this.joinTrace(target)
     let added = identityFields
     if (traceparent !== '') added = [...added, 'traceparent', traceparent]
+    const { traced } = this
+    if (traced !== undefined) added = [...added, ...traced.b3Fields(target.reporters)]
     const routeMs = this.grpc ? decision?.requestTimeoutMs : undefined
     // The server shall know how long the call may take here, too.
     const shorter = routeMs !== undefined && (request.grpcTimeoutMs === undefined || routeMs < request.grpcTimeoutMs)
@@ -199,8 +203,13 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       request.firstField,
       decision?.requestEdits ?? NO_EDITS,
       added,
-      (request.traceparent === '' ? DROP_TRACE : 0) | (shorter ? DROP_TIMEOUT : 0),
+      this.#traceDrops() | (shorter ? DROP_TIMEOUT : 0),
     )
+  }
+
+  #traceDrops(): number {
+    const ofRequest = this.#request.traceparent === '' ? DROP_TRACEPARENT | DROP_TRACESTATE : 0
+    return this.traced === undefined ? ofRequest : ofRequest | DROP_TRACEPARENT | DROP_B3
   }
 
   /** As `#render`, in the version that the Service speaks. */
@@ -229,7 +238,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
       request.firstField,
       edits,
       length === undefined ? added : [...added, 'content-length', String(length)],
-      (request.traceparent === '' ? DROP_TRACE : 0) | (dropTimeout ? DROP_TIMEOUT : 0),
+      this.#traceDrops() | (dropTimeout ? DROP_TIMEOUT : 0),
     )
   }
 
@@ -487,6 +496,7 @@ export class Http2Exchange extends Exchange<Outgoing> implements Http2StreamOwne
     this.#forget()
     if (this.#request.protocol !== '' && status < 300 && !endStream) {
       this.#tunnel = true
+      this.upgraded = true
       this.#moved()
     }
     if (this.versioned !== undefined && target !== undefined) {

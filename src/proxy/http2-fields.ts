@@ -4,6 +4,7 @@
  */
 import type { HeaderEdit } from '#contract'
 import {
+  FIELD_B3,
   FIELD_CONTENT_LENGTH,
   FIELD_COOKIE,
   FIELD_DROP,
@@ -17,10 +18,14 @@ import {
 } from './field-class.ts'
 import { editFields, type Field } from './render.ts'
 
-/** There is no traceparent that is good, and without one a tracestate is of no trace (W3C Trace Context section 4.2). */
-export const DROP_TRACE = 1
+/** It is malformed, or another is among what is added. */
+export const DROP_TRACEPARENT = 1
+/** Without a traceparent it is of no trace (W3C Trace Context section 4.2). */
+export const DROP_TRACESTATE = 2
+/** Another is among what is added. */
+export const DROP_B3 = 4
 /** A shorter `grpc-timeout` is among what is added. */
-export const DROP_TIMEOUT = 2
+export const DROP_TIMEOUT = 8
 
 export interface RequestLine {
   readonly method: string
@@ -78,8 +83,11 @@ function isDropped(known: number, drops: number): boolean {
     case FIELD_HOST:
       return true
     case FIELD_TRACEPARENT:
+      return (drops & DROP_TRACEPARENT) !== 0
     case FIELD_TRACESTATE:
-      return (drops & DROP_TRACE) !== 0
+      return (drops & DROP_TRACESTATE) !== 0
+    case FIELD_B3:
+      return (drops & DROP_B3) !== 0
     case FIELD_GRPC_TIMEOUT:
       return (drops & DROP_TIMEOUT) !== 0
     default:

@@ -46,8 +46,13 @@ function requireEngine(): Engine {
 function handle(message: AgentToProxy): void {
   switch (message.type) {
     case 'settings':
-      engine = new Engine(message.settings, (id, uid, kind, family, count) =>
-        send({ type: 'sockets-wanted', id, uid, kind, family, count }),
+      engine = new Engine(
+        message.settings,
+        (id, uid, kind, family, count) => send({ type: 'sockets-wanted', id, uid, kind, family, count }),
+        (count, batch, done) => {
+          const spans: ProxyToAgent = { type: 'spans', count, batch }
+          if (process.connected) process.send?.(spans, undefined, undefined, done)
+        },
       )
       engine.onDrained = (uid) => send({ type: 'pod-drained', uid })
       engine.onShedding = (shedding, lagMs, shedRequests) => send({ type: 'shedding', shedding, lagMs, shedRequests })

@@ -155,6 +155,7 @@ function undeclaredText(what: string): string {
 
 export class OutboundPipeline implements Pipeline {
   readonly fromTunnel = false
+  readonly inbound = false
   readonly mirror = false
   verdict: Verdict | undefined
   sni: ServerName
@@ -432,6 +433,7 @@ export class OutboundPipeline implements Pipeline {
 /** Copies of requests, each on a connection of its own: to any endpoint of the mirror's backend, judged by policy there. */
 export class MirrorPipeline implements HttpPipeline {
   readonly fromTunnel = false
+  readonly inbound = false
   readonly mirror = true
   readonly original: SocketName
   readonly #engine: Engine
@@ -474,6 +476,7 @@ export class MirrorPipeline implements HttpPipeline {
 /** What arrives at a pod: plain from outside the mesh, without an identity, or through a tunnel from a verified peer. */
 export class InboundPipeline implements Pipeline {
   readonly fromTunnel: boolean
+  readonly inbound = true
   readonly mirror = false
   verdict: Verdict | undefined
   sni: ServerName

@@ -4,15 +4,14 @@ import { type AccessLog, AccessRecord } from '#telemetry'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import type { Pod } from './pod.ts'
+import { keptRequestId } from './request-id.ts'
 import type { RequestOutcome, TcpOutcome, TrafficRecorder } from './services.ts'
 import type { Taps } from './tap.ts'
 import type { Targets } from './targets.ts'
+import type { Tracer } from './tracer.ts'
 
 /** Where a tunnel that is refused was going: to no port of the application. */
 const TUNNEL = { address: '', port: 0 }
-
-/** What else a client may call its request is not worth a place in the log. */
-const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
 
 export class Recorder implements TrafficRecorder {
   readonly #targets: Targets
@@ -22,8 +21,10 @@ export class Recorder implements TrafficRecorder {
   /** Undefined while nobody looks. */
   taps: Taps | undefined = undefined
   keepsAnswers = false
+  readonly #tracer: Tracer | undefined
 
-  constructor(targets: Targets, log: AccessLog, counts: boolean) {
+  constructor(targets: Targets, log: AccessLog, counts: boolean, tracer: Tracer | undefined) {
+    this.#tracer = tracer
     this.#counts = counts
     this.#targets = targets
     this.#log = log
@@ -48,6 +49,7 @@ export class Recorder implements TrafficRecorder {
       )
       if (exchange.grpc) edge.messages(outcome.messagesIn, outcome.messagesOut, target.reporters)
     }
+    if (outcome.traced !== undefined) this.#tracer?.ended(outcome.traced, exchange, target, outcome)
     const { taps } = this
     if (taps === undefined && !this.#log.enabled) return
     const record = this.#record
@@ -71,8 +73,7 @@ export class Recorder implements TrafficRecorder {
     record.bytesIn = outcome.bytesIn
     record.bytesOut = outcome.bytesOut
     record.traceId = outcome.trace
-    const id = exchange.requestId()
-    record.requestId = id === '' || REQUEST_ID.test(id) ? id : ''
+    record.requestId = keptRequestId(exchange)
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
     record.mirror = exchange.pipeline.mirror

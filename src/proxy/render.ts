@@ -4,6 +4,7 @@
  */
 import { type HeaderEdit, REFUSAL_HEADER, type Refusal } from '#contract'
 import {
+  HEADER_B3,
   HEADER_CONNECTION,
   HEADER_CONTENT_LENGTH,
   HEADER_HOST,
@@ -12,6 +13,7 @@ import {
   HEADER_OTHER,
   HEADER_PROXY_CONNECTION,
   HEADER_TE,
+  HEADER_TRACEPARENT,
   HEADER_TRANSFER_ENCODING,
   HEADER_UPGRADE,
   HEADER_VOID,
@@ -42,14 +44,20 @@ function isHopByHop(id: number): boolean {
  * Header lines of `head` that pass on, `\r\n` after each; none of what only the mesh may say. `dropLength` also drops
  * Content-Length; `host` replaces the Host line's value when not undefined.
  */
-function copyHeaders(head: Head, dropLength: boolean, host: string | undefined, edits: readonly HeaderEdit[]): string {
-  if (edits.length > 0) return copyEdited(head, dropLength, host, edits)
+function copyHeaders(
+  head: Head,
+  dropLength: boolean,
+  host: string | undefined,
+  edits: readonly HeaderEdit[],
+  dropTrace: boolean,
+): string {
+  if (edits.length > 0) return copyEdited(head, dropLength, host, edits, dropTrace)
   const { text, offsets, headerCount } = head
   let out = ''
   let runStart = -1
   let runEnd = 0
   for (let i = 0; i < headerCount; i++) {
-    if (passes(head, i, dropLength, host)) {
+    if (passes(head, i, dropLength, host, dropTrace)) {
       if (runStart < 0) runStart = offsets[i * 4] as number
       // The next line begins right behind this one's CRLF: a run is cut out as a whole.
       runEnd = i + 1 < headerCount ? (offsets[(i + 1) * 4] as number) : text.length - 2
@@ -64,16 +72,17 @@ function copyHeaders(head: Head, dropLength: boolean, host: string | undefined, 
 
 /** Whether line `index` of an answer goes on. */
 export function passesOn(head: Head, index: number, dropLength: boolean): boolean {
-  return passes(head, index, dropLength, undefined)
+  return passes(head, index, dropLength, undefined, false)
 }
 
-function passes(head: Head, index: number, dropLength: boolean, host: string | undefined): boolean {
+function passes(head: Head, index: number, dropLength: boolean, host: string | undefined, dropTrace: boolean): boolean {
   const id = head.ids[index] as number
   if (id !== HEADER_OTHER) {
     if (isHopByHop(id)) return false
     if (id === HEADER_XFCC || id === HEADER_WEIR) return false
     if (dropLength && id === HEADER_CONTENT_LENGTH) return false
     if (id === HEADER_HOST && host !== undefined) return false
+    if (dropTrace && (id === HEADER_TRACEPARENT || id === HEADER_B3)) return false
   }
   return true
 }
@@ -91,11 +100,17 @@ const UNEDITABLE = new Set([
   'x-forwarded-client-cert',
 ])
 
-function copyEdited(head: Head, dropLength: boolean, host: string | undefined, edits: readonly HeaderEdit[]): string {
+function copyEdited(
+  head: Head,
+  dropLength: boolean,
+  host: string | undefined,
+  edits: readonly HeaderEdit[],
+  dropTrace: boolean,
+): string {
   const lines: Field[] = []
   if (host !== undefined) lines.push({ name: 'host', value: host })
   for (let i = 0; i < head.headerCount; i++) {
-    if (!passes(head, i, dropLength, host)) continue
+    if (!passes(head, i, dropLength, host, dropTrace)) continue
     const start = head.offsets[i * 4]
     lines.push({ name: head.text.slice(start, head.offsets[i * 4 + 1]), value: head.value(i) })
   }
@@ -105,6 +120,13 @@ function copyEdited(head: Head, dropLength: boolean, host: string | undefined, e
 export interface Field {
   readonly name: string
   readonly value: string
+}
+
+/** @param fields names and values @returns lines, each with its CRLF */
+export function linesOf(fields: readonly string[]): string {
+  let out = ''
+  for (let i = 0; i < fields.length; i += 2) out += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return out
 }
 
 /** As lines, each with its CRLF. */
@@ -152,6 +174,8 @@ export interface RequestRendering {
   /** In this order. */
   readonly edits: readonly HeaderEdit[]
   readonly upgrade: boolean
+  /** The client's own traceparent and headers of B3 are left out. */
+  readonly dropTrace: boolean
   /** Of a body that is not the client's own, bytes. */
   readonly length?: number
 }
@@ -164,7 +188,8 @@ function withPath(target: string): string {
 export function renderRequest(head: Head, rendering: RequestRendering): string {
   const { target } = rendering
   let out = `${head.method} ${target.charCodeAt(0) === 47 ? target : withPath(target)} HTTP/1.1\r\n`
-  out += copyHeaders(head, head.chunked || rendering.length !== undefined, rendering.host, rendering.edits)
+  const { host, edits, dropTrace } = rendering
+  out += copyHeaders(head, head.chunked || rendering.length !== undefined, host, edits, dropTrace)
   if (rendering.length !== undefined) out += `content-length: ${rendering.length}\r\n`
   else if (head.chunked) out += 'transfer-encoding: chunked\r\n'
   if (head.teTrailers) out += 'te: trailers\r\n'
@@ -176,7 +201,7 @@ export function renderRequest(head: Head, rendering: RequestRendering): string {
 
 /** The head as the client meant it, start line first, without framing and what belongs to its connection. `host`: as for a request. */
 export function renderCopy(head: Head, host: string | undefined): string {
-  const lines = copyHeaders(head, true, host, [])
+  const lines = copyHeaders(head, true, host, [], false)
   const expecting = head.expectContinue ? lines.replace(/^expect:[^\r]*\r\n/im, '') : lines
   return `${head.method} ${head.target} HTTP/1.1\r\n${expecting}${head.teTrailers ? 'te: trailers\r\n' : ''}`
 }
@@ -205,7 +230,7 @@ export function renderResponse(head: Head, rendering: ResponseRendering): string
   const lengthless = head.status < 200 || head.status === 204
   const { length } = rendering
   const dropLength = (reframed || lengthless || length !== undefined) && head.contentLength >= 0
-  out += copyHeaders(head, dropLength, undefined, rendering.edits)
+  out += copyHeaders(head, dropLength, undefined, rendering.edits, false)
   if (typeof length === 'number') out += `content-length: ${length}\r\n`
   if (rendering.session !== undefined) out += `${rendering.session[0]}: ${rendering.session[1]}\r\n`
   if (rendering.framing === 'chunked') out += 'transfer-encoding: chunked\r\n'

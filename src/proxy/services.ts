@@ -6,7 +6,9 @@ import type { ExchangeTarget } from './exchange-target.ts'
 import type { HttpExchange, RouteName } from './http-exchange.ts'
 import type { RequestCopy } from './mirrors.ts'
 import type { Pod } from './pod.ts'
+import type { RequestTrace } from './request-trace.ts'
 import type { Sessions } from './sessions.ts'
+import type { Tracer } from './tracer.ts'
 
 export interface RequestOutcome {
   readonly status: number
@@ -14,6 +16,8 @@ export interface RequestOutcome {
   /** For the log only. */
   readonly why: string
   readonly trace: string
+  /** Only where tracing is on. */
+  readonly traced?: RequestTrace | undefined
   readonly durationMs: number
   readonly upstreamMs: number
   readonly bytesIn: number
@@ -71,6 +75,8 @@ export interface Services {
   /** Host for a request that names none: where its connection was going. */
   originalAuthority(exchange: HttpExchange): string
   readonly recorder: TrafficRecorder
+  /** Undefined: no spans are made. */
+  readonly tracer: Pick<Tracer, 'begin'> | undefined
   readonly sessions: Pick<Sessions, 'header'>
   /** New requests are too much for this process now. */
   readonly shedding: boolean

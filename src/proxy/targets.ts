@@ -10,6 +10,7 @@ import type {
   PeerIdentity,
   PeerMode,
   ProxyLimits,
+  TracingSettings,
   Verdict,
   Workload,
 } from '#contract'
@@ -31,6 +32,7 @@ import {
   UNKNOWN_WORKLOAD,
   type WorkloadLabels,
 } from '#telemetry'
+import type { TracedPeer } from '#tracing'
 import { TlsDialer } from './backend-tls.ts'
 import { baggageOf } from './baggage.ts'
 import { type DialCount, type Dialer, NamedDialer, TcpDialer, type TcpSource, TunnelDialer } from './dialer.ts'
@@ -71,6 +73,7 @@ export interface TargetHost {
 export interface TargetSettings {
   readonly node: string
   readonly trustDomain: string
+  readonly tracing?: TracingSettings
 }
 
 export class Targets {
@@ -409,6 +412,15 @@ export class Targets {
       tcpAccess: log('tcp'),
       grpcAccess: log('grpc'),
       reporters,
+      traced:
+        this.#settings.tracing === undefined
+          ? undefined
+          : {
+              source: tracedPeer(client),
+              destination: tracedPeer(workload),
+              host: service === undefined ? '' : host,
+              sides: reporters === REPORT_BOTH ? 'both' : reporters === REPORT_SOURCE ? 'client' : 'server',
+            },
       upstream: socketText(parts.endpoint),
     }
   }
@@ -476,6 +488,13 @@ export class Targets {
 
 function secured(dialer: Dialer, tls: OriginatedTls | undefined, limits: ProxyLimits): Dialer {
   return tls === undefined ? dialer : new TlsDialer(dialer, tls.policy, tls.protocol, limits.connectTimeoutMs)
+}
+
+/** As metrics name it. */
+function tracedPeer(workload: Workload | undefined): TracedPeer | undefined {
+  if (workload === undefined) return undefined
+  const { namespace, name, uid, owner, version } = workload
+  return { namespace, pod: name, uid, service: owner, version: version === UNKNOWN ? '' : version }
 }
 
 /** Of the Services that policies of the workload's namespace name (targetRefs), those that it serves. */

@@ -3,21 +3,34 @@ import { randomFillSync } from 'node:crypto'
 import { type B3, renderTraceparent } from '#tracing'
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
-const pool = new Uint8Array(24 * 128)
+const TRACE_BYTES = 16
+const SPAN_BYTES = 8
+const pool = new Uint8Array((TRACE_BYTES + SPAN_BYTES) * 128)
 let used = pool.length
 
-/** A new `traceparent`, not sampled unless somebody has asked for spans. */
-export function newTraceparent(sampled = false): string {
-  if (used === pool.length) {
+function randomHex(bytes: number): string {
+  if (used + bytes > pool.length) {
     randomFillSync(pool)
     used = 0
   }
-  let out = '00-'
-  for (let i = 0; i < 16; i++) out += HEX[pool[used + i] as number]
-  out += '-'
-  for (let i = 16; i < 24; i++) out += HEX[pool[used + i] as number]
-  used += 24
-  return sampled ? `${out}-01` : `${out}-00`
+  let out = ''
+  for (const end = used + bytes; used < end; used++) out += HEX[pool[used] as number]
+  return out
+}
+
+/** 32 digits. All zeros, which would be no id, is one chance in 2^128. */
+export function newTraceId(): string {
+  return randomHex(TRACE_BYTES)
+}
+
+/** 16 digits. */
+export function newSpanId(): string {
+  return randomHex(SPAN_BYTES)
+}
+
+/** A new `traceparent`, not sampled unless somebody has asked for spans. */
+export function newTraceparent(sampled = false): string {
+  return `00-${newTraceId()}-${newSpanId()}-${sampled ? '01' : '00'}`
 }
 
 /** That of a caller who speaks B3: its trace and span; a trace begun here when it names none. */

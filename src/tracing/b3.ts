@@ -13,6 +13,8 @@ export interface B3 {
   /** To be recorded whatever else is decided. */
   readonly debug: boolean
   readonly form: 'single' | 'several'
+  /** Its trace id came with 16 digits. */
+  readonly short: boolean
 }
 
 /** Names of the headers, in lower case. */
@@ -63,7 +65,8 @@ function made(
   debug: boolean,
   form: B3['form'],
 ): B3 | undefined {
-  if (traceId === '') return { traceId: '', spanId: '', sampled, debug, form }
+  if (traceId === '') return { traceId: '', spanId: '', sampled, debug, form, short: false }
   if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
-  return { traceId: traceId.toLowerCase().padStart(32, '0'), spanId: spanId.toLowerCase(), sampled, debug, form }
+  const short = traceId.length === 16
+  return { traceId: traceId.toLowerCase().padStart(32, '0'), spanId: spanId.toLowerCase(), sampled, debug, form, short }
 }

@@ -65,7 +65,7 @@ function checkKind(kind: Kind, input: Buffer): string {
 /** What the proxy sends for a request is one head, says the same, and loses nothing when it passes a second time. */
 function checkRendered(head: Head): void {
   const host = head.hostIndex < 0 || head.value(head.hostIndex) === '' ? 'web' : undefined
-  const rendering = { target: head.target, host, extra: '', edits: [], upgrade: false }
+  const rendering = { target: head.target, host, extra: '', edits: [], upgrade: false, dropTrace: false }
   const text = renderRequest(head, rendering)
   const bytes = Buffer.from(text, 'latin1')
   const again = new Head(8 * MAX_HEAD_BYTES, 2 * MAX_HEADERS)

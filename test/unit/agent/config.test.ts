@@ -123,3 +123,27 @@ t.test('logs of enrolled pods are read unless said otherwise, and shipped where 
   }
   t.end()
 })
+
+t.test('what is traced, and where spans go', (t) => {
+  const base = ['--node', 'n', '--manifests', '/m']
+  const parsed = (...args: string[]) => parseAgentArguments([...base, ...args])
+  const url = 'http://c:4318/v1/traces'
+  t.match(parsed(), { config: { tracing: undefined } })
+  t.match(parsed(`--trace-otlp=${url}`), {
+    config: { tracing: { url, settings: { sampleRatio: 0.01, tail: 'on', slowMs: 1000 } } },
+  })
+  t.match(parsed(`--trace-otlp=${url}`, '--trace-sample=.5', '--trace-tail=off', '--trace-slow=250ms'), {
+    config: { tracing: { settings: { sampleRatio: 0.5, tail: 'off', slowMs: 250 } } },
+  })
+  for (const [args, error] of [
+    [['--trace-otlp=c:4318'], /^--trace-otlp: expected a URL with its path/],
+    [[`--trace-otlp=${url}`, '--trace-sample=1.5'], /^--trace-sample: expected a share from 0 to 1/],
+    [[`--trace-otlp=${url}`, '--trace-sample=1%'], /^--trace-sample: expected a share from 0 to 1/],
+    [[`--trace-otlp=${url}`, '--trace-slow=0s'], /^--trace-slow: expected a duration such as 250ms/],
+    [[`--trace-otlp=${url}`, '--trace-tail=yes'], /^--trace-tail: expected on or off/],
+    [['--trace-sample=0.1'], /^--trace-sample: only with --trace-otlp/],
+  ] as const) {
+    t.match(parsed(...args), { kind: 'errors', errors: [error] }, args.join(' '))
+  }
+  t.end()
+})

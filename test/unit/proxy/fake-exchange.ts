@@ -135,6 +135,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
       connectionClosed: () => {},
       connectionRefused: () => {},
     },
+    tracer: undefined,
     connectionClosed: () => {},
     shedding: false,
     shed: () => {},
@@ -229,6 +230,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     tcpAccess: access,
     grpcAccess: access,
     reporters: REPORT_SOURCE,
+    traced: undefined,
     upstream: '10.0.0.2:80',
   }
   const client = new FakeHandle()
@@ -239,6 +241,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     denialNow: () => undefined,
     isProbe: () => false,
     mirror: false,
+    inbound: false,
     fromTunnel: false,
   }
   const connection = new HttpConnection(services, pod, stream, pipeline, '10.0.0.3')

@@ -1,0 +1,140 @@
+/**
+ * The agent's side of its span thread: started with the first spans, started again when it dies. Never waited for: what it
+ * cannot take is dropped, and counted.
+ */
+import { Worker } from 'node:worker_threads'
+import { startTimer } from '#base'
+import type { MetricFamily } from '#contract'
+import type { SpanCounts } from '#tracing'
+import type { AgentLog } from '../log.ts'
+import type { FromSpanWorker, SpanWorkerData, ToSpanWorker } from './span-messages.ts'
+
+export interface SpanDeskOptions {
+  readonly node: string
+  readonly url: string
+  readonly log: AgentLog
+}
+
+const WORKER = new URL('./span-worker.ts', import.meta.url)
+const HEAP_MIB = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 }
+/** Traced requests that the thread has not read yet. */
+const MAX_UNREAD = 16_384
+/** A thread that has just died is not started again at once. */
+const RESTART_MS = 5_000
+const STOP_TIMEOUT_MS = 3_000
+const NONE: SpanCounts = { sent: 0, overflowed: 0, refused: 0 }
+
+export class SpanDesk {
+  readonly #options: SpanDeskOptions
+  #worker: Worker | undefined
+  /** Of batches, in the order in which they were handed over. */
+  readonly #unread: number[] = []
+  #unreadCount = 0
+  #overflowed = 0
+  /** Of threads that are gone. */
+  #before: SpanCounts = NONE
+  #counts: SpanCounts = NONE
+  #notBefore = 0
+  #stopped = false
+  #gone: (() => void) | undefined
+
+  constructor(options: SpanDeskOptions) {
+    this.#options = options
+  }
+
+  /** @param batch of so many requests, as a proxy told it */
+  take(count: number, batch: string): void {
+    if (this.#stopped) return
+    if (this.#unreadCount + count > MAX_UNREAD || (this.#worker === undefined && Date.now() < this.#notBefore)) {
+      this.#overflowed += count
+      return
+    }
+    this.#unread.push(count)
+    this.#unreadCount += count
+    this.#worker ??= this.#start()
+    this.#worker.postMessage({ type: 'spans', batch } satisfies ToSpanWorker)
+  }
+
+  families(): readonly MetricFamily[] {
+    const counts = sum(this.#before, this.#counts)
+    return [
+      {
+        name: 'weir_spans_sent_total',
+        help: 'Traced requests whose spans were sent.',
+        type: 'counter',
+        series: [{ labels: {}, values: [counts.sent] }],
+      },
+      {
+        name: 'weir_spans_dropped_total',
+        help: 'Traced requests whose spans were not sent, by reason.',
+        type: 'counter',
+        series: [
+          { labels: { reason: 'agent-queue' }, values: [this.#overflowed + counts.overflowed] },
+          { labels: { reason: 'collector' }, values: [counts.refused] },
+        ],
+      },
+    ]
+  }
+
+  /** Resolves when what was taken is sent, or a few seconds later. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    const worker = this.#worker
+    if (worker === undefined) return
+    const gone = Promise.withResolvers<void>()
+    this.#gone = gone.resolve
+    const late = startTimer(STOP_TIMEOUT_MS, gone.resolve)
+    worker.postMessage({ type: 'stop' } satisfies ToSpanWorker)
+    await gone.promise
+    late[Symbol.dispose]()
+    await worker.terminate()
+  }
+
+  #start(): Worker {
+    const { node, url, log } = this.#options
+    const workerData: SpanWorkerData = { node, url }
+    const worker = new Worker(WORKER, { workerData, resourceLimits: HEAP_MIB, name: 'spans' })
+    worker.on('message', (message: FromSpanWorker) => this.#heard(message))
+    worker.on('error', (thrown) => log.error({ err: thrown }, 'span thread failed'))
+    worker.on('exit', () => this.#ended())
+    return worker
+  }
+
+  #heard(message: FromSpanWorker): void {
+    switch (message.type) {
+      case 'taken':
+        this.#unreadCount -= this.#unread.shift() ?? 0
+        break
+      case 'counts':
+        this.#counts = message.counts
+        break
+      case 'problem':
+        this.#options.log.warn({ problem: message.problem }, 'problem')
+        break
+      case 'stopped':
+        this.#gone?.()
+        break
+      default:
+        message satisfies never
+    }
+  }
+
+  #ended(): void {
+    this.#worker = undefined
+    this.#gone?.()
+    this.#before = sum(this.#before, this.#counts)
+    this.#counts = NONE
+    this.#overflowed += this.#unreadCount
+    this.#unread.length = 0
+    this.#unreadCount = 0
+    this.#notBefore = Date.now() + RESTART_MS
+  }
+}
+
+function sum(one: SpanCounts, other: SpanCounts): SpanCounts {
+  return {
+    sent: one.sent + other.sent,
+    overflowed: one.overflowed + other.overflowed,
+    refused: one.refused + other.refused,
+  }
+}
