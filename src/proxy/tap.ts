@@ -8,8 +8,9 @@ import {
   type AccessEdge,
   type AccessEdgeDescription,
   type AccessRecord,
-  renderConnectionLine,
-  renderRequestLine,
+  renderLine,
+  writeConnectionLine,
+  writeRequestLine,
 } from '#telemetry'
 import type { HttpExchange } from './http-exchange.ts'
 import { type OwnerOf, TapMatcher } from './tap-filter.ts'
@@ -116,7 +117,7 @@ export class Taps {
       if (!tap.matcher.request(edge, record, exchange) || !this.#mayTell(tap)) continue
       record.path = shownPath(exchange.path, exchange.query, tap.spec.showQueries)
       record.authority = shownAuthority(exchange.authority)
-      const line = renderRequestLine(access, record, this.#port.time())
+      const line = renderLine(writeRequestLine, access, record, this.#port.time())
       this.#tell(id, tap, eventOf('request', line, tap.spec.showHeaders ? headersOf(exchange, tap.spec) : ''))
     }
   }
@@ -126,7 +127,7 @@ export class Taps {
     const edge = this.#describe(access)
     for (const [id, tap] of this.#taps) {
       if (!tap.matcher.connection(edge, record) || !this.#mayTell(tap)) continue
-      this.#tell(id, tap, eventOf('connection', renderConnectionLine(access, record, this.#port.time()), ''))
+      this.#tell(id, tap, eventOf('connection', renderLine(writeConnectionLine, access, record, this.#port.time()), ''))
     }
   }
 

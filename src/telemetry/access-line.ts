@@ -1,9 +1,10 @@
 /**
- * One line of the access log: pino's JSON, built by concatenation. What an edge fixes is rendered once
- * (`AccessEdge`); the values of one request are appended, escaped only where they need it.
+ * One line of the access log: pino's JSON, written into a buffer. What an edge fixes is rendered once (`AccessEdge`); the
+ * values of one request are added, escaped only where they need it.
  */
 import type { ResponseFlag } from '#contract'
 import { jsonText } from './json-text.ts'
+import { LineBuffer, roomOfText } from './line-buffer.ts'
 
 export type AccessReporter = 'source' | 'destination' | 'both'
 
@@ -24,11 +25,20 @@ export interface AccessEdgeDescription {
 
 const NOBODY = { source: '', sourceIdentity: '', destination: '', destinationIdentity: '', destinationService: '' }
 
-/** Rendered once per connection or decision and kept by the caller. */
+/** Rendered once per connection or decision and kept by the caller, with what the last request had in common with it. */
 export class AccessEdge {
   /** From the quote that ends the time to before the first value of the request. */
-  readonly requestPart: string
-  readonly connectionPart: string
+  readonly #requestPart: string
+  readonly #connectionPart: string
+  readonly #named: Named = { sourceAddress: '', route: '', rule: '', policy: '', apiVersion: '', upstream: '' }
+  #method = ''
+  #requestHead: Uint8Array | undefined
+  #authority = ''
+  #status = -1
+  #flags: ResponseFlag = '-'
+  #grpcStatus = -1
+  #version = ''
+  #result: Uint8Array = Buffer.alloc(0)
 
   constructor(pid: number, node: string, edge: AccessEdgeDescription) {
     const rest =
@@ -40,14 +50,85 @@ export class AccessEdge {
       field('destinationService', edge.destinationService) +
       `,"protocol":${jsonText(edge.protocol)}`
     const process = `","pid":${pid},"node":${jsonText(node)}`
-    this.requestPart = `${process},"msg":"request"${rest}`
-    this.connectionPart = `${process},"msg":"connection"${rest}`
+    this.#requestPart = `${process},"msg":"request"${rest}`
+    this.#connectionPart = `${process},"msg":"connection"${rest}`
   }
 
   /** Read back out of what was rendered, for the few who ask: there are many edges. */
   describe(): AccessEdgeDescription {
-    return { ...NOBODY, ...(JSON.parse(`{"time":"${this.requestPart}}`) as AccessEdgeDescription) }
+    return { ...NOBODY, ...(JSON.parse(`{"time":"${this.#requestPart}}`) as AccessEdgeDescription) }
   }
+
+  /** From the end of the time to the method: where it came from, what decided, where it went. */
+  requestHead(record: AccessRecord): Uint8Array {
+    const named = this.#named
+    if (
+      this.#requestHead === undefined ||
+      record.method !== this.#method ||
+      record.sourceAddress !== named.sourceAddress ||
+      record.route !== named.route ||
+      record.rule !== named.rule ||
+      record.policy !== named.policy ||
+      record.apiVersion !== named.apiVersion ||
+      record.upstream !== named.upstream
+    ) {
+      this.#method = record.method
+      named.sourceAddress = record.sourceAddress
+      named.route = record.route
+      named.rule = record.rule
+      named.policy = record.policy
+      named.apiVersion = record.apiVersion
+      named.upstream = record.upstream
+      const names = this.#requestPart + namesOf(record)
+      this.#requestHead = Buffer.from(`${names},"method":${jsonText(record.method)},"path":`)
+    }
+    return this.#requestHead
+  }
+
+  /** From the path to the time it took: whom it was for, and how it ended. */
+  result(record: AccessRecord): Uint8Array {
+    if (
+      record.status !== this.#status ||
+      record.flags !== this.#flags ||
+      record.authority !== this.#authority ||
+      record.grpcStatus !== this.#grpcStatus ||
+      record.version !== this.#version
+    ) {
+      this.#status = record.status
+      this.#flags = record.flags
+      this.#authority = record.authority
+      this.#grpcStatus = record.grpcStatus
+      this.#version = record.version
+      const grpc = record.grpcStatus < 0 ? '' : `,"grpcStatus":${record.grpcStatus}`
+      this.#result = Buffer.from(
+        `,"authority":${jsonText(record.authority)},"status":${record.status},"flags":"${record.flags}"` +
+          `${grpc}${field('version', record.version)},"durationMs":`,
+      )
+    }
+    return this.#result
+  }
+
+  connectionHead(record: AccessRecord): Uint8Array {
+    return Buffer.from(
+      `${this.#connectionPart}${namesOf(record)}${field('sni', record.sni)},"flags":"${record.flags}","durationMs":`,
+    )
+  }
+}
+
+/** Seldom other than of the request before. */
+type Named = {
+  -readonly [Name in 'sourceAddress' | 'route' | 'rule' | 'policy' | 'apiVersion' | 'upstream']: AccessRecord[Name]
+}
+
+function namesOf(record: AccessRecord): string {
+  return (
+    field('sourceAddress', record.sourceAddress) +
+    field('route', record.route) +
+    field('rule', record.rule) +
+    field('policy', record.policy) +
+    field('apiVersion', record.apiVersion) +
+    field('upstream', record.upstream)
+  )
 }
 
 /**
@@ -82,6 +163,7 @@ export class AccessRecord {
   upstreamMs = -1
   bytesIn = 0
   bytesOut = 0
+  /** Hexadecimal digits. */
   traceId = ''
   /** Of `x-request-id`. */
   requestId = ''
@@ -119,41 +201,82 @@ export class AccessRecord {
   }
 }
 
-/** With its line feed. `timeMs` since the epoch. */
-export function renderRequestLine(edge: AccessEdge, record: AccessRecord, timeMs: number): string {
-  let line = (record.refused ? '{"level":40,"time":"' : '{"level":30,"time":"') + isoTime(timeMs) + edge.requestPart
-  if (record.sourceAddress !== '') line += `,"sourceAddress":${jsonText(record.sourceAddress)}`
-  if (record.route !== '') line += `,"route":${jsonText(record.route)}`
-  if (record.rule !== '') line += `,"rule":${jsonText(record.rule)}`
-  if (record.policy !== '') line += `,"policy":${jsonText(record.policy)}`
-  if (record.apiVersion !== '') line += `,"apiVersion":${jsonText(record.apiVersion)}`
-  if (record.upstream !== '') line += `,"upstream":${jsonText(record.upstream)}`
-  line += `,"method":${jsonText(record.method)},"path":${jsonText(record.path)}`
-  line += `,"authority":${jsonText(record.authority)},"status":${record.status},"flags":"${record.flags}"`
-  if (record.grpcStatus >= 0) line += `,"grpcStatus":${record.grpcStatus}`
-  if (record.version !== '') line += `,"version":"${record.version}"`
-  line += `,"durationMs":${milliseconds(record.durationMs)}`
-  if (record.upstreamMs >= 0) line += `,"upstreamMs":${milliseconds(record.upstreamMs)}`
-  line += `,"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}`
-  if (record.traceId !== '') line += `,"traceId":${jsonText(record.traceId)}`
-  if (record.requestId !== '') line += `,"requestId":${jsonText(record.requestId)}`
-  if (record.reason !== '') line += `,"reason":${jsonText(record.reason)}`
-  if (record.mirror) line += ',"mirror":true'
-  return `${line}}\n`
+/** Names of fields, and numbers. */
+const FIXED_ROOM = 512
+const UPSTREAM_MS = Buffer.from(',"upstreamMs":')
+const BYTES_IN = Buffer.from(',"bytesIn":')
+const BYTES_OUT = Buffer.from(',"bytesOut":')
+const TRACE_ID = Buffer.from(',"traceId":"')
+const REQUEST_ID = Buffer.from(',"requestId":')
+const REASON = Buffer.from(',"reason":')
+const QUOTE = Buffer.from('"')
+const MIRROR_END = Buffer.from(',"mirror":true}\n')
+const END = Buffer.from('}\n')
+
+/** Writes a line with its line feed. @param timeMs since the epoch */
+export function writeRequestLine(out: LineBuffer, edge: AccessEdge, record: AccessRecord, timeMs: number): void {
+  const head = edge.requestHead(record)
+  const result = edge.result(record)
+  const ids = record.traceId.length + roomOfText(record.requestId)
+  out.makeRoom(FIXED_ROOM + head.length + result.length + roomOfText(record.path) + ids + roomOfText(record.reason))
+  out.part(startOfLine(record.refused, timeMs))
+  out.part(head)
+  out.text(record.path)
+  out.part(result)
+  out.milliseconds(record.durationMs)
+  if (record.upstreamMs >= 0) {
+    out.part(UPSTREAM_MS)
+    out.milliseconds(record.upstreamMs)
+  }
+  writeBytes(out, record)
+  if (record.traceId !== '') {
+    out.part(TRACE_ID)
+    out.ascii(record.traceId)
+    out.part(QUOTE)
+  }
+  if (record.requestId !== '') {
+    out.part(REQUEST_ID)
+    out.text(record.requestId)
+  }
+  writeReason(out, record)
+  out.part(record.mirror ? MIRROR_END : END)
 }
 
-/** The end of an opaque TCP connection; bytesIn came from the client. With its line feed. */
-export function renderConnectionLine(edge: AccessEdge, record: AccessRecord, timeMs: number): string {
-  let line = (record.refused ? '{"level":40,"time":"' : '{"level":30,"time":"') + isoTime(timeMs) + edge.connectionPart
-  if (record.sourceAddress !== '') line += `,"sourceAddress":${jsonText(record.sourceAddress)}`
-  if (record.route !== '') line += `,"route":${jsonText(record.route)}`
-  if (record.rule !== '') line += `,"rule":${jsonText(record.rule)}`
-  if (record.policy !== '') line += `,"policy":${jsonText(record.policy)}`
-  if (record.upstream !== '') line += `,"upstream":${jsonText(record.upstream)}`
-  if (record.sni !== '') line += `,"sni":${jsonText(record.sni)}`
-  line += `,"flags":"${record.flags}","durationMs":${milliseconds(record.durationMs)}`
-  if (record.reason !== '') line += `,"reason":${jsonText(record.reason)}`
-  return `${line},"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}}\n`
+/** For the few lines that are wanted as text. */
+export function renderLine(
+  write: typeof writeRequestLine | typeof writeConnectionLine,
+  edge: AccessEdge,
+  record: AccessRecord,
+  timeMs: number,
+): string {
+  const out = new LineBuffer(Buffer.alloc(0), (bytes) => Buffer.allocUnsafe(bytes))
+  write(out, edge, record, timeMs)
+  return out.written.toString('latin1')
+}
+
+/** The end of an opaque TCP connection; bytesIn came from the client. As `writeRequestLine`. */
+export function writeConnectionLine(out: LineBuffer, edge: AccessEdge, record: AccessRecord, timeMs: number): void {
+  const head = edge.connectionHead(record)
+  out.makeRoom(FIXED_ROOM + head.length + roomOfText(record.reason))
+  out.part(startOfLine(record.refused, timeMs))
+  out.part(head)
+  out.milliseconds(record.durationMs)
+  writeReason(out, record)
+  writeBytes(out, record)
+  out.part(END)
+}
+
+function writeBytes(out: LineBuffer, record: AccessRecord): void {
+  out.part(BYTES_IN)
+  out.integer(record.bytesIn)
+  out.part(BYTES_OUT)
+  out.integer(record.bytesOut)
+}
+
+function writeReason(out: LineBuffer, record: AccessRecord): void {
+  if (record.reason === '') return
+  out.part(REASON)
+  out.text(record.reason)
 }
 
 function field(name: string, value: string): string {
@@ -161,22 +284,16 @@ function field(name: string, value: string): string {
 }
 
 let lastTimeMs = Number.NaN
-let lastTime = ''
+let plainStart: Uint8Array = Buffer.alloc(0)
+let warningStart: Uint8Array = Buffer.alloc(0)
 
-/** As pino's isoTime, like the agent's own lines; many requests share a millisecond, so its text is kept. */
-function isoTime(timeMs: number): string {
+/** Level and time, as pino's isoTime, like the agent's own lines; many requests share a millisecond, so its text is kept. */
+function startOfLine(refused: boolean, timeMs: number): Uint8Array {
   if (timeMs !== lastTimeMs) {
     lastTimeMs = timeMs
-    lastTime = new Date(timeMs).toISOString()
+    const time = new Date(timeMs).toISOString()
+    plainStart = Buffer.from(`{"level":30,"time":"${time}`)
+    warningStart = Buffer.from(`{"level":40,"time":"${time}`)
   }
-  return lastTime
-}
-
-/** To the microsecond; never NaN or Infinity, which JSON does not know. */
-function milliseconds(value: number): string {
-  if (!(value >= 0 && value < 9e12)) return '0'
-  const micros = Math.round(value * 1000)
-  const whole = Math.floor(micros / 1000)
-  const rest = micros - whole * 1000
-  return rest === 0 ? `${whole}` : `${whole}.${rest < 10 ? '00' : rest < 100 ? '0' : ''}${rest}`
+  return refused ? warningStart : plainStart
 }

@@ -1,6 +1,6 @@
 /** Metrics and the access log. */
 export type { AccessEdgeDescription, AccessReporter } from './access-line.ts'
-export { AccessEdge, AccessRecord, renderConnectionLine, renderRequestLine } from './access-line.ts'
+export { AccessEdge, AccessRecord, renderLine, writeConnectionLine, writeRequestLine } from './access-line.ts'
 export type { AccessLogOptions } from './access-log.ts'
 export { AccessLog } from './access-log.ts'
 export { RequestEdge, TcpEdge } from './edge.ts'

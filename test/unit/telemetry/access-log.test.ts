@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { AccessEdgeDescription } from '#telemetry'
 import { AccessEdge, AccessLog, AccessRecord, Metrics } from '#telemetry'
-import { renderConnectionLine, renderRequestLine } from '../../../src/telemetry/access-line.ts'
+import { renderLine, writeConnectionLine, writeRequestLine } from '../../../src/telemetry/access-line.ts'
 
 const EDGE: AccessEdgeDescription = {
   source: 'shop/web-1',
@@ -41,7 +41,7 @@ function record(): AccessRecord {
 }
 
 t.test('a request line carries every field once, as pino writes it', async (t) => {
-  const line = renderRequestLine(new AccessEdge(7, 'node-1', EDGE), record(), 1_700_000_000_000)
+  const line = renderLine(writeRequestLine, new AccessEdge(7, 'node-1', EDGE), record(), 1_700_000_000_000)
   t.ok(line.endsWith('}\n'))
   t.strictSame(JSON.parse(line), {
     level: 30,
@@ -75,7 +75,7 @@ t.test('what is not known is left out, and a refusal is a warning', async (t) =>
   empty.flags = 'RBAC'
   empty.refused = true
   const edge = new AccessEdge(7, 'node-1', { ...EDGE, source: '', sourceIdentity: '' })
-  const line: unknown = JSON.parse(renderRequestLine(edge, empty, 1))
+  const line: unknown = JSON.parse(renderLine(writeRequestLine, edge, empty, 1))
   t.match(line, { level: 40, status: 403, flags: 'RBAC' })
   const keys = Object.keys(Object(line))
   for (const name of ['source', 'sourceIdentity', 'route', 'upstream', 'upstreamMs', 'traceId', 'requestId']) {
@@ -84,7 +84,7 @@ t.test('what is not known is left out, and a refusal is a warning', async (t) =>
 })
 
 t.test('a connection line has bytes, flags and duration, and nothing of HTTP', async (t) => {
-  const line: unknown = JSON.parse(renderConnectionLine(new AccessEdge(7, 'node-1', EDGE), record(), 1))
+  const line: unknown = JSON.parse(renderLine(writeConnectionLine, new AccessEdge(7, 'node-1', EDGE), record(), 1))
   t.match(line, { msg: 'connection', bytesIn: 3, bytesOut: 120, flags: '-', durationMs: 1.235 })
   t.notOk('method' in Object(line))
 })
@@ -105,7 +105,7 @@ t.test('hostile values always give one line of valid JSON that says what they we
       hostile.authority = authority
       hostile.method = method
       hostile.durationMs = durationMs
-      const line = renderRequestLine(edge, hostile, 1)
+      const line = renderLine(writeRequestLine, edge, hostile, 1)
       const sent = Buffer.from(line).toString()
       const parsed: Record<string, unknown> = JSON.parse(sent)
       const bad = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/.test(sent)
@@ -126,7 +126,7 @@ t.test('hostile names in an edge cannot break the line either', async () => {
   fc.assert(
     fc.property(HOSTILE, (name) => {
       const edge = new AccessEdge(7, name, { ...EDGE, source: name, protocol: name })
-      const parsed: Record<string, unknown> = JSON.parse(renderRequestLine(edge, record(), 1))
+      const parsed: Record<string, unknown> = JSON.parse(renderLine(writeRequestLine, edge, record(), 1))
       return parsed['node'] === name && parsed['protocol'] === name && parsed['msg'] === 'request'
     }),
     { interruptAfterTimeLimit: 2000, numRuns: 1000 },
@@ -136,7 +136,9 @@ t.test('hostile names in an edge cannot break the line either', async () => {
 t.test('a very long path is cut off', async (t) => {
   const long = record()
   long.path = `/${'a'.repeat(60_000)}`
-  const parsed: Record<string, unknown> = JSON.parse(renderRequestLine(new AccessEdge(7, 'n', EDGE), long, 1))
+  const parsed: Record<string, unknown> = JSON.parse(
+    renderLine(writeRequestLine, new AccessEdge(7, 'n', EDGE), long, 1),
+  )
   t.equal(String(parsed['path']).length, 4097)
   t.ok(String(parsed['path']).endsWith('…'))
 })
@@ -163,6 +165,25 @@ t.test('lines reach the file, in order, once the log is disposed of', async (t) 
     Array.from({ length: 1000 }, (_, i) => i),
   )
   t.equal(log.dropped, 0)
+})
+
+t.test('memory is filled again only when what it held is written', async (t) => {
+  const path = join(directory(t), 'access.log')
+  const log = new AccessLog({ target: openSync(path, 'a'), node: 'node-1', metrics: new Metrics(), chunkBytes: 2000 })
+  const edge = log.edge(EDGE)
+  const line = record()
+  for (let i = 0; i < 3000; i++) {
+    line.bytesIn = i
+    log.request(edge, line)
+    // Writes end while others are still to begin.
+    if (i % 11 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await log[Symbol.asyncDispose]()
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n')
+  t.strictSame(
+    lines.map((text) => JSON.parse(text).bytesIn),
+    Array.from({ length: 3000 }, (_, i) => i),
+  )
 })
 
 t.test('beyond its bound the log drops lines, and counts each', async (t) => {
