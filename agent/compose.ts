@@ -26,6 +26,7 @@ import type { HandedPods } from './hand-over/handed-pods.ts'
 import { type Inheritance, Standby } from './hand-over/standby.ts'
 import { SuccessorDoor } from './hand-over/successor-door.ts'
 import { NodeIdentities } from './identity/node-identities.ts'
+import { IdleMemory } from './idle-memory.ts'
 import { type AgentLog, createLog } from './log.ts'
 import { LogDesk } from './logs/log-desk.ts'
 import { localPods, logsConfigOf } from './logs/logs-config.ts'
@@ -132,6 +133,10 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   let watch: Watch | undefined
   let alerts: AlertDesk | undefined
   let enrolling: Promise<unknown> = Promise.resolve()
+  const idleMemory = new IdleMemory()
+  const enrol = (wishes: readonly Enrolment[]) => {
+    enrolling = enroller.setWishes(cni.enrollable(wishes)).finally(() => idleMemory.workDone())
+  }
   const logsConfig = logsConfigOf(config, process.env)
   const logs =
     logsConfig === undefined
@@ -144,7 +149,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   }
   mesh.onWishes = (wishes) => {
     setAccounts()
-    if (begun) enrolling = enroller.setWishes(cni.enrollable(wishes))
+    if (begun) enrol(wishes)
   }
   let cluster: ClusterSide | undefined
   const lookup = createNetnsLookup({
@@ -273,7 +278,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     else await clear()
     begun = true
     logs?.begin()
-    enrolling = enroller.setWishes(cni.enrollable(mesh.wishes))
+    enrol(mesh.wishes)
     await cni.listen()
     // Only now is there somebody to answer the plugin.
     chain = installPlugin(config.cni, () => !isUninstalled(config.stateDir), log)
@@ -341,6 +346,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       if (handedOver) await leaveWorld()
       await enroller.close(keepRules, uninstalled)
       identities[Symbol.dispose]()
+      idleMemory[Symbol.dispose]()
       lagTicker[Symbol.dispose]()
       await admin[Symbol.asyncDispose]()
       door?.[Symbol.dispose]()
