@@ -125,16 +125,14 @@ function wrongName(parameter: string, text: string, snapshot: Snapshot): string 
       : undefined
   }
   if (parameter !== 'service') {
-    if (text === 'unknown' || text.startsWith('spiffe://') || isIP(text.replace(/:\d+$/, '').replace(/^\[|\]$/g, ''))) {
-      return undefined
-    }
-    if (isIP(text) !== 0) return undefined
+    const isAddress = isIP(text) !== 0 || isIP(text.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')) !== 0
+    if (text === 'unknown' || text.startsWith('spiffe://') || isAddress) return undefined
     for (const { namespace, name, owner } of snapshot.workloads()) {
       if (isNamed(text, namespace, name) || isNamed(text, namespace, owner)) return undefined
     }
   }
   for (const { namespace, name } of snapshot.services()) {
-    if (isNamed(text, namespace, name) || text.startsWith(`${name}.${namespace}.svc.`)) return undefined
+    if (isNamed(text, namespace, name) || `${text}.`.startsWith(`${name}.${namespace}.`)) return undefined
   }
   if (snapshot.externalsOf(text).length > 0) return undefined
   const what = parameter === 'service' ? 'Service' : 'pod, workload or Service'

@@ -59,6 +59,8 @@ export interface ProxyAnswer {
   readonly rssBytes: number
   readonly eventLoopLagMs: number
   readonly shedding: boolean
+  /** Readers of live traffic. */
+  readonly taps: number
   readonly pods: number
   readonly connections: number
   readonly requestsInFlight: number

@@ -26,6 +26,7 @@ export const statusVerb: Verb = {
 
 function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], nowMs: number): string {
   const up = renderAge(nowMs - status.startedAt)
+  const taps = Math.max(0, ...status.proxies.map((proxy) => proxy.taps))
   const facts = [
     ['Agent', `${status.node}, version ${status.version}, pid ${status.pid}, up ${up}`],
     ['Source', `${status.source}, world version ${status.worldVersion}`],
@@ -36,6 +37,7 @@ function renderStatus(status: StatusAnswer, problems: readonly ProblemAnswer[], 
       'Quarantine',
       `${pod}, ${inForce ? 'in force' : 'NOT in force'}, allowed: ${allow.length === 0 ? 'nobody' : allow.join(', ')}`,
     ]),
+    ...(taps === 0 ? [] : [['Taps', `${taps} open: live requests are being looked at (weir tap)`]]),
     ['Issuer', status.issuer],
   ]
   const [first = [], ...rest] = facts

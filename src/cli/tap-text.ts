@@ -31,6 +31,7 @@ export class TapText {
     switch (event['kind']) {
       case 'request':
       case 'connection':
+      case 'opened':
         return `${this.#line(event)}\n${headerLines(event)}`
       case 'live':
         return this.#options.isTerminal
@@ -52,7 +53,7 @@ export class TapText {
     const isBad = number(event, 'level') >= 40 || this.#hasFailed(event)
     const time = this.#paint(DIM, text(event, 'time').slice(11))
     const who = `${from.padEnd(this.#fromWidth)} -> ${to.padEnd(this.#toWidth)}`
-    const took = `${durationText(number(event, 'durationMs'))} ${flags}`
+    const took = event['kind'] === 'opened' ? '-' : `${durationText(number(event, 'durationMs'))} ${flags}`
     return `${time} ${who}  ${this.#what(event)} ${isBad ? this.#paint(RED, took) : took}${this.#more(event)}`
   }
 
@@ -62,6 +63,7 @@ export class TapText {
   }
 
   #what(event: TapEvent): string {
+    if (event['kind'] === 'opened') return 'connection opened'
     if (event['kind'] === 'connection') {
       return `connection ${bytesText(number(event, 'bytesIn'))} in ${bytesText(number(event, 'bytesOut'))} out`
     }
@@ -113,6 +115,8 @@ function headerLines(event: TapEvent): string {
 }
 
 function lostWords(event: TapEvent): string {
+  if (event['why'] === 'agent')
+    return '… the agent has ended this and was asked again: what went on in between is missing'
   const count = `… ${number(event, 'events')} more`
   return event['why'] === 'rate'
     ? `${count} are not shown: there are more a second than --rate allows; filter them, or raise it`

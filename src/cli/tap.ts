@@ -1,7 +1,9 @@
 /** `weir tap`: requests and connections of this node as they end. */
+import { setTimeout } from 'node:timers/promises'
 import { textValue, textValues } from './arguments.ts'
 import { failed } from './ask-json.ts'
 import { EXIT_OK, EXIT_UNREACHABLE, EXIT_WRONG } from './exit-code.ts'
+import type { Listened } from './listen.ts'
 import { TapText } from './tap-text.ts'
 import type { Verb, VerbCall, VerbResult } from './verb.ts'
 
@@ -69,32 +71,53 @@ export const tapVerb: Verb = {
   run: show,
 }
 
-function pathOf({ values, words }: VerbCall): string {
+const EVENTS: ReadonlySet<string> = new Set(['request', 'connection', 'opened'])
+
+function pathOf({ values, words }: VerbCall, left: number): string {
   const query = new URLSearchParams()
   const [end] = words
   if (end !== undefined) query.set('end', end)
   for (const name of TEXT_FLAGS) {
     const value = textValue(values, name)
-    if (value !== undefined) query.set(name, value)
+    if (value !== undefined) query.set(name, name === 'limit' && Number.isInteger(left) ? String(left) : value)
   }
   for (const value of textValues(values, 'header')) query.append('header', value)
   if (values['headers'] === true) query.set('headers', 'true')
   return `/tap?${query}`
 }
 
+/** How long an agent that has ended may take to come back: it is upgraded, or has handed over to another one. */
+const COMES_BACK_MS = 30_000
+const ASK_AGAIN_MS = 250
+
 async function show(call: VerbCall): Promise<VerbResult> {
   const { listen, print, json, isTerminal, values } = call
   const text = new TapText({ isTerminal, wide: values['wide'] === true })
+  const limit = Number(textValue(values, 'limit') ?? Number.POSITIVE_INFINITY)
   let problem = ''
-  const answer = await listen(pathOf(call), (message) => {
-    const shown = message.split('\n').flatMap((line) => {
+  let shown = 0
+  let until = 0
+  const tell = (message: string) => {
+    const lines = message.split('\n').flatMap((line) => {
       const event = readEvent(line)
       if (event === undefined) return []
       if (event['kind'] === 'problem') problem = String(event['problem'])
+      if (event['kind'] === 'live' && until > 0) {
+        until = 0
+        return json ? ['{"kind":"lost","why":"agent"}\n'] : [text.render({ kind: 'lost', why: 'agent' })]
+      }
+      if (EVENTS.has(String(event['kind']))) shown++
       return json ? (event['kind'] === 'problem' ? [] : [`${line}\n`]) : [text.render(event)]
     })
-    return print(shown.join(''))
-  })
+    return print(lines.join(''))
+  }
+  let answer = await listen(pathOf(call, limit), tell)
+  // What was looked at and broke off is looked at again.
+  while (shown < limit && isAwaited(answer, until)) {
+    if (until === 0) until = Date.now() + COMES_BACK_MS
+    await setTimeout(ASK_AGAIN_MS)
+    answer = await listen(pathOf(call, limit - shown), tell)
+  }
   switch (answer.kind) {
     case 'refused':
       return failed('/tap', { kind: 'answer', status: answer.status, text: answer.text })
@@ -107,6 +130,11 @@ async function show(call: VerbCall): Promise<VerbResult> {
     default:
       return answer satisfies never
   }
+}
+
+/** @param until an agent that was there is waited for; 0: it was there until now */
+function isAwaited({ kind }: Listened, until: number): boolean {
+  return until === 0 ? kind === 'broken' : (kind === 'broken' || kind === 'unreachable') && Date.now() < until
 }
 
 function readEvent(line: string): Readonly<Record<string, unknown>> | undefined {

@@ -88,7 +88,18 @@ export class Recorder implements TrafficRecorder {
     this.connectionRefused(pod, clientAddress, this.#targets.inbound(pod, clientAddress, TUNNEL), undefined, outcome)
   }
 
-  connectionOpened({ use }: Pod, target: ExchangeTarget): void {
+  connectionOpened(pod: Pod, target: ExchangeTarget, clientAddress: string): void {
+    this.#countOpened(pod, target)
+    const { taps } = this
+    if (taps === undefined) return
+    const record = this.#record
+    record.reset()
+    record.sourceAddress = clientAddress
+    record.upstream = target.upstream
+    taps.connection('opened', target.tcpAccess, record)
+  }
+
+  #countOpened({ use }: Pod, target: ExchangeTarget): void {
     if (!this.#counts) return
     use.connections++
     target.tcpEdge.opened(target.reporters)
@@ -110,7 +121,7 @@ export class Recorder implements TrafficRecorder {
     outcome: TcpOutcome,
   ): void {
     const target = chosen ?? this.#targets.nowhere(pod, clientAddress)
-    this.connectionOpened(pod, target)
+    this.#countOpened(pod, target)
     this.connectionMoved(pod, target, outcome.bytesIn, outcome.bytesOut)
     this.connectionClosed(clientAddress, target, verdict, outcome)
   }
@@ -139,6 +150,6 @@ export class Recorder implements TrafficRecorder {
     record.refused = REFUSAL_FLAGS.has(outcome.flag)
     record.reason = outcome.why
     this.#log.connection(target.tcpAccess, record)
-    taps?.connection(target.tcpAccess, record)
+    taps?.connection('connection', target.tcpAccess, record)
   }
 }

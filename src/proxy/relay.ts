@@ -88,7 +88,7 @@ export class Relay implements HeldConnection {
     client.owner = new Side(this, true)
     client.pause()
     target.load.active++
-    services.recorder.connectionOpened(pod, target)
+    services.recorder.connectionOpened(pod, target, clientAddress)
     pod.connections.add(this)
   }
 

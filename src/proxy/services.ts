@@ -44,7 +44,7 @@ export interface TrafficRecorder {
   /** The header fields of answers are wanted, too, when a request is told of. */
   readonly keepsAnswers: boolean
   request(exchange: HttpExchange, outcome: RequestOutcome): void
-  connectionOpened(pod: Pod, target: ExchangeTarget): void
+  connectionOpened(pod: Pod, target: ExchangeTarget, clientAddress: string): void
   /** Bytes since they were told last. */
   connectionMoved(pod: Pod, target: ExchangeTarget, bytesIn: number, bytesOut: number): void
   /** `outcome` has all bytes, told before or not. */

@@ -3,6 +3,7 @@ import type { TapFilter } from '#contract'
 import { compileRegex } from '#routing'
 import type { AccessEdgeDescription, AccessRecord } from '#telemetry'
 import type { HttpExchange } from './http-exchange.ts'
+import { shownPath } from './tap-text.ts'
 
 /** Name of the workload (Deployment and the like) that a pod, `namespace/name`, belongs to. */
 export type OwnerOf = (pod: string) => string | undefined
@@ -41,13 +42,21 @@ export class TapMatcher {
       return false
     }
     if (!this.#fitsBoth(edge, record)) return false
-    if (!exchange.path.startsWith(pathPrefix)) return false
-    if (pathRegex !== '' && this.#path?.matches(exchange.path) !== true) return false
+    // Of what is not shown nothing is to be found out by asking for it.
+    const path = shownPath(exchange.path, '', false)
+    if (!path.startsWith(pathPrefix)) return false
+    if (pathRegex !== '' && this.#path?.matches(path) !== true) return false
     return headers.every(({ name, value }) => exchange.header(name) === value)
   }
 
   connection(edge: AccessEdgeDescription, record: AccessRecord): boolean {
     return !this.#ofRequests && this.#fitsBoth(edge, record)
+  }
+
+  /** How it will end is not known yet. */
+  opened(edge: AccessEdgeDescription, record: AccessRecord): boolean {
+    const { flags, minDurationMs } = this.#filter
+    return flags.length === 0 && minDurationMs === 0 && this.connection(edge, record)
   }
 
   #fitsBoth(edge: AccessEdgeDescription, record: AccessRecord): boolean {

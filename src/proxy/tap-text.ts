@@ -23,9 +23,11 @@ const PATH_PARAMETER = /;([^/;=]*)=[^/;]*/g
 
 /** @param query without its question mark; empty: there is none */
 export function shownPath(path: string, query: string, showQueries: boolean): string {
-  let shown = path
-  if (path.includes(';')) {
-    shown = path.replace(PATH_PARAMETER, (all, name: string) =>
+  // A fragment has no business in a request (RFC 9110 section 7.1), but some clients send one.
+  const hash = showQueries ? -1 : path.indexOf('#')
+  let shown = hash < 0 ? path : `${path.slice(0, hash)}#…`
+  if (shown.includes(';')) {
+    shown = shown.replace(PATH_PARAMETER, (all, name: string) =>
       isSecretParameter(name) ? `;${name}=${REDACTED}` : all,
     )
   }

@@ -122,12 +122,13 @@ export class Taps {
     }
   }
 
-  /** A connection of opaque bytes has ended. */
-  connection(access: AccessEdge, record: AccessRecord): void {
+  /** A connection of opaque bytes is relayed from now on (`opened`), or has ended. */
+  connection(kind: 'opened' | 'connection', access: AccessEdge, record: AccessRecord): void {
     const edge = this.#describe(access)
     for (const [id, tap] of this.#taps) {
-      if (!tap.matcher.connection(edge, record) || !this.#mayTell(tap)) continue
-      this.#tell(id, tap, eventOf('connection', renderLine(writeConnectionLine, access, record, this.#port.time()), ''))
+      const fits = kind === 'opened' ? tap.matcher.opened(edge, record) : tap.matcher.connection(edge, record)
+      if (!fits || !this.#mayTell(tap)) continue
+      this.#tell(id, tap, eventOf(kind, renderLine(writeConnectionLine, access, record, this.#port.time()), ''))
     }
   }
 
@@ -188,7 +189,7 @@ export class Taps {
 }
 
 /** A line of the access log as an event: `{` and `}` with its line feed come off it. */
-function eventOf(kind: 'request' | 'connection', line: string, more: string): string {
+function eventOf(kind: 'request' | 'connection' | 'opened', line: string, more: string): string {
   return `{"kind":"${kind}",${line.slice(1, -2)}${more}}`
 }
 

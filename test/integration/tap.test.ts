@@ -98,9 +98,15 @@ t.test('requests of HTTP/2, calls of gRPC and opaque connections are told of', a
   })
   {
     using bytes = await connectIn(client.netnsPath, service.ipv4, 7000)
-    await bytes.send('hello\n')
+    await bytes.send('hel')
+    await reader.until(({ kind }) => kind === 'opened')
+    await bytes.send('lo\n')
     t.equal(await bytes.until('\n'), 'hello\n')
   }
+  t.match(
+    reader.events.find(({ kind }) => kind === 'opened'),
+    { source: 'shop/client', destination: 'shop/web' },
+  )
   t.match(await reader.until(({ kind }) => kind === 'connection'), {
     source: 'shop/client',
     destination: 'shop/web',

@@ -2,7 +2,7 @@
 import { WebSocket } from 'ws'
 
 export interface TapEvent {
-  readonly kind: 'request' | 'connection' | 'lost' | 'live' | 'problem'
+  readonly kind: 'request' | 'connection' | 'opened' | 'lost' | 'live' | 'problem'
   readonly [name: string]: unknown
 }
 

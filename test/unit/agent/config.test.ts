@@ -147,3 +147,21 @@ t.test('what is traced, and where spans go', (t) => {
   }
   t.end()
 })
+
+t.test('live traffic is shown without secrets and queries; more can be hidden', (t) => {
+  const base = ['--node', 'n', '--manifests', '/m']
+  const parsed = (...args: string[]) => parseAgentArguments([...base, ...args])
+  t.match(parsed(), { config: { tap: { enabled: true, redact: [], showQueries: false } } })
+  t.match(parsed('--tap=off', '--tap-redact', 'X-Tenant,x_user', '--tap-query=show'), {
+    config: { tap: { enabled: false, redact: ['x-tenant', 'x-user'], showQueries: true } },
+  })
+  for (const [args, error] of [
+    [['--tap=maybe'], /^--tap: expected on or off/],
+    [['--tap-redact=a b'], /^--tap-redact: expected names of header fields/],
+    [['--tap-redact='], /^--tap-redact: /],
+    [['--tap-query=on'], /^--tap-query: expected hide or show/],
+  ] as const) {
+    t.match(parsed(...args), { kind: 'errors', errors: [error] }, args.join(' '))
+  }
+  t.end()
+})
