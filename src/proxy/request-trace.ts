@@ -4,6 +4,8 @@ import { REPORT_BOTH, REPORT_DESTINATION, REPORT_SOURCE, type Reporters } from '
 import { type B3, isSampled, type Retry, readTraceparent, renderTraceparent } from '#tracing'
 import { newSpanId, newTraceId } from './trace-context.ts'
 
+/** Of a trace id of 64 bits. */
+const PADDING = '0'.repeat(16)
 const NO_RETRIES: readonly Retry[] = Object.freeze([])
 
 export class RequestTrace {
@@ -56,7 +58,7 @@ export class RequestTrace {
   b3Fields(reporters: Reporters): readonly string[] {
     const b3 = this.#b3
     if (b3 === undefined) return []
-    const traceId = b3.short ? this.traceId.slice(16) : this.traceId
+    const traceId = b3.short && this.traceId.startsWith(PADDING) ? this.traceId.slice(PADDING.length) : this.traceId
     const spanId = this.outgoing(reporters)
     const parentId = reporters === REPORT_BOTH ? this.clientId : this.parentId
     if (b3.form === 'single') {

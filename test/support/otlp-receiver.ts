@@ -59,7 +59,12 @@ export class OtlpReceiver {
   async trace(traceId: string, count: number): Promise<readonly SeenSpan[]> {
     const found = () => this.spans.filter((span) => span.traceId === traceId)
     await this.process.until(`${count} spans of trace ${traceId}`, () => (found().length >= count ? true : undefined))
-    return found().sort((a, b) => (b.parentId === a.spanId ? -1 : a.parentId === b.spanId ? 1 : 0))
+    const spans = found()
+    const depth = ({ parentId }: SeenSpan): number => {
+      const parent = spans.find(({ spanId }) => spanId === parentId)
+      return parent === undefined ? 0 : 1 + depth(parent)
+    }
+    return spans.sort((a, b) => depth(a) - depth(b))
   }
 
   /** The span that matches, once it is there. */

@@ -1,0 +1,114 @@
+/** Traced requests on their way to a collector that takes them, or does not: bounded, and all accounted for. */
+import t from 'tap'
+import { type SpanCounts, SpanQueue, type SpanSink, type TracedOnEdge } from '#tracing'
+
+const ITEM = { edge: {}, request: {} } as TracedOnEdge
+const items = (count: number) => Array.from({ length: count }, () => ITEM)
+
+/** A sink whose answers are those that the test gives, one for each export. */
+class HeldSink implements SpanSink {
+  readonly batches: number[] = []
+  readonly #answers: PromiseWithResolvers<Awaited<ReturnType<SpanSink['export']>>>[] = []
+  readonly #asked: (() => void)[] = []
+
+  export(requests: readonly TracedOnEdge[]): ReturnType<SpanSink['export']> {
+    this.batches.push(requests.length)
+    const answer = Promise.withResolvers<Awaited<ReturnType<SpanSink['export']>>>()
+    this.#answers.push(answer)
+    for (const tell of this.#asked.splice(0)) tell()
+    return answer.promise
+  }
+
+  /** Answers the export that waits, or the next one. */
+  async answer(failure?: Awaited<ReturnType<SpanSink['export']>>): Promise<void> {
+    while (this.#answers.length === 0) await new Promise<void>((resolve) => this.#asked.push(resolve))
+    this.#answers.shift()?.resolve(failure)
+    await new Promise(setImmediate)
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+function started(now: () => number = () => 0) {
+  const sink = new HeldSink()
+  const problems: string[] = []
+  let counts: SpanCounts = { sent: 0, overflowed: 0, refused: 0 }
+  const queue = new SpanQueue({
+    node: 'node-1',
+    url: 'http://collector/v1/traces',
+    onProblem: (problem) => problems.push(problem),
+    onCounts: (told) => {
+      counts = told
+    },
+    now,
+    random: () => 0,
+    openSink: () => Promise.resolve(sink),
+  })
+  return { sink, queue, problems, counts: () => counts }
+}
+
+const FAILED = { error: new Error('connect ECONNREFUSED'), isFinal: false }
+
+t.test('what came together is sent in batches, one at a time', async (t) => {
+  const { sink, queue, counts } = started()
+  queue.add(items(300))
+  queue.add(items(10))
+  await sink.answer()
+  await sink.answer()
+  t.same(sink.batches, [256, 54])
+  t.same(counts(), { sent: 310, overflowed: 0, refused: 0 })
+  queue.add(items(1))
+  await sink.answer()
+  t.equal(counts().sent, 311)
+  await queue.stop()
+})
+
+t.test(
+  'while nobody takes any, the oldest go first, it is said once, and what is left is sent afterwards',
+  async (t) => {
+    const { sink, queue, counts, problems } = started()
+    queue.add(items(256))
+    await sink.answer(FAILED)
+    for (let i = 0; i < 40; i++) queue.add(items(256))
+    t.match(counts(), { sent: 0, overflowed: 40 * 256 - 8_192, refused: 0 })
+    await sink.answer(FAILED)
+    t.same(problems, ['Spans not taken by http://collector/v1/traces: connect ECONNREFUSED'])
+    for (let i = 0; i < 33; i++) await sink.answer()
+    t.match(counts(), { sent: 256 + 8_192, overflowed: 40 * 256 - 8_192, refused: 0 })
+    await queue.stop()
+  },
+)
+
+t.test('what is refused, or not taken for five minutes, is given up, and the next is tried', async (t) => {
+  let now = 0
+  const { sink, queue, counts, problems } = started(() => now)
+  queue.add(items(256))
+  queue.add(items(100))
+  await sink.answer({ error: new Error('400'), isFinal: true })
+  t.match(counts(), { sent: 0, refused: 256 })
+  await sink.answer(FAILED)
+  now = 300_001
+  await sink.answer(FAILED)
+  t.match(counts(), { sent: 0, refused: 356 })
+  t.equal(problems.length, 1)
+  queue.add(items(5))
+  await sink.answer()
+  t.match(counts(), { sent: 5, refused: 356 })
+  await queue.stop()
+})
+
+t.test('told to end, it tries what is left once', async (t) => {
+  const { sink, queue, counts } = started()
+  queue.add(items(600))
+  const stopped = queue.stop()
+  for (let i = 0; i < 3; i++) await sink.answer()
+  await stopped
+  t.match(counts(), { sent: 600, refused: 0 })
+  const away = started()
+  away.queue.add(items(600))
+  await away.sink.answer(FAILED)
+  const ended = away.queue.stop()
+  await away.sink.answer(FAILED)
+  await ended
+  t.match(away.counts(), { sent: 0, refused: 256 })
+})
