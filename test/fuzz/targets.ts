@@ -1,5 +1,6 @@
 /** Everything that is fuzzed. */
 import type { FuzzTarget } from './target.ts'
+import { alertExpressions } from './targets/alert-expressions.ts'
 import { clientHello } from './targets/client-hello.ts'
 import { dns } from './targets/dns.ts'
 import { h2Session } from './targets/h2-session.ts'
@@ -26,4 +27,5 @@ export const targets: readonly FuzzTarget[] = [
   paths,
   dns,
   clientHello,
+  alertExpressions,
 ]

@@ -25,7 +25,7 @@ const UNITS: ReadonlyMap<string, number> = new Map([
 ])
 
 const SPACE = /[ \t\r\n]+/y
-const NUMBER = /(\d{1,15}(?:\.\d{1,15})?)([a-zA-Z%]*)/y
+const NUMBER = /(\d+(?:\.\d+)?)([a-zA-Z%]*)/y
 const NAME = /[a-zA-Z_][a-zA-Z0-9_:]*/y
 const TEXT = /"([^"\\\n]*)"/y
 const SIGN = /<=|>=|==|!=|[-+*/<>(){},=]/y
@@ -56,7 +56,9 @@ export function readTokens(source: string): readonly Token[] | ExpressionError {
           message: `${JSON.stringify(text)} has no unit that is known; there are %, ms, s, m, h, k, Ki, Mi, Gi`,
         }
       }
-      tokens.push({ kind: 'number', value: Number(digits) * factor, column, text })
+      const value = Number(digits) * factor
+      if (!Number.isFinite(value)) return { column, message: 'is too large a number' }
+      tokens.push({ kind: 'number', value, column, text })
       continue
     }
     const name = next(NAME)

@@ -286,8 +286,7 @@ function judgeCertificates(
   const { scope } = rule
   return found.flatMap(({ labels, values }) => {
     const { identity = '' } = labels
-    // Identities have slashes of their own: `*` stands for these, too.
-    const isMeant = scope.kind !== 'identity' || scope.name === identity || matchesGlob(scope.name, identity)
+    const isMeant = scope.kind !== 'identity' || matchesGlob(scope.name, identity)
     if (!isMeant) return []
     const leftMs = (values[0] ?? 0) * 1000 - nowMs
     const verdict: Verdict = leftMs < expiresWithinMs ? 'over' : leftMs >= clearMs ? 'clear' : 'between'
