@@ -76,6 +76,7 @@ export function createBackend(parts: BackendParts): AdminBackend {
         rules: [],
         alerts: [],
       },
+    kernelRules: (uid) => enroller.kernelRules(uid),
     asksOwnDns: (uid) => parts.mesh.wishes.some((wish) => wish.uid === uid && !wish.captureDns),
     doctor: () => {
       // Loaded by the few who are asked; those who ask meanwhile get the same answer.

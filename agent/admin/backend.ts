@@ -7,6 +7,7 @@ import type {
   CheckLine,
   DiagnoseAnswer,
   EjectedEndpoint,
+  KernelRules,
   MetricsAnswer,
   PeerMode,
   TapFilter,
@@ -28,6 +29,8 @@ export interface AdminBackend {
   /** What is wrong now; undefined while this agent does not look: it is starting, or waits for its turn. */
   diagnose(): Promise<DiagnoseAnswer | undefined>
   alerts(): AlertsAnswer
+  /** Of a pod's network namespace, read now; undefined where it is not enrolled here. Rejects when they cannot be read. */
+  kernelRules(uid: string): Promise<readonly KernelRules[] | undefined>
   /** Does a pod of this node ask its own name server, not the mesh? */
   asksOwnDns(uid: string): boolean
   peerAuthentications(): readonly PeerAuthenticationStatus[]

@@ -88,7 +88,7 @@ function addressOf({ workload: { addresses } }: Caller, { address: peer }: Pick<
 }
 
 /** Names of the Services in the workload's namespace that have it as an endpoint. */
-function servicesOf(snapshot: Snapshot, workload: Workload): string[] {
+export function servicesOf(snapshot: Snapshot, workload: Workload): string[] {
   const key = `${workload.namespace}/${workload.name}`
   const names: string[] = []
   for (const service of snapshot.services()) {

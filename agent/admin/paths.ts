@@ -5,6 +5,7 @@ import { mergeFamilies, PROMETHEUS_CONTENT_TYPE, renderPrometheus } from '#telem
 import type { AdminBackend } from './backend.ts'
 import { explain } from './explain.ts'
 import { readExplainQuery } from './explain-query.ts'
+import { viewPod } from './pod-view.ts'
 import type { Reply } from './reply.ts'
 import { errorReply, jsonReply, textReply } from './reply.ts'
 import { STREAMS } from './streams.ts'
@@ -27,14 +28,27 @@ const PATHS: ReadonlyMap<string, Answer> = new Map<string, Answer>([
   ['/routes', (backend) => jsonReply(listRoutes(backend.snapshot))],
   ['/policies', (backend) => jsonReply(listPolicies(backend.snapshot, backend.peerAuthentications()))],
   ['/explain', explainReply],
-  ...Array.from(STREAMS, ([path, { verb }]): [string, Answer] => [
+  // Browsers do not say why a WebSocket was refused: asked so, it is told.
+  ...Array.from(STREAMS, ([path, stream]): [string, Answer] => [
     path,
-    () => errorReply(426, `${path} is a WebSocket; ${verb} asks it`),
+    async (backend, query) => {
+      const begin = await stream.prepare(backend, query)
+      return typeof begin === 'function' ? errorReply(426, `${path} is a WebSocket; ${stream.verb} asks it`) : begin
+    },
   ]),
 ])
 
+const POD_PATH = /^\/pods\/([^/]+)\/([^/]+)$/
+
+async function podReply(backend: AdminBackend, namespace: string, name: string): Promise<Reply> {
+  const pod = await viewPod(backend, namespace, name)
+  return pod === undefined ? errorReply(404, `No pod ${namespace}/${name}; weir pods --all has them`) : jsonReply(pod)
+}
+
 /** `path` without query. Rejects only for what the backend throws. */
 export async function answerPath(backend: AdminBackend, path: string, query: URLSearchParams): Promise<Reply> {
+  const [, namespace, name] = POD_PATH.exec(path) ?? []
+  if (namespace !== undefined && name !== undefined) return await podReply(backend, namespace, name)
   const answer = PATHS.get(path)
   if (answer === undefined) return errorReply(404, `No such path; there are ${[...PATHS.keys()].join(', ')}`)
   return answer(backend, query)

@@ -36,6 +36,7 @@ const READABLE: ReadonlySet<string> = new Set([
   '/status',
   '/traffic',
 ])
+const POD_PATH = /^\/pods\/[^/]+\/[^/]+$/
 const TIMEOUT_MS = 6_000
 const MAX_BYTES = 64 << 20
 
@@ -59,7 +60,7 @@ export function peerTarget(peers: AdminPeers | undefined, url: URL, isStream: bo
   if (address === undefined)
     return errorReply(404, `No such node; there are ${[...known.keys()].join(', ') || 'no others'}`)
   const path = `/${rest.join('/')}`
-  const isReadable = isStream ? STREAMS.has(path) : READABLE.has(path) || /^\/pods\/[^/]+\/[^/]+$/.test(path)
+  const isReadable = STREAMS.has(path) || (!isStream && (READABLE.has(path) || POD_PATH.test(path)))
   if (!isReadable) return errorReply(404, `${path} is not asked of other nodes`)
   return { name: decoded, address, path: `${path}${url.search}` }
 }
@@ -156,6 +157,11 @@ function keep(received: IncomingMessage, names: readonly string[]): void {
 
 /** Text of JSON, whatever it says that it is. */
 function passOn(received: IncomingMessage, response: ServerResponse): void {
+  if (received.statusCode === 401 || received.statusCode === 429) {
+    received.resume()
+    answer(response, errorReply(502, 'That agent does not take the token of this one: see --admin-peer-token-file'))
+    return
+  }
   const timer = setTimeout(() => received.destroy(new Error('it did not answer in time')), TIMEOUT_MS)
   let bytes = 0
   response.writeHead(received.statusCode ?? 502, {

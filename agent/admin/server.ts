@@ -41,7 +41,8 @@ export interface AdminServer extends AsyncDisposable {
   readonly address: string | undefined
 }
 
-const MAX_CONNECTIONS = 64
+/** A browser has half a dozen; probes must find room beside many of them. */
+const MAX_CONNECTIONS = 256
 
 /** Throws `WEIR_ADMIN_LISTEN`, one line that names the address and the flag, when it cannot listen. */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {

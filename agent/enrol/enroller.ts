@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { type BackoffOptions, backoffMs, errorLine, KeyedQueue, Semaphore, startInterval, startTimer } from '#base'
 import type { AgentCounters } from '../counters.ts'
 import type { HandedPod, HandedPods } from '../hand-over/handed-pods.ts'
+import { readRules } from '../iptables/pod-rules.ts'
 import type { AgentLog } from '../log.ts'
 import {
   clearTraces,
@@ -64,6 +65,8 @@ export interface EnrolmentStatus {
   readonly isCutOff: boolean
 }
 
+type KernelRules = Awaited<ReturnType<typeof readRules>>
+
 interface Entry {
   wish: EnrolmentWish | undefined
   pod: EnrolledPod | undefined
@@ -80,6 +83,7 @@ const RETRY: BackoffOptions = { baseMs: 250, maxMs: 30_000 }
 const TICK_MS = 250
 /** A connection redirected in the last moment still finds its listener. */
 const LINGER_MS = 200
+const RULES_FRESH_MS = 2_000
 /** More at once finish no sooner: each is a handful of programs that the processors run. */
 const PARALLEL = 2
 
@@ -90,6 +94,10 @@ export class Enroller {
   readonly #entries = new Map<string, Entry>()
   readonly #queue = new KeyedQueue()
   readonly #slots = new Semaphore(PARALLEL)
+  readonly #readers = new Semaphore(1)
+  #rulesRead:
+    | { readonly uid: string; readonly atMs: number; readonly rules: Promise<KernelRules | undefined> }
+    | undefined
   readonly #ticker: Disposable
   /** Who waits for the outcome of a pod. */
   readonly #waiting = new Map<string, Set<() => void>>()
@@ -122,6 +130,20 @@ export class Enroller {
     return [...this.#entries.values()].flatMap(({ pod }) =>
       pod === undefined || pod.closed ? [] : [{ pod: workloadOf(pod.wish), netnsFd: pod.context.netnsFd }],
     )
+  }
+
+  /**
+   * What the kernel has in a pod, read now; undefined where it is not enrolled. One pod at a time, and not again within
+   * seconds: whoever asks starts programs.
+   */
+  async kernelRules(uid: string): Promise<KernelRules | undefined> {
+    const pod = this.#entries.get(uid)?.pod
+    if (pod === undefined || pod.closed) return undefined
+    const known = this.#rulesRead
+    if (known?.uid === uid && Date.now() - known.atMs < RULES_FRESH_MS) return await known.rules
+    const rules = this.#readers.run(async () => (pod.closed ? undefined : await readRules(pod.context, pod.before)))
+    this.#rulesRead = { uid, atMs: Date.now(), rules }
+    return await rules
   }
 
   /** Says what should be, whole; resolves when each change was made or has failed once. */

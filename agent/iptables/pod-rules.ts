@@ -194,6 +194,24 @@ async function removeTables(context: RulesContext, before: RulesBefore, tables: 
   )
 }
 
+const MAX_SHOWN_CHARS = 256 << 10
+
+/** What the kernel has in the pod, ours and others', as text for people. */
+export async function readRules(
+  context: RulesContext,
+  { backend, families }: RulesBefore,
+): Promise<readonly { readonly family: 4 | 6; readonly text: string }[]> {
+  const env = lockEnvironment(context)
+  return await Promise.all(
+    families.map(async (family) => {
+      const saved = await runOrThrow(context.netnsFd, programName(backend, family, 'save'), [], { env })
+      const lines = saved.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+      const text = lines.join('\n')
+      return { family, text: text.length <= MAX_SHOWN_CHARS ? text : `${text.slice(0, MAX_SHOWN_CHARS)}\n… and more` }
+    }),
+  )
+}
+
 async function save(context: RulesContext, backend: BackendName, family: 4 | 6): Promise<SavedTables> {
   const env = lockEnvironment(context)
   return parseSaved(await runOrThrow(context.netnsFd, programName(backend, family, 'save'), [], { env }))

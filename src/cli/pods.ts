@@ -2,19 +2,24 @@
 import type { PodAnswer, StatusAnswer } from './answers.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
+import { showPod } from './pod-view.ts'
 import { renderAge, renderTable } from './table.ts'
 import type { Verb } from './verb.ts'
 
 export const podsVerb: Verb = {
   name: 'pods',
-  summary: 'the pods of this node (--all: of all nodes), and which are intercepted',
-  usage: '[--all]',
+  summary: 'the pods of this node (--all: of all nodes), and which are intercepted; all about one',
+  usage: '[NAMESPACE/NAME] [--all]',
+  maxWords: 1,
   options: { all: { type: 'boolean' } },
   optionHelp: [
     '--all                  also the pods of other nodes (elsewhere: in the mesh there), and those of no node',
   ],
-  examples: ['pods --all'],
-  async run({ ask, json, nowMs, values }) {
+  examples: ['pods --all', 'pods shop/web-1'],
+  async run(call) {
+    const { ask, json, nowMs, values, words } = call
+    const [name] = words
+    if (name !== undefined) return await showPod(name, call)
     const pods = await askJson<readonly PodAnswer[]>(ask, '/pods')
     if (pods.kind === 'failed') return pods.result
     const status = await askJson<StatusAnswer>(ask, '/status')

@@ -1,5 +1,5 @@
 /** What views are told, and how old it is. Absent: not asked for yet, or not answered. */
-import type { DiagnoseAnswer } from '#contract'
+import type { DiagnoseAnswer, PodView } from '#contract'
 import type { Traffic } from '#observer'
 import type { PodAnswer, PolicyAnswer, ProblemAnswer, RouteAnswer, StatusAnswer } from './answers.ts'
 
@@ -8,6 +8,7 @@ export interface Data {
   readonly status?: StatusAnswer
   readonly diagnose?: DiagnoseAnswer
   readonly traffic?: Traffic
+  readonly pod?: PodView
   readonly pods?: readonly PodAnswer[]
   readonly routes?: readonly RouteAnswer[]
   readonly policies?: readonly PolicyAnswer[]
@@ -16,13 +17,15 @@ export interface Data {
   readonly refusals: ReadonlyMap<Need, string>
 }
 
-export type Need = 'status' | 'diagnose' | 'traffic' | 'pods' | 'routes' | 'policies' | 'problems'
+export type Need = 'pod' | 'status' | 'diagnose' | 'traffic' | 'pods' | 'routes' | 'policies' | 'problems'
 
 export interface View {
   readonly title: string
   /** Asked again and again while it is shown. */
   readonly needs: readonly Need[]
   readonly element: HTMLElement
+  /** What is asked for `pod`. */
+  readonly podPath?: string
   update?(data: Data): void
   close?(): void
 }

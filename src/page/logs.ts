@@ -5,7 +5,7 @@ import { clockText } from './format.ts'
 import type { Place } from './place.ts'
 import { renderLost, renderRequest } from './requests.ts'
 import { type StreamRecord, textIn } from './stream.ts'
-import { type Field, openStreamView } from './stream-view.ts'
+import { type Field, openStreamView, quoted } from './stream-view.ts'
 
 export function openLogs({ node, parameters }: Place): View {
   const given = (name: string) => parameters.get(name) ?? ''
@@ -58,11 +58,6 @@ function commandOf(values: ReadonlyMap<string, string>): string {
   }
   if (values.get('requests') === 'true') words.push('--requests')
   return [...words.filter((word) => word !== ''), '-f'].join(' ')
-}
-
-/** As a shell takes it for one word. */
-function quoted(word: string): string {
-  return /^[\w./:=@-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 function renderRecord(record: StreamRecord, node: string): HTMLElement | undefined {

@@ -14,6 +14,8 @@ import { TrafficWindow } from './traffic-window.ts'
 import { openView, viewLinks } from './views.ts'
 
 const EVERY_MS = 2_000
+/** Rates are of two answers: the second is not waited for that long. */
+const SECOND_MS = 700
 /** On every view: what is wrong is told wherever one looks. */
 const ALWAYS: readonly Need[] = ['status', 'diagnose']
 
@@ -59,6 +61,10 @@ function show(): void {
   void look()
 }
 
+function pathOf(need: Need): string {
+  return need === 'pod' ? (view?.podPath ?? '/pods') : `/${need}`
+}
+
 /** One round of questions; a slow agent is not asked again before it has answered. */
 async function look(): Promise<void> {
   if (isAsking || isLoggingIn) return
@@ -68,11 +74,12 @@ async function look(): Promise<void> {
   const asked = view
   const needs = new Set<Need>([...ALWAYS, ...(view?.needs ?? [])])
   const answers = await Promise.all(
-    [...needs].map(async (need) => [need, await ask(pathAt(node, `/${need}`))] as const),
+    [...needs].map(async (need) => [need, await ask(pathAt(node, pathOf(need)))] as const),
   )
   await lookForNodes()
   isAsking = false
-  timer = setTimeout(() => void look(), document.hidden ? EVERY_MS * 5 : EVERY_MS)
+  const waitsForRates = needs.has('traffic') && data.traffic === undefined
+  timer = setTimeout(() => void look(), document.hidden ? EVERY_MS * 5 : waitsForRates ? SECOND_MS : EVERY_MS)
   if (node !== place.node || asked !== view) {
     void look()
     return

@@ -4,20 +4,33 @@ import { h } from './element.ts'
 import { clockText } from './format.ts'
 import { hashOf, type Place } from './place.ts'
 import { numberIn, type StreamRecord, textIn } from './stream.ts'
-import { openStreamView } from './stream-view.ts'
+import { openStreamView, quoted } from './stream-view.ts'
+
+const FIELDS = [
+  { name: 'end', label: 'Of', hint: 'a pod or Service' },
+  { name: 'path', label: 'Path begins', hint: '/cart' },
+  { name: 'status', label: 'Status', hint: '5xx, 403' },
+  { name: 'min-duration', label: 'At least', hint: '250ms' },
+] as const
 
 export function openRequests({ node, parameters }: Place): View {
   const { element, close } = openStreamView({
     label: 'Requests',
     node,
-    fields: [{ name: 'text', label: 'Only with', value: parameters.get('text') ?? '', hint: 'shop/web, /cart, 503' }],
-    pathOf: () => '/tap',
-    commandOf: () => 'weir tap',
-    lineOf: (record, values) => {
-      const wanted = values.get('text') ?? ''
+    fields: FIELDS.map((field) => ({ ...field, value: parameters.get(field.name) ?? '' })),
+    pathOf: (values) => {
+      const query = new URLSearchParams([...values].filter(([, value]) => value !== '')).toString()
+      return query === '' ? '/tap' : `/tap?${query}`
+    },
+    commandOf: (values) => {
+      const words = [...values].filter(([, value]) => value !== '')
+      const flags = words.map(([name, value]) => (name === 'end' ? quoted(value) : `--${name} ${quoted(value)}`))
+      return ['weir tap', ...flags].join(' ')
+    },
+    lineOf: (record) => {
       const isRequest = record['kind'] === 'request' || record['kind'] === 'connection'
-      if (!isRequest) return record['kind'] === 'lost' ? renderLost(record) : undefined
-      return wanted === '' || JSON.stringify(record).includes(wanted) ? renderRequest(record, node) : undefined
+      if (isRequest) return renderRequest(record, node)
+      return record['kind'] === 'lost' ? renderLost(record) : undefined
     },
   })
   return { title: 'Requests', needs: [], element, close }
@@ -25,7 +38,11 @@ export function openRequests({ node, parameters }: Place): View {
 
 export function renderLost(record: StreamRecord): HTMLElement {
   const count = textIn(record, 'lines') || textIn(record, 'events')
-  return h('li', { class: 'lost' }, `… ${count} are missing here: they came faster than they were read`)
+  const why =
+    record['why'] === 'rate'
+      ? 'more are not shown: there are more a second than a reader is told; filter them'
+      : 'are missing here: they came faster than they were read'
+  return h('li', { class: 'lost' }, `… ${count} ${why}`)
 }
 
 /** Also between the lines of logs. */

@@ -73,6 +73,11 @@ export function openStreamView(plan: StreamPlan): StreamView {
   return { element, close: () => stream?.close() }
 }
 
+/** As a shell takes it for one word. */
+export function quoted(word: string): string {
+  return /^[\w./:=@-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+}
+
 function inputOf({ name, value, hint, choices }: Field): HTMLInputElement | HTMLSelectElement {
   if (choices === undefined) {
     return h('input', { name, value, placeholder: hint, autocomplete: 'off', spellcheck: 'false' })

@@ -1,5 +1,5 @@
 /** A stream of the agent: messages of JSON lines over a WebSocket, opened again when it breaks. */
-import { socketAt } from './ask.ts'
+import { ask, pathAt, socketAt } from './ask.ts'
 
 /** Fields are as the agent writes them; a value may be anything that a pod has written. */
 export type StreamRecord = Readonly<Record<string, unknown>>
@@ -11,6 +11,8 @@ export interface StreamHandlers {
 }
 
 const RETRY_MS = 2_000
+/** What a stream answers to who asks for no WebSocket, and could have one. */
+const UPGRADE_REQUIRED = 426
 
 export class Stream {
   readonly #node: string
@@ -44,8 +46,19 @@ export class Stream {
         return
       }
       this.#handlers.state(isOpen ? 'broken off; trying again' : 'no answer; trying again')
-      this.#timer = setTimeout(() => this.#open(), RETRY_MS)
+      void this.#again(isOpen)
     })
+  }
+
+  /** A browser does not say why a WebSocket was refused: the same path tells, asked otherwise. */
+  async #again(wasOpen: boolean): Promise<void> {
+    const answer = wasOpen ? undefined : await ask(pathAt(this.#node, this.#path))
+    if (this.#isClosed) return
+    if (answer?.kind === 'refused' && answer.status !== UPGRADE_REQUIRED) {
+      this.#handlers.state(answer.says)
+      if (answer.status < 500) return
+    }
+    this.#timer = setTimeout(() => this.#open(), RETRY_MS)
   }
 
   #take(message: string): void {

@@ -5,6 +5,7 @@ import { renderFindings } from './findings.ts'
 import { renderGraph } from './graph.ts'
 import { openLogs } from './logs.ts'
 import { hashOf, type Place } from './place.ts'
+import { renderPod } from './pod.ts'
 import { renderPods } from './pods.ts'
 import { openRequests } from './requests.ts'
 import { renderPolicies, renderProblems, renderRoutes } from './rules.ts'
@@ -25,7 +26,8 @@ const VIEWS: Readonly<Record<string, { readonly title: string; open(place: Place
 }
 
 export function openView(place: Place): View {
-  const [word = ''] = place.words
+  const [word = '', namespace = '', name = ''] = place.words
+  if (word === 'pod') return openPod(place.node, namespace, name)
   const known = Object.hasOwn(VIEWS, word) ? VIEWS[word] : undefined
   return known === undefined ? drawn('No such view', [], () => [h('p', {}, 'Choose one above.')]) : known.open(place)
 }
@@ -64,6 +66,16 @@ function openEdges({ node, parameters }: Place): View {
     ...waiting('traffic', traffic, refusals),
     ...(traffic === undefined ? [] : [renderEdges(traffic, of), commandLine('weir edges; weir top')]),
   ])
+}
+
+function openPod(node: string, namespace: string, name: string): View {
+  const view = drawn(`Pod ${namespace}/${name}`, ['pod'], ({ pod, refusals, nowMs }) => [
+    h('p', {}, h('a', { href: hashOf(['pods'], node) }, 'All pods')),
+    ...(pod?.namespace === namespace && pod.name === name && !refusals.has('pod')
+      ? renderPod(pod, node, nowMs)
+      : waiting('pod', undefined, refusals)),
+  ])
+  return { ...view, podPath: `/pods/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}` }
 }
 
 function pods({ pods: known, status, refusals }: Data, node: string): readonly Child[] {

@@ -92,7 +92,10 @@ export class Chromium implements AsyncDisposable {
     const { browserContextId } = await this.send('Target.createBrowserContext')
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank', browserContextId })
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true })
-    const page = new ChromiumPage((method, params) => this.send(method, params, String(sessionId)))
+    const page = new ChromiumPage(
+      (method, params) => this.send(method, params, String(sessionId)),
+      () => this.send('Target.disposeBrowserContext', { browserContextId }),
+    )
     this.#sessions.set(String(sessionId), (method, params) => page.told(method, params))
     for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'Audits']) await page.send(`${domain}.enable`)
     return page
@@ -109,15 +112,26 @@ export class Chromium implements AsyncDisposable {
   }
 }
 
-export class ChromiumPage {
+export class ChromiumPage implements AsyncDisposable {
   /** Errors, warnings and refusals of any kind that the browser told of. */
   readonly complaints: string[] = []
   /** Addresses that were asked, in order. */
   readonly asked: string[] = []
   readonly send: (method: string, params?: object) => Promise<Record<string, unknown>>
 
-  constructor(send: (method: string, params?: object) => Promise<Record<string, unknown>>) {
+  readonly #close: () => Promise<unknown>
+
+  constructor(
+    send: (method: string, params?: object) => Promise<Record<string, unknown>>,
+    close: () => Promise<unknown>,
+  ) {
     this.send = send
+    this.#close = close
+  }
+
+  /** Its connections end with it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close()
   }
 
   told(method: string, params: Record<string, unknown>): void {
@@ -163,9 +177,9 @@ export class ChromiumPage {
 
   /** Waits until the page shows a text. */
   shows(text: string, selector = 'body'): Promise<void> {
-    return this.until(
-      `document.querySelector(${JSON.stringify(selector)})?.innerText.includes(${JSON.stringify(text)})`,
-    )
+    // Pictures have no innerText.
+    const found = `((one) => one?.innerText ?? one?.textContent ?? '')(document.querySelector(${JSON.stringify(selector)}))`
+    return this.until(`${found}.includes(${JSON.stringify(text)})`)
   }
 
   /** As a key of a keyboard; letters and digits too. */

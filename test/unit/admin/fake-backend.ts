@@ -204,6 +204,10 @@ export class FakeBackend implements AdminBackend {
     return this.problemList
   }
 
+  async kernelRules(uid: string) {
+    return uid === 'uid-web-1' ? [{ family: 4 as const, text: '*nat\n-A OUTPUT -j WEIR_OUTPUT\nCOMMIT' }] : undefined
+  }
+
   asksOwnDns(): boolean {
     return false
   }

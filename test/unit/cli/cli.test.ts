@@ -162,6 +162,25 @@ t.test('pods are those of this node, and with --all the others with their node',
   t.match((await weir('pods', '--help')).out, '--all')
 })
 
+t.test('all about one pod: identity, certificate, what applies, the rules of the kernel', async (t) => {
+  const { stateDir, backend } = await agent(t)
+  const { exitCode, out } = await weir('pods', 'shop/web-1', '--state-dir', stateDir)
+  t.equal(exitCode, 0)
+  t.match(out, /^pod +shop\/web-1\nnode +node-1 \(this one\)\nstate +enrolled, verified /)
+  t.match(
+    out,
+    /\nidentity +spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web\ncertificate +valid, serial AB12, ends in 1[12] h\n/,
+  )
+  t.match(out, /\nPOLICY +KIND +SAYS\nshop\/only-web +AuthorizationPolicy +ALLOW, 1 rule\n/)
+  t.match(out, /\nIPv4 rules in the kernel:\n\*nat\n-A OUTPUT -j WEIR_OUTPUT\nCOMMIT\n$/)
+  const json = await weir('pods', 'shop/web-1', '--json', '--state-dir', stateDir)
+  t.match(JSON.parse(json.out), { name: 'web-1', policies: [{ name: 'shop/only-web' }] })
+  t.match(await weir('pods', 'shop/nobody', '--state-dir', stateDir), { exitCode: 1, err: /^No pod shop\/nobody; / })
+  backend.podList = backend.podList.map((pod) => ({ ...pod, state: 'failed' as const, detail: 'no\u001b[2Jnetns' }))
+  const failed = await weir('pods', 'shop/web-1', '--state-dir', stateDir)
+  t.match(failed, { exitCode: 1, out: /\nstate +failed, .*: no\?\[2Jnetns\n/ })
+})
+
 t.test('no pod here and pods elsewhere is not taken for pods that did not opt in', async (t) => {
   const { backend, stateDir } = await agent(t)
   backend.podList = backend.podList.map((pod) => ({ ...pod, node: 'node-2', state: 'outside' }))
@@ -380,7 +399,8 @@ t.test('wrong usage is exit 64 and one line, with what was probably meant', asyn
     [['frobnicate'], /no verb "frobnicate" \(see weir help\)$/],
     [['pods', '--jsno'], /has no flag --jsno; did you mean --json\?/],
     [['pods', '-x'], /has no flag -x/],
-    [['pods', 'web'], /takes no argument "web"/],
+    [['routes', 'web'], /takes no argument "web"/],
+    [['pods', 'web'], /expected NAMESPACE\/NAME, got "web"$/],
     [['pods', '--json=yes'], /flag --json takes no value/],
     [['pods', '--state-dir'], /flag --state-dir needs a value/],
     [['explain', '--from', '--to', 'x'], /flag --from needs a value/],
