@@ -15,9 +15,19 @@ interface WrittenParent {
   readonly conditions?: readonly WrittenCondition[]
 }
 
+interface WrittenAncestor {
+  readonly controllerName?: string
+  readonly ancestorRef?: Readonly<Record<string, unknown>>
+  readonly conditions?: readonly WrittenCondition[]
+}
+
+/** Gateway API, PolicyStatus. */
+const MAX_ANCESTORS = 16
+
 /** Of any object with conditions; other fields are not looked at. */
 export interface PresentStatus {
   readonly parents?: readonly WrittenParent[]
+  readonly ancestors?: readonly WrittenAncestor[]
   readonly conditions?: readonly WrittenCondition[]
 }
 
@@ -35,24 +45,45 @@ export function patchFor(said: ObjectStatus, present: PresentStatus, nowText: st
     ]
     return same(before, conditions) ? undefined : { conditions }
   }
-  const before = present.parents ?? []
-  const mine = before.filter(({ controllerName }) => controllerName === CONTROLLER_NAME)
-  const now = said.parents.map((parent) => writtenParent(parent, mine, said.generation, nowText))
+  if (said.of === 'ancestors') {
+    const others = (present.ancestors ?? []).filter(isOthers)
+    const mine = (present.ancestors ?? []).filter((one) => !isOthers(one))
+    const now = said.ancestors.map(({ parentRef, conditions }) => {
+      const ref = withoutUndefined(parentRef)
+      const before = mine.find(({ ancestorRef }) => same(ancestorRef, ref))?.conditions ?? []
+      return { ancestorRef: ref, ...written(conditions, before, said.generation, nowText) }
+    })
+    // Where there is no room beside what others say, nothing is said.
+    const ancestors = [...others, ...now].slice(0, Math.max(MAX_ANCESTORS, others.length))
+    return same(present.ancestors ?? [], ancestors) ? undefined : { ancestors }
+  }
+  const others = (present.parents ?? []).filter(isOthers)
+  const mine = (present.parents ?? []).filter((one) => !isOthers(one))
+  const now = said.parents.map(({ parentRef, conditions }) => {
+    const ref = withoutUndefined(parentRef)
+    const before = mine.find((parent) => same(parent.parentRef, ref))?.conditions ?? []
+    return { parentRef: ref, ...written(conditions, before, said.generation, nowText) }
+  })
   // In the order of the route's references; several controllers may speak of one parent.
-  const parents = [...before.filter(({ controllerName }) => controllerName !== CONTROLLER_NAME), ...now]
-  return same(before, parents) ? undefined : { parents }
+  const parents = [...others, ...now]
+  return same(present.parents ?? [], parents) ? undefined : { parents }
 }
 
-function writtenParent(
-  { parentRef, conditions }: ParentConditions,
-  mine: readonly WrittenParent[],
+function isOthers({ controllerName }: { readonly controllerName?: string }): boolean {
+  return controllerName !== CONTROLLER_NAME
+}
+
+function withoutUndefined(ref: ParentConditions['parentRef']): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(ref).filter(([, value]) => value !== undefined))
+}
+
+function written(
+  conditions: readonly Condition[],
+  before: readonly WrittenCondition[],
   generation: number | undefined,
   nowText: string,
-): WrittenParent {
-  const ref = Object.fromEntries(Object.entries(parentRef).filter(([, value]) => value !== undefined))
-  const before = mine.find((parent) => same(parent.parentRef, ref))?.conditions ?? []
+) {
   return {
-    parentRef: ref,
     controllerName: CONTROLLER_NAME,
     conditions: conditions.map((one) => dated(one, before, generation, nowText)),
   }

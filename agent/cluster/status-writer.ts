@@ -32,6 +32,7 @@ const RESOURCES: Readonly<Record<string, string>> = {
   GRPCRoute: 'grpcroutes',
   TLSRoute: 'tlsroutes',
   TCPRoute: 'tcproutes',
+  BackendTLSPolicy: 'backendtlspolicies',
   AuthorizationPolicy: 'authorizationpolicies',
   PeerAuthentication: 'peerauthentications',
   RequestAuthentication: 'requestauthentications',

@@ -32,7 +32,7 @@ export function neededAccess(namespace: string): readonly Access[] {
     ...cross('weir.dev', ['trafficpolicies'], FOLLOW),
     ...cross(
       'gateway.networking.k8s.io',
-      ['grpcroutes/status', 'httproutes/status', 'tcproutes/status', 'tlsroutes/status'],
+      ['backendtlspolicies/status', 'grpcroutes/status', 'httproutes/status', 'tcproutes/status', 'tlsroutes/status'],
       ['patch'],
     ),
     ...POLICY_GROUPS.flatMap((group) =>

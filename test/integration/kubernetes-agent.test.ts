@@ -144,6 +144,32 @@ t.test('policies and routes come into force as the cluster has them, and their s
   t.match(calls.body, { status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True' }, {}] }] } })
   await change(() => api.remove('gateway.networking.k8s.io/v1', 'GRPCRoute', { namespace: 'shop', name: 'calls' }))
   t.equal((await ask()).status, 200)
+  const tlsFrom = api.requests.length
+  await change(() =>
+    api.put({
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'BackendTLSPolicy',
+      metadata: { name: 'web', namespace: 'shop' },
+      spec: {
+        targetRefs: [{ group: '', kind: 'Service', name: 'web' }],
+        validation: {
+          hostname: 'web.example',
+          caCertificateRefs: [{ group: '', kind: 'ConfigMap', name: 'none' }],
+        },
+      },
+    }),
+  )
+  const tls = await api.seen(
+    ({ method, path }) => method === 'PATCH' && path.endsWith('/backendtlspolicies/web/status'),
+    tlsFrom,
+  )
+  const [accepted, resolved] = [{ reason: 'NoValidCACertificate' }, { reason: 'InvalidCACertificateRef' }]
+  t.match(tls.body, {
+    status: { ancestors: [{ ancestorRef: { kind: 'Service', name: 'web' }, conditions: [accepted, resolved] }] },
+  })
+  t.equal((await ask()).status, 503, 'nothing is sent in plain text')
+  await change(() => api.remove('gateway.networking.k8s.io/v1', 'BackendTLSPolicy', { namespace: 'shop', name: 'web' }))
+  t.equal((await ask()).status, 200)
 })
 
 t.test('weir quarantine sets it through the API for who may, and tells who may not what to run', async (t) => {

@@ -68,6 +68,7 @@ export const BUILT_IN: readonly FakeResource[] = [
 export const GATEWAY_API: readonly FakeResource[] = [
   custom('gateway.networking.k8s.io', ['v1', 'v1beta1'], 'httproutes', 'HTTPRoute'),
   custom('gateway.networking.k8s.io', ['v1'], 'grpcroutes', 'GRPCRoute'),
+  custom('gateway.networking.k8s.io', ['v1'], 'backendtlspolicies', 'BackendTLSPolicy'),
   custom('gateway.networking.k8s.io', ['v1beta1'], 'referencegrants', 'ReferenceGrant'),
 ]
 export const WEIR_POLICIES: readonly FakeResource[] = [

@@ -19,13 +19,13 @@ export function compileBackendTls(
   const { targetRefs, validation } = policy.spec
   const roots: string[] = []
   let invalid: string | undefined
-  for (const [index, { group, kind, name }] of validation.caCertificateRefs.entries()) {
+  for (const [index, ref] of validation.caCertificateRefs.entries()) {
     const field = `spec.validation.caCertificateRefs[${index}]`
-    const found = rootsOf(isCoreGroup(group) ? kind : `${group}/${kind}`, name, policy.metadata.namespace, configMaps)
-    if (Array.isArray(found)) roots.push(...found)
+    const found = rootsOf(ref, policy.metadata.namespace, configMaps)
+    if (isRoots(found)) roots.push(...found)
     else {
-      problems.add(policy, field, `${found}; ${FATE}`)
-      invalid ??= `${field}: ${found}`
+      problems.add(policy, field, `${found.message}; ${FATE}`)
+      invalid ??= `${field}: ${found.message}`
     }
   }
   return {
@@ -51,41 +51,77 @@ function headOf({ metadata }: BackendTlsPolicyObject | InvalidBackendTls) {
   return { kind: 'backend-tls', namespace, name, createdAt } as const
 }
 
-/** PEM texts, or what is wrong. */
-function rootsOf(
-  kind: string,
-  name: string,
+type CaRef = BackendTlsPolicyObject['spec']['validation']['caCertificateRefs'][number]
+
+/** In the words of the Gateway API (reasons of the condition ResolvedRefs), and in words. */
+export interface CaRefFault {
+  readonly reason: 'InvalidKind' | 'InvalidCACertificateRef'
+  readonly message: string
+}
+
+export function faultOfCaRef(
+  ref: CaRef,
   namespace: string,
   configMaps: ReadonlyMap<string, ConfigMapObject>,
-): readonly string[] | string {
-  if (kind !== 'ConfigMap') return `${kind} ${name} is no source of certificates here: only ConfigMaps are`
+): CaRefFault | undefined {
+  const found = rootsOf(ref, namespace, configMaps)
+  return isRoots(found) ? undefined : found
+}
+
+function isRoots(found: readonly string[] | CaRefFault): found is readonly string[] {
+  return Array.isArray(found)
+}
+
+/** PEM texts, or what is wrong. */
+function rootsOf(
+  ref: CaRef,
+  namespace: string,
+  configMaps: ReadonlyMap<string, ConfigMapObject>,
+): readonly string[] | CaRefFault {
+  const { name } = ref
+  const kind = isCoreGroup(ref.group) ? ref.kind : `${ref.group}/${ref.kind}`
+  if (kind !== 'ConfigMap') {
+    return { reason: 'InvalidKind', message: `${kind} ${name} is no source of certificates here: only ConfigMaps are` }
+  }
+  const invalid = (message: string) => ({ reason: 'InvalidCACertificateRef' as const, message })
   const map = configMaps.get(`${namespace}/${name}`)
-  if (map === undefined) return `ConfigMap ${namespace}/${name} does not exist, or cannot be read`
+  if (map === undefined) return invalid(`ConfigMap ${namespace}/${name} does not exist, or cannot be read`)
   const text = map.data[CA_KEY]
-  if (text === undefined) return `ConfigMap ${namespace}/${name} has no key ${CA_KEY}`
+  if (text === undefined) return invalid(`ConfigMap ${namespace}/${name} has no key ${CA_KEY}`)
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  if (blocks.length === 0) return `ConfigMap ${namespace}/${name}: ${CA_KEY} holds no PEM certificate`
+  if (blocks.length === 0) return invalid(`ConfigMap ${namespace}/${name}: ${CA_KEY} holds no PEM certificate`)
   try {
     for (const block of blocks) new X509Certificate(block)
   } catch {
-    return `ConfigMap ${namespace}/${name}: ${CA_KEY} holds a certificate that cannot be read`
+    return invalid(`ConfigMap ${namespace}/${name}: ${CA_KEY} holds a certificate that cannot be read`)
   }
   return blocks
 }
 
-/** Tells those for whose Service an older one counts. */
-export function checkBackendTlsConflicts(policies: readonly BackendTlsPolicyObject[], problems: ProblemLog): void {
+/** Of policies for whose Service an older one counts: which, by the index of the target. */
+export function overrulingBackendTls(
+  policies: readonly BackendTlsPolicyObject[],
+): ReadonlyMap<BackendTlsPolicyObject, ReadonlyMap<number, BackendTlsPolicyObject>> {
   const first = new Map<string, BackendTlsPolicyObject>()
+  const overruling = new Map<BackendTlsPolicyObject, Map<number, BackendTlsPolicyObject>>()
   const age = ({ metadata }: BackendTlsPolicyObject) => headOfAge(metadata)
   for (const policy of policies.toSorted((a, b) => compareAge(age(a), age(b)))) {
     for (const [index, { name, sectionName }] of policy.spec.targetRefs.entries()) {
       const key = `${policy.metadata.namespace}/${name} ${sectionName ?? ''}`
       const other = first.get(key)
       if (other === undefined) first.set(key, policy)
-      else {
-        const message = `BackendTLSPolicy ${other.metadata.name} is older and applies to Service ${name} instead`
-        problems.add(policy, `spec.targetRefs[${index}]`, message)
-      }
+      else overruling.set(policy, (overruling.get(policy) ?? new Map()).set(index, other))
+    }
+  }
+  return overruling
+}
+
+export function checkBackendTlsConflicts(policies: readonly BackendTlsPolicyObject[], problems: ProblemLog): void {
+  for (const [policy, targets] of overrulingBackendTls(policies)) {
+    for (const [index, other] of targets) {
+      const service = policy.spec.targetRefs[index]?.name ?? ''
+      const message = `BackendTLSPolicy ${other.metadata.name} is older and applies to Service ${service} instead`
+      problems.add(policy, `spec.targetRefs[${index}]`, message)
     }
   }
 }

@@ -21,23 +21,12 @@ import {
   targetRefsOf,
   type ValidObject,
 } from '#resources'
+import { BackendTlsConditions } from './backend-tls-status.ts'
+import { accepted, type Condition, condition, type ParentConditions } from './condition.ts'
 import { mirrorRefs } from './mirror-refs.ts'
 import { hasClientAffinity } from './references.ts'
 import { GrpcBindings } from './route-conflicts.ts'
 import { applyingTrafficPolicies } from './traffic-conflicts.ts'
-
-/** As in metav1.Condition, without times. */
-export interface Condition {
-  readonly type: string
-  readonly status: 'True' | 'False'
-  readonly reason: string
-  readonly message: string
-}
-
-export interface ParentConditions {
-  readonly parentRef: ParentRefSpec
-  readonly conditions: readonly Condition[]
-}
 
 interface Judged {
   readonly group: string
@@ -50,7 +39,9 @@ interface Judged {
 /** Of a route: one entry for each Service among its parents (Gateway API, RouteStatus). */
 export type RouteStatus = Judged & { readonly of: 'route'; readonly parents: readonly ParentConditions[] }
 export type PolicyStatus = Judged & { readonly of: 'policy'; readonly conditions: readonly Condition[] }
-export type ObjectStatus = RouteStatus | PolicyStatus
+/** Of a policy of the Gateway API: one entry for each of its Services (PolicyStatus). */
+export type AncestorStatus = Judged & { readonly of: 'ancestors'; readonly ancestors: readonly ParentConditions[] }
+export type ObjectStatus = RouteStatus | PolicyStatus | AncestorStatus
 
 type Policy = AuthorizationPolicyObject | PeerAuthenticationObject | RequestAuthenticationObject | TrafficPolicyObject
 
@@ -75,14 +66,16 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
   }
   const overruling = applyingTrafficPolicies(objects)
   const grpc = new GrpcBindings(objects)
+  const backendTls = new BackendTlsConditions(objects, services)
   const found: ObjectStatus[] = []
   for (const object of objects) {
     const { group, kind, metadata } = object
     const { namespace, name, generation } = metadata
     const judged = { group, kind, namespace, name, generation }
     if (isInvalid(object)) {
-      if (object.kind === 'BackendTLSPolicy') continue
-      if ('parentRefs' in object) {
+      if (object.kind === 'BackendTLSPolicy') {
+        found.push({ ...judged, of: 'ancestors', ancestors: backendTls.ofInvalid(object) })
+      } else if ('parentRefs' in object) {
         const isStream = object.kind === 'TLSRoute' || object.kind === 'TCPRoute'
         const fate = isStream ? 'its connections are reset' : 'its requests get 500'
         const refused = accepted('UnsupportedValue', `${object.invalid}; ${fate}`)
@@ -100,6 +93,8 @@ export function conditionsOf(objects: readonly KubernetesObject[]): readonly Obj
         conditions: [parentAccepted(parentRef, object, services, grpc), refs],
       }))
       if (parents.length > 0) found.push({ ...judged, of: 'route', parents })
+    } else if (object.kind === 'BackendTLSPolicy') {
+      found.push({ ...judged, of: 'ancestors', ancestors: backendTls.of(object) })
     } else if (object.kind === 'TrafficPolicy') {
       const condition = overruled(object, overruling) ?? policyAccepted(object, services)
       found.push({ ...judged, of: 'policy', conditions: [condition] })
@@ -225,15 +220,6 @@ function overruled(
     return condition(POLICY_CONDITION, 'Conflicted', message)
   }
   return undefined
-}
-
-function accepted(reason: string, message: string): Condition {
-  return condition('Accepted', reason, message)
-}
-
-/** The reasons that say yes are named as their conditions are. */
-function condition(type: string, reason: string, message: string): Condition {
-  return { type, status: reason === type || reason === 'Accepted' ? 'True' : 'False', reason, message }
 }
 
 function tcpPorts(service: ServiceObject): ServiceObject['spec']['ports'] {

@@ -77,3 +77,29 @@ t.test('a policy keeps the conditions of others', (t) => {
   t.equal(patchFor(policy, patch ?? {}, NOW), undefined)
   t.end()
 })
+
+t.test('a policy’s ancestors are written beside those of others, as far as there is room', (t) => {
+  const parentRef = { group: '', kind: 'Service', name: 'vault', namespace: 'shop' }
+  const policy: ObjectStatus = {
+    ...judged,
+    kind: 'BackendTLSPolicy',
+    of: 'ancestors',
+    ancestors: [{ parentRef, conditions: [yes] }],
+  }
+  const other = { ancestorRef: { name: 'edge' }, controllerName: 'example.com/gateway', conditions: [] }
+  const patch = patchFor(policy, { ancestors: [other] }, THEN)
+  t.same(patch, {
+    ancestors: [
+      other,
+      {
+        ancestorRef: parentRef,
+        controllerName: CONTROLLER_NAME,
+        conditions: [{ ...yes, lastTransitionTime: THEN, observedGeneration: 3 }],
+      },
+    ],
+  })
+  t.equal(patchFor(policy, patch ?? {}, NOW), undefined)
+  const full = Array.from({ length: 16 }, () => other)
+  t.equal(patchFor(policy, { ancestors: full }, NOW), undefined)
+  t.end()
+})

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { conditionsOf, type ObjectStatus } from '../../../src/mesh/compile/index.ts'
 import { manifest, objectsOf } from './compile-samples.ts'
@@ -201,5 +202,76 @@ t.test('a GRPCRoute is judged as an HTTPRoute is', (t) => {
   t.match(far, refs('RefNotPermitted'))
   t.match(JSON.stringify(far), /must allow GRPCRoutes of shop/)
   t.match(grpc('[{ zzz: 1 }]'), { parents: [{ conditions: [{ type: 'Accepted', reason: 'UnsupportedValue' }] }] })
+  t.end()
+})
+
+const BACKEND_TLS = readFileSync('examples/backend-tls.yaml', 'utf8')
+
+/** Of the policy of the example, changed. */
+function tlsStatus(text: string, name = 'vault-tls') {
+  const found = conditionsOf(objectsOf(text)).find((one) => one.kind === 'BackendTLSPolicy' && one.name === name)
+  return found?.of === 'ancestors' ? found.ancestors : undefined
+}
+
+t.test('a BackendTLSPolicy is accepted for the Service it is for', (t) => {
+  t.strictSame(tlsStatus(BACKEND_TLS), [
+    {
+      parentRef: { group: '', kind: 'Service', name: 'vault-tls', namespace: 'shop', sectionName: 'http' },
+      conditions: [
+        { type: 'Accepted', status: 'True', reason: 'Accepted', message: '' },
+        { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: '' },
+      ],
+    },
+  ])
+  t.end()
+})
+
+t.test('what a BackendTLSPolicy cannot be carried out for is told in the words of the Gateway API', (t) => {
+  const ref = '{ group: "", kind: ConfigMap, name: vault-roots }'
+  const cases = [
+    ['ca.crt:', 'roots.crt:', 'NoValidCACertificate', 'InvalidCACertificateRef', 'has no key ca.crt'],
+    [
+      'name: vault-roots, namespace: shop',
+      'name: other, namespace: shop',
+      'NoValidCACertificate',
+      'InvalidCACertificateRef',
+      'does not exist',
+    ],
+    [
+      ref,
+      '{ group: "", kind: Secret, name: vault-roots }',
+      'NoValidCACertificate',
+      'InvalidKind',
+      'Secret vault-roots is no source',
+    ],
+    [
+      ref,
+      `${ref}, { group: "", kind: Secret, name: more }`,
+      'Accepted',
+      'InvalidKind',
+      'caCertificateRefs[1]: Secret more',
+    ],
+  ] as const
+  for (const [from, to, accepted, resolved, message] of cases) {
+    const [first] = tlsStatus(BACKEND_TLS.replace(from, to)) ?? []
+    t.match(first?.conditions, [{ reason: accepted }, { type: 'ResolvedRefs', status: 'False', reason: resolved }], to)
+    t.ok(first?.conditions[1]?.message.includes(message), message)
+  }
+  const nowhere = tlsStatus(BACKEND_TLS.replace('name: vault-tls, sectionName', 'name: vault, sectionName'))
+  t.match(nowhere, [{ conditions: [{ status: 'False', reason: 'TargetNotFound' }, { status: 'True' }] }])
+  t.match(tlsStatus(BACKEND_TLS.replace('hostname: vault.example\n    ca', 'hostname: "*"\n    ca')), [
+    { parentRef: { name: 'vault-tls' }, conditions: [{ status: 'False', reason: 'Invalid', message: /hostname/ }] },
+  ])
+  t.end()
+})
+
+t.test('of two BackendTLSPolicies for a port of a Service the older one counts', (t) => {
+  const own = BACKEND_TLS.slice(BACKEND_TLS.lastIndexOf('---'))
+  const second = own.replace('name: vault-tls, namespace', 'name: zz, namespace')
+  const both = BACKEND_TLS + second
+  t.match(tlsStatus(both), [{ conditions: [{ status: 'True' }] }])
+  t.match(tlsStatus(both, 'zz'), [
+    { conditions: [{ status: 'False', reason: 'Conflicted', message: /BackendTLSPolicy vault-tls is older/ }] },
+  ])
   t.end()
 })
