@@ -1,9 +1,11 @@
 /** How full the node is, from `/proc`, without what a scrape reads: some files, each look. */
 import { readFileSync, statfsSync } from 'node:fs'
 import type { NodeSample } from '#observer'
+import { ownMemoryLimit } from './cgroup-memory.ts'
 
 export class NodeFacts {
   readonly #stateDir: string
+  readonly #limitBytes = ownMemoryLimit()
   #busy = 0
   #total = 0
 
@@ -20,6 +22,7 @@ export class NodeFacts {
       memoryAvailableBytes: bytesOf('MemAvailable'),
       ...this.#disk(),
       agentRssBytes: process.memoryUsage.rss(),
+      agentLimitBytes: this.#limitBytes,
     }
   }
 

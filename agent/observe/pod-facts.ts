@@ -6,19 +6,19 @@ import { join } from 'node:path'
 const MAX_ENTRIES = 64
 
 /**
- * When one of a pod's logs was last written to, ms since the epoch; 0: nothing was ever written, or there is no log yet.
- * Undefined where the runtime keeps its logs elsewhere and links to them.
+ * When one of a pod's logs was last written to, ms since the epoch; 0: there are files, and nothing was ever written.
+ * Undefined where it has none, or where the runtime keeps them elsewhere and links to them.
  */
 export function lastLogMs(root: string, pod: { namespace: string; name: string; uid: string }): number | undefined {
   const folder = join(root, `${pod.namespace}_${pod.name}_${pod.uid}`)
-  let last = 0
+  let last: number | undefined
   for (const container of entries(folder)) {
     if (!container.isDirectory()) continue
     for (const file of entries(join(folder, container.name))) {
       if (file.isSymbolicLink()) return undefined
       if (!file.isFile()) continue
       const stat = lstatSync(join(folder, container.name, file.name), { throwIfNoEntry: false })
-      if (stat !== undefined && stat.size > 0) last = Math.max(last, stat.mtimeMs)
+      if (stat !== undefined) last = Math.max(last ?? 0, stat.size > 0 ? stat.mtimeMs : 0)
     }
   }
   return last

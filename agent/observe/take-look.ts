@@ -9,6 +9,8 @@ import type { NodeIdentities } from '../identity/node-identities.ts'
 import type { MeshState } from '../mesh-state.ts'
 import { processCpuSeconds } from '../saturation/process-times.ts'
 import type { ProxyPool } from '../supervise/proxy-pool.ts'
+import { podMemory } from './cgroup-memory.ts'
+import { EndpointServices } from './endpoint-services.ts'
 import { NodeFacts } from './node-facts.ts'
 import { lastLogMs } from './pod-facts.ts'
 import { WorldLook } from './world-look.ts'
@@ -29,6 +31,7 @@ export class LookTaker {
   readonly #growth = new EdgeGrowth()
   readonly #world: WorldLook
   readonly #node: NodeFacts
+  readonly #endpoints = new EndpointServices()
   /** By serial: what each certificate had left when it was first seen. */
   #lifetimes = new Map<string, number>()
   #lastMs: number | undefined
@@ -45,7 +48,11 @@ export class LookTaker {
     readonly families: readonly MetricFamily[]
   }> {
     const { mesh, pool } = this.#parts
-    const [families, proxies] = await Promise.all([pool.metrics().then(mergeFamilies), pool.status()])
+    const [families, proxies, latencies] = await Promise.all([
+      pool.metrics().then(mergeFamilies),
+      pool.status(),
+      pool.takeLatencies(),
+    ])
     const now = clock()
     const seconds = this.#lastMs === undefined ? 0 : (now.nowMs - this.#lastMs) / 1000
     this.#lastMs = now.nowMs
@@ -65,7 +72,7 @@ export class LookTaker {
         rssBytes: lastStatus?.rssBytes ?? 0,
         cpuSeconds: processCpuSeconds(pid),
       })),
-      endpoints: [],
+      endpoints: this.#endpoints.samples(mesh.snapshot, latencies),
       ejected: ejectedOf(proxies),
       unhealthy: proxies.flatMap(({ lastStatus }) => lastStatus?.unhealthy ?? []),
       pods: this.#pods(),
@@ -97,8 +104,7 @@ export class LookTaker {
         state: status?.state ?? 'enrolling',
         detail: status?.detail ?? '',
         lastLogMs: config.logs.which === 'off' ? undefined : lastLogMs(config.logs.root, wish),
-        memoryBytes: undefined,
-        memoryLimitBytes: undefined,
+        ...(podMemory(uid) ?? { memoryBytes: undefined, memoryLimitBytes: undefined }),
       }
     })
   }

@@ -5,6 +5,7 @@
 import { backoffMs, errorLine, startInterval, startTimer } from '#base'
 import type {
   IdentityMaterial,
+  LatenciesAnswer,
   MeshObject,
   MetricsAnswer,
   ProxySettings,
@@ -242,7 +243,13 @@ export class ProxyPool {
     return this.#slots.map((slot) => ({ ...slot, pid: slot.process?.pid ?? 0 }))
   }
 
-  #queryAll(kind: 'metrics' | 'status'): Promise<{ readonly slot: Slot; readonly data: unknown }[]> {
+  /** What endpoints took since this was last asked for; told once, so for one asker. */
+  async takeLatencies(): Promise<readonly LatenciesAnswer[]> {
+    const answers = await this.#queryAll('latencies')
+    return answers.map(({ data }) => data as LatenciesAnswer)
+  }
+
+  #queryAll(kind: 'metrics' | 'status' | 'latencies'): Promise<{ readonly slot: Slot; readonly data: unknown }[]> {
     const asked = this.#slots.map(async (slot) => {
       if (slot.state !== 'up' || slot.process === undefined) return []
       try {

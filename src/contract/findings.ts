@@ -9,6 +9,7 @@ export type FindingKind =
   | 'policy-denies'
   | 'certificate-expiry'
   | 'proxy-saturated'
+  | 'proxy-restarted'
   | 'node-saturated'
   | 'memory-leak'
   | 'latency-leak'

@@ -153,7 +153,7 @@ export type AgentToProxy =
   | { readonly type: 'tap'; readonly id: number; readonly spec: TapSpec }
   | { readonly type: 'tap-end'; readonly id: number }
 
-export type ProxyQuery = { readonly kind: 'metrics' } | { readonly kind: 'status' }
+export type ProxyQuery = { readonly kind: 'metrics' } | { readonly kind: 'status' } | { readonly kind: 'latencies' }
 
 export type ProxyToAgent =
   /** Privileges are dropped and the control channel is up. */
@@ -180,6 +180,18 @@ export type ProxyToAgent =
   /** Events of a tap, each a JSON object without line feeds, and how many more there were. */
   | { readonly type: 'tapped'; readonly id: number; readonly events: readonly string[]; readonly lost: TapLoss }
   | { readonly type: 'drained' }
+
+/** `answer` to the query `latencies`: of what has answered since the query before, those that did most often. */
+export interface LatenciesAnswer {
+  readonly endpoints: readonly EndpointLatency[]
+}
+export interface EndpointLatency {
+  /** `address:port`. */
+  readonly endpoint: string
+  readonly answers: number
+  /** Until the head of the answer, of all of them together. */
+  readonly answersMs: number
+}
 
 /** `answer` to the query `metrics`. */
 export interface MetricsAnswer {

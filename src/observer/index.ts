@@ -3,12 +3,14 @@ export { diagnose } from './diagnose.ts'
 export { EdgeGrowth } from './edge-growth.ts'
 export { LookHistory, secondsOf } from './look-history.ts'
 export type {
+  EdgeSample,
   EmptyService,
   EndpointSample,
   NodeLook,
   NodeSample,
   PodSample,
   PolicyChange,
+  ProxySample,
   WorldSample,
 } from './node-look.ts'
 export type { Percentile } from './percentile.ts'

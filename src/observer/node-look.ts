@@ -45,6 +45,8 @@ export interface EndpointSample {
   readonly service: string
   /** `address:port`. */
   readonly endpoint: string
+  /** `namespace/name` of the pod; empty when it is none. */
+  readonly pod: string
   readonly answers: number
   /** Until the head of the answer, of all answers together. */
   readonly answersMs: number
@@ -104,6 +106,8 @@ export interface NodeSample {
   readonly diskAvailableBytes: number
   /** Of the agent itself. */
   readonly agentRssBytes: number
+  /** What agent and proxies may have together; undefined: no limit but the node's memory. */
+  readonly agentLimitBytes: number | undefined
 }
 
 export interface PolicyChange {

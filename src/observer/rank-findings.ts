@@ -26,7 +26,7 @@ export function rankFindings(found: readonly Detected[]): readonly Finding[] {
     .map(([cause, consequences]) => ({ cause: withConsequences(cause, consequences), subjectKey: cause.subject }))
     .sort((a, b) => compare(a.cause, b.cause) || (a.subjectKey < b.subjectKey ? -1 : 1))
     .slice(0, MAX_FINDINGS)
-    .map(({ cause: { hurt: _hurt, follows: _follows, ...finding } }) => finding)
+    .map(({ cause: { hurt: _hurt, follows: _follows, change: _change, ...finding } }) => finding)
 }
 
 function compare(a: Detected, b: Detected): number {

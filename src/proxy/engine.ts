@@ -8,6 +8,7 @@ import type {
   CheckedEndpoint,
   HttpFacts,
   IdentityMaterial,
+  LatenciesAnswer,
   ListenerSpec,
   MetricsAnswer,
   PeerIdentity,
@@ -412,6 +413,10 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     const { user, system } = process.cpuUsage()
     const use = this.#podUse.collect([...this.#pods.values()], (user + system) / 1e6)
     return { families: [...this.metrics.snapshot().families, ...use] }
+  }
+
+  latenciesAnswer(): LatenciesAnswer {
+    return { endpoints: this.targets.takeLatencies() }
   }
 
   statusAnswer(): ProxyStatusAnswer {

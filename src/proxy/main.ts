@@ -5,7 +5,14 @@
 import { closeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
-import type { AgentToProxy, ProxyToAgent } from '#contract'
+import type {
+  AgentToProxy,
+  LatenciesAnswer,
+  MetricsAnswer,
+  ProxyQuery,
+  ProxyStatusAnswer,
+  ProxyToAgent,
+} from '#contract'
 import { dropPrivileges, receiveFds } from '#linux'
 import { Engine } from './engine.ts'
 
@@ -101,12 +108,17 @@ function handle(message: AgentToProxy): void {
       send({
         type: 'answer',
         id: message.id,
-        data: message.what.kind === 'metrics' ? requireEngine().metricsAnswer() : requireEngine().statusAnswer(),
+        data: answerTo(message.what, requireEngine()),
       })
       break
     default:
       message satisfies never
   }
+}
+
+function answerTo({ kind }: ProxyQuery, of: Engine): MetricsAnswer | ProxyStatusAnswer | LatenciesAnswer {
+  if (kind === 'metrics') return of.metricsAnswer()
+  return kind === 'status' ? of.statusAnswer() : of.latenciesAnswer()
 }
 
 async function drain(graceMs: number): Promise<void> {

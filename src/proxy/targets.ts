@@ -6,6 +6,7 @@ import type {
   AppProtocol,
   BackendTls,
   Endpoint,
+  EndpointLatency,
   MeshService,
   PeerIdentity,
   PeerMode,
@@ -46,6 +47,8 @@ import type { UpstreamPool } from './upstream.ts'
 const POLICIES = Symbol('policy sets')
 /** Direct targets kept per pod, and endpoint loads kept; beyond it the table starts over, or is thinned. */
 const MAX_REMEMBERED = 4096
+/** Of endpoints that have answered, so many are told. */
+const MAX_LATENCIES = 300
 
 /** What the mesh opens to a backend, and what is agreed on within. */
 interface OriginatedTls {
@@ -99,6 +102,24 @@ export class Targets {
   sweep(): void {
     if (this.#loads.size <= MAX_REMEMBERED) return
     for (const [key, load] of this.#loads) if (load.active === 0) this.#loads.delete(key)
+  }
+
+  /** What endpoints took since this was last asked for. */
+  takeLatencies(): readonly EndpointLatency[] {
+    const taken: EndpointLatency[] = []
+    for (const [key, load] of this.#loads) {
+      const { answers, answersMs } = load
+      if (answers === 0) continue
+      const [address = '', port = ''] = key.split(' ')
+      taken.push({
+        endpoint: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+        answers,
+        answersMs,
+      })
+      load.answers = 0
+      load.answersMs = 0
+    }
+    return taken.sort((a, b) => b.answers - a.answers).slice(0, MAX_LATENCIES)
   }
 
   policiesOf(workload: Workload): PolicySet {

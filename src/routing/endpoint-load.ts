@@ -6,6 +6,10 @@ export interface EndpointLoad {
   /** Peak-sensitive moving average until the head of the answer, as of `latencyAt`; negative before the first. */
   latencyMs: number
   latencyAt: number
+  /** That came since somebody last took them, for whoever compares endpoints; failures are not among them. */
+  answers: number
+  /** Until the heads of those answers, together. */
+  answersMs: number
   /** When it was first seen. Times are monotonic, ms. */
   readonly since: number
 }
@@ -17,7 +21,7 @@ const FAILED_MAX_MS = 100
 const FAILED_MIN_MS = 5
 
 export function newEndpointLoad(now: number): EndpointLoad {
-  return { active: 0, latencyMs: -1, latencyAt: now, since: now }
+  return { active: 0, latencyMs: -1, latencyAt: now, answers: 0, answersMs: 0, since: now }
 }
 
 /** What is known grows old: an endpoint once slow is tried again. */
@@ -28,6 +32,8 @@ export function latencyNow(load: EndpointLoad, now: number): number {
 
 /** Peaks count at once, better times little by little. */
 export function observeLatency(load: EndpointLoad, ms: number, now: number): void {
+  load.answers++
+  load.answersMs += ms
   const known = load.latencyMs
   if (known < 0 || ms >= known) load.latencyMs = ms
   else {

@@ -1,41 +1,24 @@
-/** What `weir diagnose` finds in objects, pods and endpoints of a real shop, and that it is silent when they are right. */
+/** What `weir diagnose` finds in objects and pods of a real shop, and that it is silent when they are right. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { DiagnoseAnswer, Finding, FindingKind } from '#contract'
+import { Diagnosed, LOOK_ARGS, ofShop } from '../support/diagnosed.ts'
 import { openShop } from '../support/shop.ts'
 
 const shop = await openShop(t)
 t.teardown(() => shop[Symbol.asyncDispose]())
 const { lab } = shop
+const client = await shop.pod('client')
 const web = await shop.pod('web')
 await shop.serve(web)
 shop.service('web')
-const agent = await shop.start(['--look-ms', '200'])
-
-async function diagnosed(): Promise<DiagnoseAnswer> {
-  return JSON.parse((await agent.cli('diagnose', ['--json'])).stdout) as DiagnoseAnswer
-}
-
-/** Looks until it is found, or is not found any more. */
-async function until(kind: FindingKind, subject: string, isWanted: boolean): Promise<Finding | undefined> {
-  for (let asked = 0; asked < 60; asked++) {
-    const { findings } = await diagnosed()
-    const found = findings.find((one) => one.kind === kind && one.subject === subject)
-    if ((found !== undefined) === isWanted) return found
-  }
-  throw new Error(`${kind} ${subject} ${isWanted ? 'was not found' : 'is still found'}`)
-}
+const agent = await shop.start(LOOK_ARGS)
+const diagnosed = new Diagnosed(shop)
 
 t.test('a shop in which nothing is wrong', async (t) => {
-  const { findings, node, looks, lookMs } = await diagnosed()
-  t.match({ node, lookMs }, { node: 'node-1', lookMs: 200 })
-  t.ok(looks >= 1)
-  // How full the machine is that runs the tests is not the shop's doing.
-  t.same(
-    findings.filter(({ kind }) => kind !== 'node-saturated' && kind !== 'proxy-saturated'),
-    [],
-  )
+  const answer = await diagnosed.looked(8)
+  t.match(answer, { node: 'node-1', lookMs: 200 })
+  t.same(ofShop(answer), [])
 })
 
 t.test('a route whose backend does not exist, until it does', async (t) => {
@@ -46,7 +29,7 @@ spec:
   parentRefs: [{ group: "", kind: Service, name: web }]
   rules: [{ backendRefs: [{ name: missing, port: 80 }] }]
 `)
-  t.match(await until('invalid-route', 'HTTPRoute shop/web', true), {
+  t.match(await diagnosed.found('invalid-route', 'HTTPRoute shop/web'), {
     severity: 'warning',
     says: /^HTTPRoute shop\/web leads requests nowhere: .*Service shop\/missing does not exist/,
     evidence: [/^test\.yaml/, 'It decides for shop/web'],
@@ -56,7 +39,7 @@ spec:
   t.equal(code, 1)
   t.match(stdout, /^\d\. WARNING HTTPRoute shop\/web: .*\(for \d.* s\)\.\n {3}- .*\n.*\n {3}next: weir routes$/m)
   await shop.apply()
-  t.equal(await until('invalid-route', 'HTTPRoute shop/web', false), undefined)
+  t.same(ofShop(await diagnosed.gone('invalid-route', 'HTTPRoute shop/web')), [])
 })
 
 t.test('an object that is refused, until it is right', async (t) => {
@@ -69,12 +52,66 @@ metadata: { name: odd, namespace: shop }
 spec: { action: PERHAPS }
 `,
   )
-  t.match(await until('invalid-object', 'AuthorizationPolicy shop/odd', true), {
+  t.match(await diagnosed.found('invalid-object', 'AuthorizationPolicy shop/odd'), {
     severity: 'warning',
     says: /not in force as it is written: .*action/,
     evidence: [/^policy\.yaml/],
     next: 'weir check',
   })
   rmSync(file)
-  t.equal(await until('invalid-object', 'AuthorizationPolicy shop/odd', false), undefined)
+  t.same(ofShop(await diagnosed.gone('invalid-object', 'AuthorizationPolicy shop/odd')), [])
+})
+
+t.test('a Service without endpoints: when it is asked, when a route leads to it, and not else', async (t) => {
+  let empty = ''
+  await shop.change(() => {
+    empty = shop.service('empty', { selector: { app: 'nobody' } }).ipv4
+  })
+  t.same(ofShop(await diagnosed.looked(8)), [], 'nobody asks for it')
+  for (let i = 0; i < 3; i++) t.equal((await shop.ask(client, empty, 80)).status, 503)
+  t.match(await diagnosed.found('no-endpoints', 'shop/empty'), {
+    severity: 'critical',
+    says: 'Service shop/empty has no endpoint that is ready, and what shop/client asks of it fails',
+    evidence: [/^No pod is behind it/, 'shop/client: 3 requests failed'],
+    next: 'weir explain --from shop/client --to http://empty.shop:80',
+  })
+  t.same(ofShop(await diagnosed.gone('no-endpoints', 'shop/empty')), [])
+  await shop.apply(`apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: web }]
+  rules: [{ backendRefs: [{ name: empty, port: 80 }] }]
+`)
+  t.match(await diagnosed.found('no-endpoints', 'shop/empty'), {
+    severity: 'warning',
+    says: /and HTTPRoute shop\/web leads to it$/,
+    next: 'weir pods --all',
+  })
+  await shop.apply()
+  t.same(ofShop(await diagnosed.gone('no-endpoints', 'shop/empty')), [])
+})
+
+t.test('a pod that cannot be enrolled, until it can', async (t) => {
+  const file = join(lab.manifestsDir, 'lost.yaml')
+  writeFileSync(
+    file,
+    `apiVersion: v1
+kind: Pod
+metadata:
+  name: lost
+  namespace: shop
+  uid: 7f3d0000-0000-4000-8000-000000000001
+  annotations: { weir.dev/mesh: enabled, weir.dev/netns: /run/netns/weir-there-is-none }
+spec: { nodeName: node-1, containers: [{ name: app, image: app }] }
+status: { phase: Running, podIPs: [{ ip: 10.99.99.99 }], conditions: [{ type: Ready, status: "True" }] }
+`,
+  )
+  t.match(await diagnosed.found('pod-not-enrolled', 'shop/lost', ({ says }) => /netns|namespace/.test(says)), {
+    severity: 'critical',
+    says: /^Pod shop\/lost has opted in and is not in the mesh: .*weir-there-is-none/,
+    next: 'weir pods',
+  })
+  rmSync(file)
+  t.same(ofShop(await diagnosed.gone('pod-not-enrolled', 'shop/lost')), [])
 })

@@ -111,6 +111,7 @@ const FINDING_KINDS = Object.keys({
   'policy-denies': true,
   'certificate-expiry': true,
   'proxy-saturated': true,
+  'proxy-restarted': true,
   'node-saturated': true,
   'memory-leak': true,
   'latency-leak': true,

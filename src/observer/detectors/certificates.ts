@@ -3,6 +3,7 @@ import type { FindingSeverity } from '#contract'
 import type { Detected } from '../detected.ts'
 import type { LookHistory } from '../look-history.ts'
 import type { CertificateSample, NodeLook } from '../node-look.ts'
+import { durationWords } from '../words.ts'
 
 /** Of its time, at which one is near its end: renewal has failed for as long again by then. */
 export const NEAR_END_SHARE = 0.25
@@ -60,10 +61,4 @@ function stateWords({ state, notAfterMs }: CertificateSample, { atMs }: NodeLook
   if (state === 'expired' || notAfterMs <= atMs) return 'has ended: other nodes refuse its pods'
   if (state === 'pending') return 'was not issued: its pods cannot call other nodes'
   return `ends in ${durationWords(notAfterMs - atMs)} and was not renewed`
-}
-
-function durationWords(ms: number): string {
-  const minutes = Math.round(ms / 60_000)
-  if (minutes < 2) return `${Math.max(0, Math.round(ms / 1000))} s`
-  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`
 }

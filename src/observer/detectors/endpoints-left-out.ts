@@ -1,6 +1,6 @@
 /** Endpoints that get no requests: ejected because requests failed there, or because they do not pass their checks. */
 import type { Detected } from '../detected.ts'
-import { type LookHistory, looksSince } from '../look-history.ts'
+import { keyOf, type LookHistory, looksSince } from '../look-history.ts'
 import type { NodeLook } from '../node-look.ts'
 
 export function detectEndpointsLeftOut(history: LookHistory): readonly Detected[] {
@@ -21,9 +21,13 @@ function ejected(history: LookHistory, last: NodeLook): readonly Detected[] {
       evidence: [
         'Outlier detection of the TrafficPolicy ejected it; when its time is over it is tried again, and ejected for longer if it fails again',
       ],
-      next: explainCommand(last, caller, service),
+      next: explain(last, caller, service),
       sinceMs: history.told('endpoint-ejected', subject)?.sinceMs ?? last.atMs,
       hurt: 0,
+      follows: callers.flatMap((pod) => {
+        const owner = last.pods.find(({ name }) => name === pod)?.owner ?? pod
+        return [keyOf('error-rate', `${owner} -> ${service.replace(/:\d+$/, '')}`)]
+      }),
     }
   })
 }
@@ -52,7 +56,7 @@ function unhealthy(history: LookHistory, last: NodeLook): readonly Detected[] {
   })
 }
 
-function explainCommand(last: NodeLook, caller: string, service: string): string {
+function explain(last: NodeLook, caller: string, service: string): string {
   const url = last.world.urlOf(service)
   return url === undefined || caller === 'unknown' ? 'weir status' : `weir explain --from ${caller} --to ${url}`
 }

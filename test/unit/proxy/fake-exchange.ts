@@ -183,7 +183,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     direction: 'outbound',
     reporter: 'source',
   })
-  const load: EndpointLoad = { active: 0, latencyMs: -1, latencyAt: 0, since: 0 }
+  const load: EndpointLoad = { active: 0, latencyMs: -1, latencyAt: 0, answers: 0, answersMs: 0, since: 0 }
   const policy: TrafficPolicy = {
     kind: 'traffic-policy',
     namespace: 'shop',

@@ -1,0 +1,57 @@
+/** Refusals by policy are told when they begin, with the change before them. */
+import t from 'tap'
+import { edge, START, Watched } from './looks.ts'
+
+const CHANGE = { policy: 'AuthorizationPolicy shop/reviews', change: 'added' } as const
+
+t.test('a policy that began to deny after a change is told with that change, as long as it denies', async (t) => {
+  const watched = new Watched()
+  watched.look({ edges: [edge('frontend', 'reviews')] }, 12)
+  const atMs = watched.atMs + 10_000
+  const denied = { edges: [edge('frontend', 'reviews', { denied: 100 })] }
+  watched.look({
+    ...denied,
+    policyChanges: [
+      { atMs, ...CHANGE },
+      { atMs, policy: 'AuthorizationPolicy other/x', change: 'added' },
+    ],
+  })
+  const expected = {
+    kind: 'policy-denies',
+    severity: 'critical',
+    subject: 'shop/frontend -> shop/reviews',
+    says: /requests from shop\/frontend to shop\/reviews are refused by policy, since AuthorizationPolicy shop\/reviews was added$/,
+    next: 'weir explain --from shop/frontend-1 --to http://reviews.shop:80',
+    sinceMs: atMs,
+  }
+  t.match(watched.look(denied, 5), [expected])
+  t.match(watched.look(denied, 100), [expected], 'also when nothing else is remembered')
+  t.same(watched.look({ edges: [edge('frontend', 'reviews')] }, 6), [])
+})
+
+t.test('silent: nothing refused, and few requests', async (t) => {
+  t.same(new Watched().look({ edges: [edge('a', 'b')], policyChanges: [{ atMs: START, ...CHANGE }] }, 12), [])
+  t.same(new Watched().look({ edges: [edge('a', 'b', { requests: 3, denied: 3 })] }, 6), [])
+})
+
+t.test('what has always been refused is worth knowing only', async (t) => {
+  const found = new Watched().look({ edges: [edge('a', 'b', { denied: 100 })] }, 36)
+  t.match(found, [{ severity: 'info', says: '100 % of the requests from shop/a to shop/b are refused by policy' }])
+})
+
+t.test('refusals that jumped without a change are told, too', async (t) => {
+  const watched = new Watched()
+  watched.look({ edges: [edge('a', 'b')] }, 12)
+  t.match(watched.look({ edges: [edge('a', 'b', { denied: 10 })] }, 6), [{ severity: 'warning' }])
+})
+
+t.test('who fails because it is refused further down is told there', async (t) => {
+  const watched = new Watched()
+  watched.look({ edges: [edge('web', 'reviews'), edge('reviews', 'ratings')] }, 12)
+  const found = watched.look(
+    { edges: [edge('web', 'reviews', { failed: 100 }), edge('reviews', 'ratings', { denied: 100 })] },
+    6,
+  )
+  t.match(found, [{ kind: 'policy-denies', subject: 'shop/reviews -> shop/ratings' }])
+  t.match(found[0]?.evidence.at(-1), /^So: 100 % of the requests from shop\/web to shop\/reviews fail/)
+})
