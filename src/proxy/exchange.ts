@@ -16,6 +16,7 @@ import {
   type VersionedRequest,
   versionedRequest,
 } from '#routing'
+import { REPORT_SOURCE } from '#telemetry'
 import { type B3, readB3 } from '#tracing'
 import { bodyOfRequest, type TranslatedResponse, translateResponse } from '#translation'
 import type { ExchangeTarget } from './exchange-target.ts'
@@ -227,7 +228,9 @@ export abstract class Exchange<U> implements HttpExchange, Waiter {
   protected sendCopy(head: string): void {
     const { copy } = this
     this.copy = undefined
-    copy?.send(head)
+    // A trace that the client has named is in the head.
+    const begun = this.traced?.parentId === '' ? `traceparent: ${this.traced.traceparent(REPORT_SOURCE)}\r\n` : ''
+    copy?.send(head + begun)
   }
 
   /** Sends what was rendered, after an injected delay if there is to be one. */

@@ -60,14 +60,16 @@ export class RequestTrace {
     if (b3 === undefined) return []
     const traceId = b3.short && this.traceId.startsWith(PADDING) ? this.traceId.slice(PADDING.length) : this.traceId
     const spanId = this.outgoing(reporters)
+    // A traceparent is heard first, and may say otherwise.
+    const isDebug = b3.debug && this.sampled
     const parentId = reporters === REPORT_BOTH ? this.clientId : this.parentId
     if (b3.form === 'single') {
-      const state = b3.debug ? 'd' : this.sampled ? '1' : '0'
+      const state = isDebug ? 'd' : this.sampled ? '1' : '0'
       return ['b3', `${traceId}-${spanId}-${state}${parentId === '' ? '' : `-${parentId}`}`]
     }
     const ids = ['x-b3-traceid', traceId, 'x-b3-spanid', spanId]
     if (parentId !== '') ids.push('x-b3-parentspanid', parentId)
-    ids.push(...(b3.debug ? ['x-b3-flags', '1'] : ['x-b3-sampled', this.sampled ? '1' : '0']))
+    ids.push(...(isDebug ? ['x-b3-flags', '1'] : ['x-b3-sampled', this.sampled ? '1' : '0']))
     return ids
   }
 }

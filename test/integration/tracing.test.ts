@@ -293,6 +293,31 @@ spec:
   t.same(ids, new Set([`00-${traceId}-${served?.spanId}-01`]), 'each try is of the same span')
 })
 
+t.test('a copy for a mirror is in the trace of the request', async (t) => {
+  await shop.apply(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: web, port: 80 }]
+  rules:
+    - filters:
+        - { type: RequestMirror, requestMirror: { backendRef: { name: failing, port: 80 } } }
+        - { type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: x-set, value: yes }] } }
+      backendRefs: [{ name: web, port: 80 }]`)
+  broken.answer = broken.fail(500)
+  await ask({}, '/mirrored')
+  const copy = await receiver.span('the copy', ({ attributes }) => attributes['weir.mirror'] === true)
+  t.equal(copy.traceId, String(got['traceparent']).slice(3, 35))
+  const given = newTrace()
+  await ask({ traceparent: `00-${given}-${SPAN}-01` }, '/mirrored')
+  const spans = await receiver.trace(given, 4)
+  t.same(new Set(spans.slice(0, 2).map(({ parentId }) => parentId)), new Set([SPAN]))
+  const served = spans.find(({ kind, resource }) => kind === 'server' && resource['service.name'] === 'web')
+  t.equal(got['traceparent'], `00-${given}-${served?.spanId}-01`)
+  await shop.apply()
+})
+
 t.test('while the collector is away requests go on, and their spans are sent when it is back', async (t) => {
   const dropped = async () => {
     const { stdout } = await shop.agent.cli('metrics')

@@ -17,13 +17,28 @@ function parse(lines: readonly string[]): Head {
   return head
 }
 
+/** Of a route's filters. */
+const EDITS = [{ set: [{ name: 'x-set', value: 'yes' }], add: [], remove: ['x-removed'] }]
+
 /** As an exchange of HTTP/1.1 does it. */
-function forwarded(lines: readonly string[], reporters: 1 | 2 | 3, ratio = 0): { trace: RequestTrace; head: Head } {
+function forwarded(
+  lines: readonly string[],
+  reporters: 1 | 2 | 3,
+  ratio = 0,
+  isEdited = false,
+): { trace: RequestTrace; head: Head } {
   const head = parse(lines)
   const given = head.traceparentIndex < 0 ? '' : head.value(head.traceparentIndex)
   const trace = new RequestTrace(given, head.hasB3 ? readB3((name) => head.get(name)) : undefined, ratio)
   const extra = `traceparent: ${trace.traceparent(reporters)}\r\n${linesOf(trace.b3Fields(reporters))}`
-  const rendering = { target: '/', host: undefined, extra, edits: [], upgrade: false, dropTrace: true }
+  const rendering = {
+    target: '/',
+    host: undefined,
+    extra,
+    edits: isEdited ? EDITS : [],
+    upgrade: false,
+    dropTrace: true,
+  }
   return { trace, head: parse(renderRequest(head, rendering).split('\r\n').slice(2, -2)) }
 }
 
@@ -50,29 +65,38 @@ t.test(
   'whatever the headers, one well-formed traceparent goes on, of the span made here, and B3 says the same',
   async () => {
     fc.assert(
-      fc.property(LINES, REPORTERS, fc.double({ min: 0, max: 1, noNaN: true }), (lines, reporters, ratio) => {
-        const { trace, head } = forwarded(lines, reporters, ratio)
-        const all = lines
-          .filter((line) => /^traceparent:/i.test(line))
-          .map((line) => line.slice(line.indexOf(':') + 1).trim())
-        const given = all.length === 1 && isTraceparent(all[0] ?? '') ? all[0] : undefined
-        const text = head.get('traceparent') ?? ''
-        const span = reporters === REPORT_SOURCE ? trace.clientId : trace.serverId
-        const b3 = head.hasB3 ? readB3((name) => head.get(name)) : undefined
-        return (
-          isTraceparent(text) &&
-          text.startsWith('00-') &&
-          text.slice(36, 52) === span &&
-          (given === undefined || given.slice(3, 35) === text.slice(3, 35)) &&
-          (given === undefined || (Number.parseInt(given.slice(53), 16) & 3) === Number(text.slice(54))) &&
-          (given !== undefined || head.get('tracestate') === undefined) &&
-          (!head.hasB3 || (b3 !== undefined && b3.spanId === span && b3.sampled === trace.sampled)) &&
-          (b3 === undefined || b3.traceId === text.slice(3, 35))
-        )
-      }),
+      fc.property(
+        LINES,
+        REPORTERS,
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.boolean(),
+        (lines, reporters, ratio, isEdited) => {
+          const { trace, head } = forwarded(lines, reporters, ratio, isEdited)
+          const all = lines
+            .filter((line) => /^traceparent:/i.test(line))
+            .map((line) => line.slice(line.indexOf(':') + 1).trim())
+          const given = all.length === 1 && isTraceparent(all[0] ?? '') ? all[0] : undefined
+          const text = head.get('traceparent') ?? ''
+          const span = reporters === REPORT_SOURCE ? trace.clientId : trace.serverId
+          const b3 = head.hasB3 ? readB3((name) => head.get(name)) : undefined
+          return (
+            isTraceparent(text) &&
+            text.startsWith('00-') &&
+            text.slice(36, 52) === span &&
+            (given === undefined || given.slice(3, 35) === text.slice(3, 35)) &&
+            (given === undefined || (Number.parseInt(given.slice(53), 16) & 3) === Number(text.slice(54))) &&
+            (given !== undefined || head.get('tracestate') === undefined) &&
+            (!head.hasB3 || (b3 !== undefined && b3.spanId === span && b3.sampled === trace.sampled)) &&
+            (b3 === undefined || b3.traceId === text.slice(3, 35))
+          )
+        },
+      ),
       {
         numRuns: 3000,
-        examples: [[[`traceparent: 00-${SPAN}${'0'.repeat(16)}-${SPAN}-01`, `b3: ${SPAN}-${SPAN}-1`], REPORT_BOTH, 0]],
+        examples: [
+          [[`traceparent: 00-${SPAN}${'0'.repeat(16)}-${SPAN}-01`, `b3: ${SPAN}-${SPAN}-1`], REPORT_BOTH, 0, false],
+          [[`b3: ${SPAN}-${SPAN}-d`, `traceparent: 00-${TRACE}-${SPAN}-00`], REPORT_SOURCE, 0, true],
+        ],
       },
     )
   },
