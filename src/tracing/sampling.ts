@@ -51,10 +51,11 @@ export class RateBound {
     this.#at = nowMs
   }
 
+  /** @param nowMs monotonic */
   take(nowMs: number): boolean {
     const gained = ((nowMs - this.#at) / 1000) * this.#perSecond
     this.#at = nowMs
-    this.#left = Math.min(this.#perSecond, this.#left + Math.max(0, gained))
+    this.#left = Math.min(this.#perSecond, this.#left + gained)
     if (this.#left < 1) return false
     this.#left--
     return true

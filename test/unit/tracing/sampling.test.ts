@@ -63,6 +63,5 @@ t.test('so many a second are let through, however they come', async (t) => {
     Array.from({ length: count }, () => bound.take(now)).filter(Boolean).length
   t.equal(taken(0, 50), 10)
   t.equal(taken(500, 50), 5)
-  t.equal(taken(400, 50), 0, 'a clock that goes back gives nothing')
   t.equal(taken(60_000, 50), 10)
 })

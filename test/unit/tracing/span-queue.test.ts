@@ -2,17 +2,20 @@
 import t from 'tap'
 import { type SpanCounts, SpanQueue, type SpanSink, type TracedOnEdge } from '#tracing'
 
-const ITEM = { edge: {}, request: {} } as TracedOnEdge
-const items = (count: number) => Array.from({ length: count }, () => ITEM)
+const items = (count: number, round = 0) => {
+  return Array.from({ length: count }, () => ({ edge: {}, request: { status: round } }) as TracedOnEdge)
+}
 
 /** A sink whose answers are those that the test gives, one for each export. */
 class HeldSink implements SpanSink {
   readonly batches: number[] = []
+  readonly rounds = new Set<number>()
   readonly #answers: PromiseWithResolvers<Awaited<ReturnType<SpanSink['export']>>>[] = []
   readonly #asked: (() => void)[] = []
 
   export(requests: readonly TracedOnEdge[]): ReturnType<SpanSink['export']> {
     this.batches.push(requests.length)
+    for (const { request } of requests) this.rounds.add(request.status)
     const answer = Promise.withResolvers<Awaited<ReturnType<SpanSink['export']>>>()
     this.#answers.push(answer)
     for (const tell of this.#asked.splice(0)) tell()
@@ -69,12 +72,13 @@ t.test(
     const { sink, queue, counts, problems } = started()
     queue.add(items(256))
     await sink.answer(FAILED)
-    for (let i = 0; i < 40; i++) queue.add(items(256))
+    for (let round = 1; round <= 40; round++) queue.add(items(256, round))
     t.match(counts(), { sent: 0, overflowed: 40 * 256 - 8_192, refused: 0 })
     await sink.answer(FAILED)
     t.same(problems, ['Spans not taken by http://collector/v1/traces: connect ECONNREFUSED'])
     for (let i = 0; i < 33; i++) await sink.answer()
     t.match(counts(), { sent: 256 + 8_192, overflowed: 40 * 256 - 8_192, refused: 0 })
+    t.same([...sink.rounds], [0, ...Array.from({ length: 32 }, (_, i) => 9 + i)])
     await queue.stop()
   },
 )
