@@ -136,7 +136,8 @@ function wrongName(parameter: string, text: string, snapshot: Snapshot): string 
   }
   if (snapshot.externalsOf(text).length > 0) return undefined
   const what = parameter === 'service' ? 'Service' : 'pod, workload or Service'
-  return `Parameter ${parameter}: no ${what} ${text} is known here; weir pods --all and weir routes tell what is`
+  const place = parameter === 'end' ? 'No' : `Parameter ${parameter}: no`
+  return `${place} ${what} ${text} is known here; weir pods --all and weir routes tell what is`
 }
 
 function isNamespaceOfPods(text: string, snapshot: Snapshot): boolean {

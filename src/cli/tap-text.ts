@@ -119,8 +119,8 @@ function lostWords(event: TapEvent): string {
     return '… the agent has ended this and was asked again: what went on in between is missing'
   const count = `… ${number(event, 'events')} more`
   return event['why'] === 'rate'
-    ? `${count} are not shown: there are more a second than --rate allows; filter them, or raise it`
-    : `${count} are missing here: they came faster than they were read`
+    ? `${count} not shown: there are more a second than --rate allows; filter them, or raise it`
+    : `${count} missing here: they came faster than they were read`
 }
 
 /** `NAMESPACE/NAME` of a Service of the cluster, else its host. */

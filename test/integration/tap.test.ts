@@ -256,7 +256,7 @@ t.test('for people: a line each, header fields below; mistakes are told with the
   t.match(stdout, /\n {4}< x-by: web\n/)
   t.notMatch(stdout, /s3cr3t/)
   for (const [args, ended, line] of [
-    [['nobody'], 1, /no pod, workload or Service nobody is known here; weir pods --all/],
+    [['nobody'], 1, /^No pod, workload or Service nobody is known here; weir pods --all/],
     [['--path-regex', '(x'], 1, /Parameter path-regex: /],
     [['--status', 'ok'], 1, /Parameter status: expected such as 404, 5xx/],
     [['--flags', 'RBCA'], 1, /no flag "RBCA"; there are .*RBAC/],
@@ -282,4 +282,21 @@ t.test('there are at most 16 readers; the next one is told', async (t) => {
       return once(socket, 'close')
     }),
   )
+})
+
+t.test('an agent that hands over is asked again at its successor', async (t) => {
+  const running = agent.cli('tap', ['--limit', '2', '--path', '/handed'])
+  while ((await openTaps()) === 0);
+  await get('/handed/1')
+  const extraArgs = ['--access-log', 'off', '--take-over']
+  const next = await lab.node.startAgent({ proxies: 1, extraArgs, waitReady: false })
+  await next.waitFor('standby', { timeoutMs: 20_000 })
+  await agent.waitFor('successor ready')
+  await agent.stop()
+  const taps = async () => JSON.parse((await next.cli('status', ['--json'])).stdout).proxies[0].taps
+  while ((await taps()) === 0);
+  await get('/handed/2')
+  const { code, stdout } = await running
+  t.equal(code, 0)
+  t.match(stdout, / GET \/handed\/1 200 [^]*… the agent has ended this and was asked again.*\n[^]* GET \/handed\/2 200 /)
 })

@@ -69,7 +69,7 @@ t.test('an end is known, or is an address, an identity or nobody', async (t) => 
   ]
   for (const end of ends) t.type(parse(new URLSearchParams({ end }).toString()), 'object', end)
   for (const end of ['nobody', 'away/web-1', 'web', '10.1.2', 'reviews.sho']) {
-    t.match(parse(new URLSearchParams({ end }).toString()), /^Parameter end: no pod, workload or Service /, end)
+    t.match(parse(new URLSearchParams({ end }).toString()), /^No pod, workload or Service /, end)
   }
 })
 

@@ -49,8 +49,8 @@ t.test('connections, what is missing, and header fields', async (t) => {
   const connection = { ...REQUEST, kind: 'connection', protocol: 'tcp', bytesIn: 425, bytesOut: 3 << 10, traceId: '' }
   t.match(render(connection), / {2}connection 425 B in 3\.0 KiB out 3\.2 ms -\n$/)
   t.match(render({ ...connection, kind: 'opened' }), / {2}connection opened -\n$/)
-  t.match(render({ kind: 'lost', events: 12, why: 'rate' }), /^… 12 more are not shown: .*--rate/)
-  t.match(render({ kind: 'lost', events: 12, why: 'slow' }), /^… 12 more are missing here/)
+  t.match(render({ kind: 'lost', events: 12, why: 'rate' }), /^… 12 more not shown: .*--rate/)
+  t.match(render({ kind: 'lost', events: 12, why: 'slow' }), /^… 12 more missing here/)
   const headers = {
     requestHeaders: { accept: '*/*' },
     responseHeaders: { 'set-cookie': '[redacted]' },
