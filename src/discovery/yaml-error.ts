@@ -54,6 +54,11 @@ const PLAIN: readonly Words[] = [
     remedy: 'indent the list, or remove the "- "',
   },
   {
+    pattern: /^Alias cannot be an empty string/,
+    what: 'a * that is not in quotes',
+    remedy: 'put text that begins with * in quotes',
+  },
+  {
     pattern: /^Unresolved alias .*: (.+)/,
     what: '*$1 refers to an anchor that is not there',
     remedy: 'put text that begins with * in quotes',

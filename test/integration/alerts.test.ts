@@ -1,8 +1,10 @@
 /** Alerts: from a real fault of an application to a receiver, and back. */
-import { renameSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import type { AlertsAnswer } from '#contract'
+import type { AlertAnswer, AlertsAnswer } from '#contract'
 import { AlertReceiver } from '../support/alert-receiver.ts'
 import { FailingServer } from '../support/failing-server.ts'
 import { openShop } from '../support/shop.ts'
@@ -23,7 +25,7 @@ const ERRORS = `rules:
     severity: critical
     service: shop/*
     errors: { above: 50%, clear: 20%, minRequests: 5 }
-    window: 2s
+    window: 1s
     for: 0s
     keepFiringFor: 0s
     labels: { team: shop }
@@ -36,13 +38,25 @@ function write(text: string): void {
 }
 
 write(WEBHOOK + ERRORS)
-const agent = await shop.start(['--look-ms', '200', '--alerts', file])
+const ARGS = ['--look-ms', '200', '--access-log', 'off', '--alerts', file]
+let agent = await shop.start(ARGS)
 
 async function alerts(): Promise<AlertsAnswer> {
   return JSON.parse((await agent.cli('alerts', ['--json'])).stdout) as AlertsAnswer
 }
 
-/** Requests, one after the other, until it is disposed of; every `nth` of them fails. */
+/** The only alert, once it is so. */
+async function alertWhere(isSo: (alert: AlertAnswer) => boolean): Promise<AlertAnswer> {
+  let answer: AlertsAnswer | undefined
+  for (let asked = 0; asked < 60; asked++) {
+    answer = await alerts()
+    const [alert] = answer.alerts
+    if (alert !== undefined && isSo(alert)) return alert
+  }
+  throw new Error(`It is not so: ${JSON.stringify(answer)}`)
+}
+
+/** Requests, one after the other, until it is disposed of. */
 function load(failing: (count: number) => boolean) {
   let isOver = false
   let count = 0
@@ -51,7 +65,10 @@ function load(failing: (count: number) => boolean) {
     response.end('web')
   }
   const running = (async () => {
-    while (!isOver) await shop.ask(client, service.ipv4, 80)
+    while (!isOver) {
+      await shop.ask(client, service.ipv4, 80)
+      await pause(5)
+    }
   })()
   return {
     [Symbol.asyncDispose]: async () => {
@@ -64,7 +81,7 @@ function load(failing: (count: number) => boolean) {
 t.test(
   'an error rate above its threshold reaches the receiver, in the format of Alertmanager, and so does its end',
   async (t) => {
-    const receiver = await AlertReceiver.start(lab.node, PORT)
+    await using receiver = await AlertReceiver.start(lab.node, PORT)
     {
       await using _ = load(() => true)
       const { url, headers, body } = await receiver.waitFor('a message', () => true)
@@ -83,7 +100,7 @@ t.test(
             status: 'firing',
             labels: { alertname: 'ErrorRate', severity: 'critical', node: 'node-1', service: 'shop/web', team: 'shop' },
             annotations: {
-              summary: 'shop/web: 100 % of requests failed in the last 2s, above 50 %',
+              summary: 'shop/web: 100 % of requests failed in the last 1s, above 50 %',
               next: 'weir stat shop/web',
               runbook: 'https://wiki.example/errors',
             },
@@ -103,7 +120,7 @@ t.test(
         stdout,
         /^ErrorRate +critical +firing +\d+ s +yes +shop\/web: 100 % of requests failed.* +weir stat shop\/web$/m,
       )
-      t.match(stdout, /^ErrorRate +critical +1 +0 +service shop\/\*, errors above 50 % until 20 %, in 2s$/m)
+      t.match(stdout, /^ErrorRate +critical +1 +0 +service shop\/\*, errors above 50 % until 20 %, in 1s$/m)
       t.match((await agent.cli('metrics')).stdout, /^weir_alerts_firing\{severity="critical"\} 1$/m)
     }
     await using _ = load(() => false)
@@ -119,6 +136,96 @@ t.test(
     t.equal(receiver.received.length, 2)
     t.match(await alerts(), { alerts: [], rules: [{ firing: 0 }] })
     t.match((await agent.cli('metrics')).stdout, /^weir_alert_deliveries_total\{outcome="delivered"\} 2$/m)
-    await receiver.stop()
   },
 )
+
+t.test('a receiver that is down at first gets what began meanwhile, and what ended after it', async (t) => {
+  {
+    await using _ = load(() => true)
+    const from = agent.logs.length
+    await agent.waitFor('alerts not delivered', { from })
+    t.match((await alerts()).delivery, { problem: /ECONNREFUSED/, waiting: 1 })
+    const { stdout } = await agent.cli('status')
+    t.match(stdout, /alerts do not reach http:\/\/127\.0\.0\.1:9095 since .*ECONNREFUSED/)
+    const { stdout: text } = await agent.cli('alerts')
+    t.match(text, /Nothing reaches http:\/\/127\.0\.0\.1:9095 since \d+ s: .*ECONNREFUSED.*; 1 to tell\./)
+  }
+  await using receiver = await AlertReceiver.start(lab.node, PORT)
+  t.match((await receiver.waitFor('the beginning', () => true)).body, { status: 'firing' })
+  await using _ = load(() => false)
+  t.match((await receiver.waitFor('the end', (one) => one.body.status === 'resolved')).body.alerts.length, 1)
+  t.equal(receiver.received.length, 2)
+})
+
+t.test('a value that dances between and over the thresholds is told once', async (t) => {
+  await using receiver = await AlertReceiver.start(lab.node, PORT)
+  let isWorse = true
+  await using _ = load((count) => count % 5 < (isWorse ? 4 : 2))
+  await receiver.waitFor('the beginning', () => true)
+  for (const isOver of [false, true, false]) {
+    isWorse = isOver
+    const { state } = await alertWhere(({ value = 0 }) => value > 0.5 === isOver)
+    t.equal(state, 'firing')
+  }
+  t.equal(receiver.received.length, 1)
+})
+
+t.test('over restarts of the agent what fires is not told again, and what ended meanwhile is told', async (t) => {
+  await using receiver = await AlertReceiver.start(lab.node, PORT)
+  // It fires since the test before; its receiver is another process now.
+  t.match((await alerts()).alerts, [{ state: 'firing', told: true }])
+  await agent.stop()
+  agent = await shop.start(ARGS)
+  {
+    await using _ = load((count) => count % 5 < 4)
+    t.match(await alertWhere(({ value = 0 }) => value > 0.5), { state: 'firing', told: true })
+  }
+  t.same(receiver.received, [])
+  await agent.stop('SIGKILL')
+  agent = await shop.start(ARGS)
+  await using _ = load(() => false)
+  const { body } = await receiver.waitFor('the end', () => true)
+  t.match(body, { status: 'resolved', alerts: [{ status: 'resolved', labels: { service: 'shop/web' } }] })
+})
+
+t.test('a file that is broken leaves the rules before in force, and says where it is wrong', async (t) => {
+  const from = agent.logs.length
+  write(WEBHOOK + ERRORS.replace('above:', 'abvoe:'))
+  t.match(await agent.waitFor('alert rules not read', { from }), { problem: /^rules\[0\]\.errors\.above: is missing$/ })
+  t.match(
+    (await agent.cli('status')).stdout,
+    /Alert rules .*alerts\.yaml: rules\[0\]\.errors\.abvoe: unknown field; did you mean above\? .*the rules read before stay in force/,
+  )
+  t.match(await alerts(), { rules: [{ name: 'ErrorRate' }] })
+  write(`${WEBHOOK}rules:\n  - service: *\n`)
+  t.match(
+    await agent.waitFor((line) => /^a \* that is not in quotes at line 3/.test(String(line['problem'])), { from }),
+    {},
+  )
+  write(WEBHOOK + ERRORS)
+  await agent.waitFor('alert rules read', { from })
+  t.notMatch((await agent.cli('status')).stdout, /rules\[0\]|not in quotes/)
+})
+
+t.test('over TLS by a CA of one’s own, with a token; both read anew, and refused without them', async (t) => {
+  const [key, cert] = [join(lab.dir, 'tls.key'), join(lab.dir, 'ca.crt')]
+  const name = ['-subj', '/CN=receiver', '-addext', 'subjectAltName=IP:127.0.0.1']
+  const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1']
+  execFileSync('openssl', [...made, ...name, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+  const secure = (more: string) => `webhook: { url: "https://127.0.0.1:${PORT}/hook", ${more} }\n${ERRORS}`
+  const tls = [readFileSync(key, 'utf8'), readFileSync(cert, 'utf8')]
+  await using receiver = await AlertReceiver.start(lab.node, PORT, 200, tls)
+  await using _ = load(() => true)
+  const from = agent.logs.length
+  write(secure('bearerTokenFile: token'))
+  const refused = (why: RegExp) =>
+    agent.waitFor((line) => line['msg'] === 'alerts not delivered' && why.test(String(line['why'])), { from })
+  await refused(/ENOENT.*token/)
+  writeFileSync(join(lab.dir, 'token'), 'secret\n')
+  write(secure('bearerTokenFile: token, receiver: other'))
+  await refused(/self-signed certificate/)
+  t.same(receiver.received, [])
+  write(secure('bearerTokenFile: token, caFile: ca.crt'))
+  const { headers } = await receiver.waitFor('the beginning', () => true)
+  t.equal(headers['authorization'], 'Bearer secret')
+})

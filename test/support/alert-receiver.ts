@@ -46,7 +46,7 @@ const server = key ? https.createServer({ key, cert }, handle) : http.createServ
 server.listen(Number(port), '127.0.0.1', () => console.log('listening'))
 `
 
-export class AlertReceiver {
+export class AlertReceiver implements AsyncDisposable {
   readonly #process: LabProcess
 
   private constructor(process: LabProcess) {
@@ -69,7 +69,7 @@ export class AlertReceiver {
     return this.#process.until(what, () => this.received.find(wanted))
   }
 
-  async stop(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     await this.#process.stop('SIGKILL')
   }
 }

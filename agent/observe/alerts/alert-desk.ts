@@ -210,6 +210,7 @@ export class AlertDesk implements AsyncDisposable {
   }
 
   async #look({ traffic, families, findings }: LookTold): Promise<void> {
+    await this.#rulesFile.look()
     const judge = this.#judge
     if (judge === undefined) return
     const all = this.#needsFamilies ? await this.#options.families() : families

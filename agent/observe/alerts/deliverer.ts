@@ -56,7 +56,8 @@ export class Deliverer implements Disposable {
   setReceiver(receiver: AlertReceiver | undefined): void {
     this.#receiver = receiver
     this.#failures = 0
-    this.#setProblem('')
+    this.#problem = ''
+    this.#failingSinceMs = 0
     this.#retry?.[Symbol.dispose]()
     this.#retry = undefined
     this.kick()

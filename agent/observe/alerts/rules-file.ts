@@ -1,11 +1,11 @@
 /**
- * The file with the alert rules, followed live. Rules once read stay in force until better ones replace them: a file that
+ * The file with the alert rules, looked at whenever it is asked to. Rules once read stay in force until better ones replace them: a file that
  * is broken, or vanishes, ends no alert.
  */
 import { readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { parseDocument } from 'yaml'
-import { errorLine, startInterval } from '#base'
+import { errorLine } from '#base'
 import { describeYamlError } from '#discovery'
 import { type AlertsFile, parseAlerts } from '#observer/alerts'
 
@@ -17,14 +17,12 @@ export interface RulesFileOptions {
   onProblems(lines: readonly string[]): void
 }
 
-const LOOK_PERIOD_MS = 2_000
 const MAX_FILE_BYTES = 256 << 10
 /** Of more mistakes in a file, the first are told. */
 const MAX_PROBLEMS = 20
 
 export class RulesFile implements Disposable {
   readonly #options: RulesFileOptions
-  readonly #timer: Disposable
   #state = 'none'
   #problems: readonly string[] = []
   #readMs = 0
@@ -33,7 +31,6 @@ export class RulesFile implements Disposable {
 
   constructor(options: RulesFileOptions) {
     this.#options = options
-    this.#timer = startInterval(LOOK_PERIOD_MS, () => void this.look())
   }
 
   /** When the rules in force were read, ms since the epoch; 0: none were. */
@@ -56,7 +53,6 @@ export class RulesFile implements Disposable {
 
   [Symbol.dispose](): void {
     this.#disposed = true
-    this.#timer[Symbol.dispose]()
   }
 
   async #look(): Promise<void> {
