@@ -16,9 +16,12 @@ export interface SpanDeskOptions {
 }
 
 const WORKER = new URL('./span-worker.ts', import.meta.url)
-const HEAP_MIB = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 }
-/** Traced requests that the thread has not read yet. */
-const MAX_UNREAD = 16_384
+/** More than its queue can ever take: a thread without room would take the agent along. */
+const HEAP_MIB = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 8 }
+/** Of what the thread has not read yet. */
+const MAX_UNREAD_CHARACTERS = 16 << 20
+/** Of one batch; proxies cut what clients can make long. */
+const MAX_BATCH_CHARACTERS = 2 << 20
 /** A thread that has just died is not started again at once. */
 const RESTART_MS = 5_000
 const STOP_TIMEOUT_MS = 3_000
@@ -28,8 +31,8 @@ export class SpanDesk {
   readonly #options: SpanDeskOptions
   #worker: Worker | undefined
   /** Of batches, in the order in which they were handed over. */
-  readonly #unread: number[] = []
-  #unreadCount = 0
+  readonly #unread: { readonly count: number; readonly characters: number }[] = []
+  #unreadCharacters = 0
   #overflowed = 0
   /** Of threads that are gone. */
   #before: SpanCounts = NONE
@@ -45,12 +48,14 @@ export class SpanDesk {
   /** @param batch of so many requests, as a proxy told it */
   take(count: number, batch: string): void {
     if (this.#stopped) return
-    if (this.#unreadCount + count > MAX_UNREAD || (this.#worker === undefined && Date.now() < this.#notBefore)) {
+    const characters = batch.length
+    const hasRoom = characters <= MAX_BATCH_CHARACTERS && this.#unreadCharacters + characters <= MAX_UNREAD_CHARACTERS
+    if (!hasRoom || (this.#worker === undefined && Date.now() < this.#notBefore)) {
       this.#overflowed += count
       return
     }
-    this.#unread.push(count)
-    this.#unreadCount += count
+    this.#unread.push({ count, characters })
+    this.#unreadCharacters += characters
     this.#worker ??= this.#start()
     this.#worker.postMessage({ type: 'spans', batch } satisfies ToSpanWorker)
   }
@@ -103,7 +108,7 @@ export class SpanDesk {
   #heard(message: FromSpanWorker): void {
     switch (message.type) {
       case 'taken':
-        this.#unreadCount -= this.#unread.shift() ?? 0
+        this.#unreadCharacters -= this.#unread.shift()?.characters ?? 0
         break
       case 'counts':
         this.#counts = message.counts
@@ -124,9 +129,9 @@ export class SpanDesk {
     this.#gone?.()
     this.#before = sum(this.#before, this.#counts)
     this.#counts = NONE
-    this.#overflowed += this.#unreadCount
+    for (const { count } of this.#unread) this.#overflowed += count
     this.#unread.length = 0
-    this.#unreadCount = 0
+    this.#unreadCharacters = 0
     this.#notBefore = Date.now() + RESTART_MS
   }
 }

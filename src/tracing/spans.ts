@@ -94,7 +94,7 @@ function spanOf(side: Span['side'], edge: TracedEdge, request: TracedRequest, sp
       ? retries.map(({ atMs, upstream, why }) => ({
           name: 'weir.retry',
           atMs: startMs + atMs,
-          attributes: { 'network.peer.address': upstream, 'weir.reason': why },
+          attributes: { ...peerSocket(upstream), 'weir.reason': why },
         }))
       : [],
     error: errorType === '' ? undefined : { message: OWN_ANSWER.has(request.flag) ? '' : request.why },
@@ -141,9 +141,14 @@ function networkAttributes(side: Span['side'], { host }: TracedEdge, request: Tr
     'server.address': server.address || host || peer.address,
     'server.port': server.port ?? (server.address === '' ? (peer.port ?? 80) : 80),
     ...(side === 'server' ? { 'client.address': clientAddress, 'network.peer.address': clientAddress } : {}),
-    ...(side === 'client' && upstream !== '' ? { 'network.peer.address': peer.address } : {}),
-    ...(side === 'client' && peer.port !== undefined ? { 'network.peer.port': peer.port } : {}),
+    ...(side === 'client' ? peerSocket(upstream) : {}),
   }
+}
+
+function peerSocket(upstream: string): SpanAttributes {
+  const { address, port } = splitSocket(upstream)
+  if (address === '') return {}
+  return { 'network.peer.address': address, ...(port === undefined ? {} : { 'network.peer.port': port }) }
 }
 
 function peerAttributes(peer: TracedPeer | undefined): SpanAttributes {

@@ -74,8 +74,13 @@ export interface TracedOnEdge {
   readonly request: TracedRequest
 }
 
+/** Of what is read, characters; what `renderRow` and `renderEdge` make is shorter. */
+const MAX_ROW = 16_384
+const MAX_EDGE = 4_096
+const MAX_ROWS = 1_024
 const MAX_PATH = 1024
 const MAX_TEXT = 512
+const MAX_RETRIES = 16
 const REASONS = ['head', 'error', 'slow'] as const
 const SIDES = ['client', 'server', 'both'] as const
 
@@ -107,7 +112,9 @@ export function renderRow(edge: number, request: TracedRequest): string {
     request.requestId,
     request.bytesIn,
     request.bytesOut,
-    request.retries.map(({ atMs, upstream, why }) => [Math.round(atMs * 1000) / 1000, upstream, why]),
+    request.retries
+      .slice(0, MAX_RETRIES)
+      .map(({ atMs, upstream, why }) => [Math.round(atMs * 1000) / 1000, upstream, why]),
   ])
 }
 
@@ -129,6 +136,7 @@ export function readBatch(text: string): readonly TracedOnEdge[] | undefined {
   try {
     const [edges, rows] = list(JSON.parse(text))
     const read = list(edges).map(readEdge)
+    if (list(rows).length > MAX_ROWS) throw new Malformed()
     return list(rows).map((row) => readRow(read, list(row)))
   } catch {
     return undefined
@@ -152,6 +160,16 @@ function number(value: unknown): number {
   return value
 }
 
+/** Characters of all texts in it. */
+function bounded(row: readonly unknown[], max: number): void {
+  if (charactersOf(row) > max) throw new Malformed()
+}
+
+function charactersOf(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  return Array.isArray(value) ? value.reduce<number>((sum, item) => sum + 8 + charactersOf(item), 0) : 0
+}
+
 /** @param digits how many of them; none is allowed too where `optional` */
 function id(value: unknown, digits: 16 | 32, optional: boolean): string {
   const found = text(value)
@@ -167,6 +185,7 @@ function one<T>(of: readonly T[], index: unknown): T {
 }
 
 function readEdge(value: unknown): TracedEdge {
+  bounded(list(value), MAX_EDGE)
   const [source, destination, host, sides] = list(value)
   return { source: readPeer(source), destination: readPeer(destination), host: text(host), sides: one(SIDES, sides) }
 }
@@ -185,6 +204,7 @@ function readPeer(value: unknown): TracedPeer | undefined {
 }
 
 function readRow(edges: readonly TracedEdge[], row: readonly unknown[]): TracedOnEdge {
+  bounded(row, MAX_ROW)
   const bits = number(row[5])
   return {
     edge: one(edges, row[0]),

@@ -93,6 +93,12 @@ t.test('a batch that is not whole, or names ids that are none, is not read', asy
     good.replace('"1111111111111111"', '7'),
     renderBatch([renderEdge(EDGE)], [renderRow(1, REQUEST)]),
     renderBatch([], [renderRow(0, REQUEST)]),
+    good.replace('"/cart"', `"${'x'.repeat(17_000)}"`),
+    good.replace('"web-1"', `"${'x'.repeat(5_000)}"`),
+    renderBatch(
+      [renderEdge(EDGE)],
+      Array.from({ length: 2_000 }, () => renderRow(0, REQUEST)),
+    ),
   ]) {
     t.equal(readBatch(bad), undefined, bad.slice(0, 80))
   }
@@ -106,8 +112,10 @@ t.test('a batch that is not whole, or names ids that are none, is not read', asy
 
 t.test('texts that a client chose are cut', async (t) => {
   const long = 'x'.repeat(100_000)
-  const row = renderRow(0, { ...REQUEST, path: long, authority: long, method: long, why: long })
-  t.ok(row.length < 3_000)
+  const retries = Array.from({ length: 100 }, () => ({ atMs: 1, upstream: `${'x'.repeat(253)}:65535`, why: 'reset' }))
+  const row = renderRow(0, { ...REQUEST, path: long, authority: long, method: long, why: long, retries })
+  t.ok(row.length < 8_000)
+  t.equal(readBatch(renderBatch([renderEdge(EDGE)], [row]))?.length, 1)
 })
 
 t.test('each side is a span of its own peer, the server a child of the client', async (t) => {
