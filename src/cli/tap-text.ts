@@ -78,6 +78,7 @@ export class TapText {
       ['policy', text(event, 'policy')],
       ['trace', text(event, 'traceId')],
       ['sni', text(event, 'sni')],
+      ['mirror', event['mirror'] === true ? 'yes' : ''],
     ]
     if (this.#options.wide) {
       named.push(
@@ -89,6 +90,7 @@ export class TapText {
         ['to-id', text(event, 'destinationIdentity')],
         ['protocol', text(event, 'version') || text(event, 'protocol')],
         ['seen', text(event, 'direction')],
+        ['request-id', text(event, 'requestId')],
       )
       if (event['kind'] === 'request') {
         named.push(['in', bytesText(number(event, 'bytesIn'))], ['out', bytesText(number(event, 'bytesOut'))])

@@ -38,7 +38,7 @@ export function shownPath(path: string, query: string, showQueries: boolean): st
 /** Without what stands before the host. */
 export function shownAuthority(authority: string): string {
   const at = authority.lastIndexOf('@')
-  return at < 0 ? authority : `${REDACTED}@${authority.slice(at + 1)}`
+  return (at < 0 ? authority : `${REDACTED}@${authority.slice(at + 1)}`).slice(0, MAX_VALUE_CHARS)
 }
 
 /** Of a field whose name says nothing of secrets. */
@@ -68,7 +68,8 @@ export function shownFields(fields: readonly string[], redact: readonly string[]
     if (isMeshHeader(name.replaceAll('_', '-'))) continue
     const before = shown.get(name)
     const secret = isRedactedField(name, redact)
-    const value = secret ? REDACTED : shownValue(fields[i + 1] as string, showQueries)
+    const sent = fields[i + 1] as string
+    const value = secret ? REDACTED : name === 'host' ? shownAuthority(sent) : shownValue(sent, showQueries)
     const more = before === undefined ? value.length + name.length : value.length
     if ((before === undefined && shown.size === MAX_FIELDS) || chars + more > MAX_FIELDS_CHARS) {
       cut = true

@@ -6,6 +6,7 @@ import { grpcUnary, http2Gets } from './h2.ts'
 import { manyPolicies, manyRoutes } from './many.ts'
 import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
+import { tap } from './tap.ts'
 import { telemetry } from './telemetry.ts'
 import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
 
@@ -14,6 +15,7 @@ const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow
   h2: http2Gets,
   'grpc-unary': grpcUnary,
   telemetry,
+  tap,
   'two-hop-mtls': twoHopMtls,
   'two-hop-connections': twoHopConnections,
   'two-hop-tcp': twoHopTcp,

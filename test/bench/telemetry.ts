@@ -9,7 +9,7 @@ import { BACKEND_PORT, startBackend } from './peers.ts'
 import type { BenchOptions, BenchRow } from './rows.ts'
 import { startWeir } from './weir-peer.ts'
 
-async function contender(lab: Lab, name: string, flags: readonly string[]): Promise<Contender> {
+export async function contender(lab: Lab, name: string, flags: readonly string[]): Promise<Contender> {
   const pod = (podName: string) =>
     lab.addPod({ name: podName, namespace: 'bench', serviceAccount: podName, labels: { app: podName } })
   const [client, web] = [await pod('client'), await pod('web')]

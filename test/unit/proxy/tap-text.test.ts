@@ -47,6 +47,7 @@ t.test('credentials and queries are left out of the values of other fields', asy
     location: `https://${REDACTED}@shop/cb?code=1`,
   })
   t.same(shown(['referer', '/cb#access_token=1']), { referer: '/cb#…' })
+  t.same(shown(['host', 'me:pw@shop:80']), { host: `${REDACTED}@shop:80` })
 })
 
 t.test('what only the mesh may say is not shown, nor more than there is room for', async (t) => {
