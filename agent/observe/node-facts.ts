@@ -5,7 +5,6 @@ import { ownMemoryLimit } from './cgroup-memory.ts'
 
 export class NodeFacts {
   readonly #stateDir: string
-  readonly #limitBytes = ownMemoryLimit()
   #busy = 0
   #total = 0
 
@@ -22,7 +21,7 @@ export class NodeFacts {
       memoryAvailableBytes: bytesOf('MemAvailable'),
       ...this.#disk(),
       agentRssBytes: process.memoryUsage.rss(),
-      agentLimitBytes: this.#limitBytes,
+      agentLimitBytes: ownMemoryLimit(),
     }
   }
 

@@ -110,7 +110,7 @@ status: { phase: Running, podIPs: [{ ip: 10.99.99.99 }], conditions: [{ type: Re
   t.match(await diagnosed.found('pod-not-enrolled', 'shop/lost', ({ says }) => /netns|namespace/.test(says)), {
     severity: 'critical',
     says: /^Pod shop\/lost has opted in and is not in the mesh: .*weir-there-is-none/,
-    next: 'weir pods',
+    next: 'weir pods shop/lost',
   })
   rmSync(file)
   t.same(ofShop(await diagnosed.gone('pod-not-enrolled', 'shop/lost')), [])

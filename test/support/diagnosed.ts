@@ -33,7 +33,7 @@ export class Diagnosed {
     isRight: (finding: Finding) => boolean = () => true,
   ): Promise<Finding> {
     const is = (one: Finding) => one.kind === kind && one.subject === subject && isRight(one)
-    const { findings } = await this.#until(`${kind} ${subject}`, (answer) => answer.findings.some(is))
+    const { findings } = await this.until(`${kind} ${subject}`, (answer) => answer.findings.some(is))
     const finding = findings.find(is)
     if (finding === undefined) throw new Error('It was there')
     await this.#follow(finding)
@@ -42,23 +42,24 @@ export class Diagnosed {
 
   /** Waits until no such thing is found any more. */
   async gone(kind: FindingKind, subject: string): Promise<DiagnoseAnswer> {
-    return await this.#until(`no ${kind} ${subject}`, ({ findings }) => {
+    return await this.until(`no ${kind} ${subject}`, ({ findings }) => {
       return !findings.some((one) => one.kind === kind && one.subject === subject)
     })
   }
 
   /** Waits until nothing about the test's own pods and requests is found. */
   async quiet(): Promise<void> {
-    await this.#until('nothing', (answer) => ofShop(answer).length === 0)
+    await this.until('nothing', (answer) => ofShop(answer).length === 0)
   }
 
   /** Waits for so many looks more. */
   async looked(times: number): Promise<DiagnoseAnswer> {
     const { looks } = await this.now()
-    return await this.#until(`${times} looks`, (answer) => answer.looks >= looks + times)
+    return await this.until(`${times} looks`, (answer) => answer.looks >= looks + times)
   }
 
-  async #until(what: string, isWanted: (answer: DiagnoseAnswer) => boolean): Promise<DiagnoseAnswer> {
+  /** Waits until what is found is as wanted. */
+  async until(what: string, isWanted: (answer: DiagnoseAnswer) => boolean): Promise<DiagnoseAnswer> {
     let last: DiagnoseAnswer | undefined
     for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += ASK_MS) {
       last = await this.now()

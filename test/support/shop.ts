@@ -77,6 +77,12 @@ export class Shop implements AsyncDisposable {
     return this.#agent
   }
 
+  /** Its state is elsewhere than in the lab's own directory. */
+  async startOn(stateDir: string, extraArgs: readonly string[] = []): Promise<LabAgent> {
+    this.#agent = await this.lab.startAgent({ proxies: 1, extraArgs, stateDir })
+    return this.#agent
+  }
+
   /** A pod in `shop` whose account and label `app` are its name, unless said otherwise. */
   pod(name: string, spec: Partial<PodSpec> = {}): Promise<LabPod> {
     return this.lab.addPod({ name, namespace: 'shop', serviceAccount: name, labels: { app: name }, ...spec })

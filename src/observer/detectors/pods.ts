@@ -22,7 +22,7 @@ export function detectPods(history: LookHistory): readonly Detected[] {
         subject: name,
         says: `Pod ${name} has opted in and is not in the mesh: ${why === '' ? 'its enrolment does not come to an end' : why}`,
         evidence: ['What it sends is neither secured nor judged by policies; pods that demand mutual TLS refuse it'],
-        next: 'weir pods',
+        next: `weir pods ${name}`,
         sinceMs: history.looks.at(-looks)?.atMs ?? last.atMs,
         hurt: 0,
       },

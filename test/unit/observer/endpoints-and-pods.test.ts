@@ -56,7 +56,12 @@ t.test('ejected and unhealthy endpoints, and what failed there as their other si
 t.test('a pod that failed to enrol at once, one on its way after some looks', async (t) => {
   const failed = { pods: [pod('shop/a', { state: 'failed', detail: 'Pod shop/a: no such file' })] }
   t.match(new Watched().look(failed), [
-    { kind: 'pod-not-enrolled', severity: 'critical', says: /is not in the mesh: no such file$/, next: 'weir pods' },
+    {
+      kind: 'pod-not-enrolled',
+      severity: 'critical',
+      says: /is not in the mesh: no such file$/,
+      next: 'weir pods shop/a',
+    },
   ])
   const watched = new Watched()
   const enrolling = { pods: [pod('shop/a', { state: 'enrolling' })] }
