@@ -1,18 +1,21 @@
 /**
  * What a large cluster costs an agent and a proxy: pods, Services and their EndpointSlices from an API server, a thousand of
- * the pods in the mesh. Prints the time to ready, processor time and memory; then what a change costs (a pod that is labelled
- * otherwise, an endpoint that is not ready any more), and how soon it holds: so that two sizes can be compared.
+ * the pods in the mesh, and routes and policies for one Service of ten. Prints the time to ready, processor time and memory;
+ * then what a change of each kind costs, and how soon it holds: so that two sizes can be compared.
  * `node test/bench/cluster-scale.ts [PODS [SERVICES]]…`, as root; pairs are measured one after the other.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { FakeApiServer } from '../support/fake-api-server.ts'
+import { GATEWAY_API, WEIR_POLICIES } from '../support/fake-objects.ts'
 import { openLab } from '../support/lab.ts'
 
-const CHANGES = 60
+const CHANGES = Number(process.env['CHANGES'] ?? 60)
 const SETTLE_MS = 5_000
 const NODES = 100
 const OPTED_IN = 1000
-const TICKS_PER_SECOND = 100
+/** One Service of so many has routes and policies. */
+const SPECIAL = 10
+const NS_PER_MS = 1e6
 
 const address = (second: number, i: number) => `10.${second + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`
 
@@ -41,7 +44,7 @@ function podOf(i: number, services: number, every: number, revision = 0) {
   }
 }
 
-function serviceOf(i: number) {
+function serviceOf(i: number, sessionAffinity = 'None') {
   const clusterIP = address(96, i)
   return {
     apiVersion: 'v1',
@@ -49,6 +52,7 @@ function serviceOf(i: number) {
     metadata: { name: `app-${i}`, namespace: 'shop' },
     spec: {
       selector: { app: `app-${i}` },
+      sessionAffinity,
       clusterIP,
       clusterIPs: [clusterIP],
       ports: [{ port: 80, targetPort: 8080, protocol: 'TCP' }],
@@ -76,23 +80,88 @@ function sliceOf(i: number, pods: number, services: number, ready: number) {
   }
 }
 
+const ofService = (i: number) => ({ group: '', kind: 'Service', name: `app-${i}` })
+
+function routeOf(i: number, services: number, revision = 0) {
+  return {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: `app-${i}`, namespace: 'shop', creationTimestamp: '2026-01-01T00:00:00Z' },
+    spec: {
+      parentRefs: [ofService(i)],
+      rules: [
+        {
+          matches: [{ path: { type: 'PathPrefix', value: `/${revision}` } }],
+          backendRefs: [{ name: `app-${(i + 1) % services}`, port: 80 }],
+        },
+      ],
+    },
+  }
+}
+
+function authorizationOf(i: number, revision = 0) {
+  return {
+    apiVersion: 'weir.dev/v1alpha1',
+    kind: 'AuthorizationPolicy',
+    metadata: { name: `app-${i}`, namespace: 'shop' },
+    spec: {
+      selector: { matchLabels: { app: `app-${i}` } },
+      rules: [{ to: [{ operation: { paths: [`/${revision}/*`] } }] }],
+    },
+  }
+}
+
+function trafficOf(i: number, attempts = 1) {
+  return {
+    apiVersion: 'weir.dev/v1alpha1',
+    kind: 'TrafficPolicy',
+    metadata: { name: `app-${i}`, namespace: 'shop', creationTimestamp: '2026-01-01T00:00:00Z' },
+    spec: { targetRefs: [ofService(i)], retry: { attempts, codes: [503] } },
+  }
+}
+
+const SERVICE_ENTRIES = {
+  group: 'networking.istio.io',
+  versions: ['v1'],
+  plural: 'serviceentries',
+  kind: 'ServiceEntry',
+  namespaced: true,
+}
+const ENTRY = {
+  apiVersion: 'networking.istio.io/v1',
+  kind: 'ServiceEntry',
+  metadata: { name: 'outside', namespace: 'shop' },
+  spec: {
+    hosts: ['outside.example'],
+    ports: [{ number: 443, name: 'tls', protocol: 'TLS' }],
+    resolution: 'DNS',
+  },
+}
+
+/** Of all threads. */
 function costOf(pid: number): { cpuMs: number; rssMiB: number } {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
-  const cpuMs = ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND
+  let ns = 0
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0])
+  }
   const rss = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
-  return { cpuMs, rssMiB: Number(rss) / 1024 }
+  return { cpuMs: ns / NS_PER_MS, rssMiB: Number(rss) / 1024 }
 }
 
 async function measure(pods: number, services: number): Promise<void> {
   await using lab = await openLab()
   const at = { netnsPath: lab.node.netnsPath, port: 6443 }
-  await using api = await FakeApiServer.start({ at })
+  await using api = await FakeApiServer.start({ at, resources: [...GATEWAY_API, ...WEIR_POLICIES, SERVICE_ENTRIES] })
   const every = Math.max(1, Math.floor(pods / OPTED_IN))
   api.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } })
   for (let i = 0; i < pods; i++) api.put(podOf(i, services, every))
   for (let i = 0; i < services; i++) {
     api.put(serviceOf(i))
     api.put(sliceOf(i, pods, services, Number.POSITIVE_INFINITY))
+    if (i % SPECIAL !== 0) continue
+    api.put(routeOf(i, services))
+    api.put(authorizationOf(i))
+    api.put(trafficOf(i))
   }
   const begun = performance.now()
   const agent = await lab.startAgent({ proxies: 1, kubeconfig: await api.kubeconfig(lab.dir), waitReady: false })
@@ -113,7 +182,7 @@ async function measure(pods: number, services: number): Promise<void> {
       const from = agent.logs.length
       const changed = performance.now()
       put(i)
-      await agent.waitFor('world applied', { from })
+      await agent.waitFor('world applied', { from, timeoutMs: 60_000 })
       delays.push(performance.now() - changed)
     }
     delays.sort((a, b) => a - b)
@@ -125,6 +194,7 @@ async function measure(pods: number, services: number): Promise<void> {
     )
   }
   const some = (i: number, of: number) => Math.floor((i * of) / CHANGES)
+  const special = (i: number) => some(i, services) - (some(i, services) % SPECIAL)
   // What loading leaves to be done is not what a change costs.
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
   const [settledAgent, settledProxy] = [costOf(agent.pid).cpuMs, costOf(proxyPid).cpuMs]
@@ -136,6 +206,14 @@ async function measure(pods: number, services: number): Promise<void> {
   )
   await change('a pod labelled otherwise', (i) => api.put(podOf(some(i, pods), services, every, i + 1)))
   await change('an endpoint ready again', (i) => api.put(sliceOf(some(i, services), pods, services, 2)))
+  await change('an HTTPRoute', (i) => api.put(routeOf(special(i), services, i + 1)))
+  await change('an AuthorizationPolicy', (i) => api.put(authorizationOf(special(i), i + 1)))
+  await change('a TrafficPolicy', (i) => api.put(trafficOf(special(i), 2 + (i % 2))))
+  await change('a Service', (i) => api.put(serviceOf(some(i, services), 'ClientIP')))
+  await change('a ServiceEntry', (i) => api.put({ ...ENTRY, spec: { ...ENTRY.spec, hosts: [`outside-${i}.example`] } }))
+  await change('with a ServiceEntry, a pod labelled otherwise', (i) =>
+    api.put(podOf(some(i, pods), services, every, CHANGES + i)),
+  )
   console.log(
     `  then agent ${Math.round(costOf(agent.pid).rssMiB)} MiB, proxy ${Math.round(costOf(proxyPid).rssMiB)} MiB`,
   )

@@ -9,18 +9,15 @@ import {
   type Problem,
   type ValidObject,
 } from '#resources'
-import { checkBackendTlsConflicts, compileBackendTls, compileInvalidBackendTls } from './backend-tls.ts'
+import { checkBackendTlsConflicts } from './backend-tls.ts'
+import { compileSingle, groupApart, type SingleContext } from './compile-single.ts'
 import { OutboundWords } from './outbound-words.ts'
 import { PeerModeIndex } from './peer-authentication.ts'
 import { PodSelection } from './pod-selection.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords, type PodClaims } from './pods.ts'
-import { checkRequestAuthentication, compileInvalidPolicy, compilePolicy } from './policies.ts'
 import { ProblemLog } from './problem-log.ts'
-import { compileGrant, compileGrpcRoute, compileInvalidRoute, compileRoute } from './routes.ts'
 import { compileServiceEntries } from './service-entries.ts'
 import { compileServices, groupSlices } from './services.ts'
-import { compileInvalidStreamRoute, compileStreamRoute } from './stream-routes.ts'
-import { compileInvalidTrafficPolicy, compileTrafficPolicy } from './traffic.ts'
 import { checkTrafficConflicts } from './traffic-conflicts.ts'
 
 export interface CompileOptions {
@@ -53,6 +50,7 @@ export interface CompileContext {
   readonly slices: Map<string, readonly EndpointSliceObject[]>
   /** Names of Services by the address they hold. */
   readonly holders: Map<string, string>
+  readonly single: SingleContext
 }
 
 /** Gives equal worlds for equal objects, in whatever order they come. */
@@ -118,32 +116,9 @@ export function compileContext(objects: readonly KubernetesObject[], options: Co
       .filter((object) => object.kind === 'ConfigMap')
       .map((map) => [`${map.metadata.namespace}/${map.metadata.name}`, map] as const),
   )
+  const single = { policyOptions, configMaps }
   for (const object of [...objects].sort((a, b) => (a.group < b.group ? 1 : a.group > b.group ? -1 : 0))) {
-    if (isInvalid(object)) {
-      if (object.kind === 'TrafficPolicy') {
-        put(compileInvalidTrafficPolicy(object))
-        continue
-      }
-      if (object.kind === 'BackendTLSPolicy') {
-        put(compileInvalidBackendTls(object))
-        continue
-      }
-      if (object.kind === 'TLSRoute' || object.kind === 'TCPRoute') {
-        put(compileInvalidStreamRoute(object))
-        continue
-      }
-      put(
-        'parentRefs' in object ? compileInvalidRoute(object) : compileInvalidPolicy(object, policyOptions),
-        object.group,
-      )
-    } else if (object.kind === 'HTTPRoute') put(compileRoute(object, problems))
-    else if (object.kind === 'GRPCRoute') put(compileGrpcRoute(object, problems))
-    else if (object.kind === 'TLSRoute' || object.kind === 'TCPRoute') put(compileStreamRoute(object, problems))
-    else if (object.kind === 'BackendTLSPolicy') put(compileBackendTls(object, configMaps, problems))
-    else if (object.kind === 'ReferenceGrant') put(compileGrant(object))
-    else if (object.kind === 'AuthorizationPolicy') put(compilePolicy(object, policyOptions, problems), object.group)
-    else if (object.kind === 'TrafficPolicy') put(compileTrafficPolicy(object))
-    else if (object.kind === 'RequestAuthentication') checkRequestAuthentication(object, problems)
+    put(compileSingle(object, single, problems), groupApart(object))
   }
   checkTrafficConflicts(objects, problems)
   return {
@@ -157,5 +132,6 @@ export function compileContext(objects: readonly KubernetesObject[], options: Co
     nodes,
     slices,
     holders,
+    single,
   }
 }

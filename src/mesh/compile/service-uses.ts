@@ -18,6 +18,14 @@ export class ServiceUses {
     else found.add(`${namespace}/${name}`)
   }
 
+  removeService({ metadata: { namespace, name }, spec: { selector } }: ServiceObject): void {
+    const first = Object.entries(selector)[0]
+    if (first === undefined) return
+    const key = labelKey(namespace, ...first)
+    const found = this.#byLabel.get(key)
+    if (found?.delete(`${namespace}/${name}`) === true && found.size === 0) this.#byLabel.delete(key)
+  }
+
   addSlice(slice: EndpointSliceObject): void {
     this.#count(slice, 1)
   }

@@ -20,6 +20,11 @@ export interface ServiceContext {
   readonly problems: ProblemLog
 }
 
+/** `namespace/name`. */
+export function serviceName({ metadata: { namespace, name } }: ServiceObject): string {
+  return `${namespace}/${name}`
+}
+
 /** The Service that a slice belongs to. */
 export function serviceOfSlice({ metadata: { namespace, labels } }: EndpointSliceObject): string | undefined {
   const service = labels['kubernetes.io/service-name']
@@ -45,7 +50,7 @@ export function bySliceName(a: EndpointSliceObject, b: EndpointSliceObject): num
 }
 
 export function compileServices(services: readonly ServiceObject[], context: ServiceContext): MeshService[] {
-  const inOrder = [...services].sort((a, b) => compareText(keyOf(a), keyOf(b)))
+  const inOrder = [...services].sort((a, b) => compareText(serviceName(a), serviceName(b)))
   return inOrder.map((service) => compileService(service, context))
 }
 
@@ -53,7 +58,7 @@ export function compileServices(services: readonly ServiceObject[], context: Ser
 export function compileService(service: ServiceObject, context: ServiceContext): MeshService {
   const { spec } = service
   const ports = spec.ports.filter(({ protocol }) => protocol === 'TCP')
-  const slices = context.slices.get(keyOf(service))
+  const slices = context.slices.get(serviceName(service))
   const endpoints: Record<string, readonly Endpoint[]> = {}
   const compiled: ServicePort[] = []
   for (const port of ports) {
@@ -87,15 +92,18 @@ function nameOf({ spec }: ServiceObject): Pick<MeshService, 'headless' | 'extern
   return spec.clusterIP === 'None' || spec.clusterIPs.includes('None') ? { headless: true } : {}
 }
 
-function claimAddresses(service: ServiceObject, { holders, problems }: ServiceContext): string[] {
-  const { clusterIP, clusterIPs, type } = service.spec
+/** Those it claims, canonical, each once. */
+export function serviceAddresses({ spec: { clusterIP, clusterIPs, type } }: ServiceObject): readonly string[] {
   if (type === 'ExternalName') return []
   const texts = [...(clusterIP === undefined ? [] : [clusterIP]), ...clusterIPs]
-  const addresses = new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))
-  return [...addresses].filter((address) => {
+  return [...new Set(texts.flatMap((text) => canonicalAddress(text) ?? []))]
+}
+
+function claimAddresses(service: ServiceObject, { holders, problems }: ServiceContext): string[] {
+  return serviceAddresses(service).filter((address) => {
     const holder = holders.get(address)
-    if (holder === undefined || holder === keyOf(service)) {
-      holders.set(address, keyOf(service))
+    if (holder === undefined || holder === serviceName(service)) {
+      holders.set(address, serviceName(service))
       return true
     }
     const message = `${address} is already the address of Service ${holder}, which keeps it: give each Service its own`
@@ -226,8 +234,4 @@ function sorted(endpoints: Endpoint[]): Endpoint[] {
   return endpoints.sort(
     (a, b) => compareText(a.address, b.address) || a.port - b.port || compareText(a.workload ?? '', b.workload ?? ''),
   )
-}
-
-function keyOf(service: ServiceObject): string {
-  return `${service.metadata.namespace}/${service.metadata.name}`
 }
