@@ -214,7 +214,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     ...(config.admin === undefined ? {} : { address: config.admin }),
     backend,
     logger: log,
-    ...adminDoors(config, log),
+    ...adminDoors(config, () => mesh.snapshot.workloads(), log),
   }
   const handOverOptions = { path: join(config.stateDir, 'hand-over.sock'), node: config.node, log }
   const standbyAdmin = isFirst ? undefined : await startStandbyAdmin(adminOptions)

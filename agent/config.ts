@@ -88,8 +88,8 @@ export interface AdminSettings {
   /** Undefined: one in the state directory, which is made. */
   readonly tokenFile: string | undefined
   readonly protectMetrics: boolean
-  /** Name → `HOST:PORT`. */
-  readonly peers: ReadonlyMap<string, string>
+  /** Name → `HOST:PORT`; `cluster`: the other agents of the cluster, by their pods. */
+  readonly peers: Readonly<Record<string, string>> | 'cluster'
   /** What they are shown; undefined: the token that is asked for here. */
   readonly peerTokenFile: string | undefined
 }
@@ -133,6 +133,7 @@ const LIMIT_FLAGS: Readonly<Record<string, { readonly limit: keyof ProxyLimits; 
 const LOOK_MS_DEFAULT = 10_000
 const TRACE_SAMPLE_DEFAULT = '0.01'
 const TRACE_SLOW_DEFAULT = '1s'
+const CLUSTER_PEERS = 'cluster'
 const LOG_ROOT_DEFAULT = '/var/log/pods'
 const PLUGIN_DEFAULT = join(import.meta.dirname, '../dist/weir-cni')
 
@@ -169,8 +170,9 @@ export const AGENT_USAGE = `weir agent --node NAME (--manifests DIR | --kubernet
                         that token, one line; default STATE-DIR/admin-token, which is made
   --admin-protect-metrics
                         ask for it at /metrics too
-  --admin-peers [NAME=]HOST:PORT[,…]
-                        agents of other nodes, which the page shows through this one
+  --admin-peers [NAME=]HOST:PORT[,…]|cluster
+                        agents of other nodes, which the page shows through this one; cluster, with --kubernetes: those of
+                        this agent's namespace, at the same port
   --admin-peer-token-file FILE
                         the token they are shown; default the same as is asked for here
   --access-log WHERE    stdout (default), off, or a file
@@ -287,7 +289,7 @@ Object.assign(FLAGS, {
   'admin-peers': {
     optional: true,
     wrong: (value) =>
-      parsePeers(value) === undefined
+      value !== CLUSTER_PEERS && parsePeers(value) === undefined
         ? `expected addresses such as node-2=10.0.0.2:15000, separated by commas, each name once, got ${JSON.stringify(value)}`
         : undefined,
   },
@@ -420,6 +422,9 @@ export function parseAgentArguments(args: readonly string[]): ParsedConfig {
     if (values.has(name) && values.get('logs') === 'off')
       errors.push(`--${name}: not together with --logs off; keep one of them.`)
   }
+  if (values.get('admin-peers') === CLUSTER_PEERS && !kubernetes) {
+    errors.push('--admin-peers: cluster is only for --kubernetes; give addresses such as node-2=10.0.0.2:15000.')
+  }
   if (values.has('admin-peer-token-file') && !values.has('admin-peers')) {
     errors.push('--admin-peer-token-file: only with --admin-peers.')
   }
@@ -460,7 +465,10 @@ function toConfig(value: (name: string) => string, switches: ReadonlySet<string>
     adminAccess: {
       tokenFile: value('admin-token-file') === '' ? undefined : resolve(value('admin-token-file')),
       protectMetrics: switches.has('--admin-protect-metrics'),
-      peers: parsePeers(value('admin-peers')) ?? new Map(),
+      peers:
+        value('admin-peers') === CLUSTER_PEERS
+          ? CLUSTER_PEERS
+          : Object.fromEntries(parsePeers(value('admin-peers')) ?? []),
       peerTokenFile: value('admin-peer-token-file') === '' ? undefined : resolve(value('admin-peer-token-file')),
     },
     keepRules: switches.has('--keep-rules'),

@@ -27,6 +27,7 @@ export interface PeerTarget {
 
 const NODES_PATH = '/nodes'
 const READABLE: ReadonlySet<string> = new Set([
+  '/alerts',
   '/diagnose',
   '/explain',
   '/pods',

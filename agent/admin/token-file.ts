@@ -1,6 +1,6 @@
 /** The token of the admin address: in a file, made when there is none to be found, read again when it has been replaced. */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { errorLine, WeirError } from '#base'
 
 const TOKEN_BYTES = 32
@@ -52,13 +52,19 @@ function markOf(path: string): string {
   return `${mtimeMs} ${ino} ${size}`
 }
 
-/** Readable by root only, and never over one that is there. */
+/** Readable by root only, and never over one that is there; another agent sees it whole, or not at all. */
 function makeToken(path: string): void {
+  const draft = `${path}.${process.pid}`
   try {
-    writeFileSync(path, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' })
+    if (existsSync(path)) return
+    rmSync(draft, { force: true })
+    writeFileSync(draft, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' })
+    linkSync(draft, path)
   } catch (thrown) {
     if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EEXIST') return
     throw tokenError(`Cannot make the token file ${path}: ${errorLine(thrown)}`)
+  } finally {
+    rmSync(draft, { force: true })
   }
 }
 

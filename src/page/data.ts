@@ -1,5 +1,5 @@
 /** What views are told, and how old it is. Absent: not asked for yet, or not answered. */
-import type { DiagnoseAnswer, PodView } from '#contract'
+import type { AlertsAnswer, DiagnoseAnswer, PodView } from '#contract'
 import type { Traffic } from '#observer'
 import type { PodAnswer, PolicyAnswer, ProblemAnswer, RouteAnswer, StatusAnswer } from './answers.ts'
 
@@ -7,6 +7,7 @@ export interface Data {
   readonly nowMs: number
   readonly status?: StatusAnswer
   readonly diagnose?: DiagnoseAnswer
+  readonly alerts?: AlertsAnswer
   readonly traffic?: Traffic
   readonly pod?: PodView
   readonly pods?: readonly PodAnswer[]
@@ -17,7 +18,7 @@ export interface Data {
   readonly refusals: ReadonlyMap<Need, string>
 }
 
-export type Need = 'pod' | 'status' | 'diagnose' | 'traffic' | 'pods' | 'routes' | 'policies' | 'problems'
+export type Need = 'alerts' | 'pod' | 'status' | 'diagnose' | 'traffic' | 'pods' | 'routes' | 'policies' | 'problems'
 
 export interface View {
   readonly title: string

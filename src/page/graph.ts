@@ -9,8 +9,10 @@ import { destinationOf, isBusy, toldOnce } from './traffic-window.ts'
 /** Above it a picture is no help. */
 const MAX_NODES = 60
 const NODE = { width: 168, height: 46 }
-const CELL = { width: 330, height: 84 }
+const CELL = { width: 338, height: 84 }
 const MARGIN = 12
+/** Of a label's text. */
+const LINE = 13
 /** Below it an edge is drawn as failing. */
 const GOOD_SHARE = 0.99
 const LOCK = 'M-4 -1 h8 v6 h-8 z M-2.5 -1 v-2.5 a2.5 2.5 0 0 1 5 0 v2.5'
@@ -102,16 +104,15 @@ function isBad({ failedShare }: Link): boolean {
   return 1 - failedShare < GOOD_SHARE
 }
 
-/** `12.3/s · 4.00 % errors · p95 ~13 ms`, or of connections. */
+/** `12.3/s · p95 ~13 ms` or of connections, and below it `4.00 % errors`. */
 function wordsOf(link: Link): readonly string[] {
   const rate =
     link.requestsPerSecond > 0
       ? `${link.requestsPerSecond.toFixed(1)}/s`
       : `${link.connections} ${link.connections === 1 ? 'connection' : 'connections'}`
   return [
-    rate,
+    link.p95 === '-' ? rate : `${rate} · p95 ${link.p95}`,
     ...(link.failedShare > 0 ? [`${shareText(link.failedShare)} errors`] : []),
-    ...(link.p95 === '-' ? [] : [`p95 ${link.p95}`]),
   ]
 }
 
@@ -122,7 +123,9 @@ function drawEdge({ from, to, way }: LaidEdge, link: Link): SVGElement {
   const words = wordsOf(link)
   const secured = link.secured ? 'mTLS' : 'not mTLS'
   // The width of a text is not known before it is drawn; digits and letters of this size are about so wide.
-  const half = words.join(' · ').length * 3.1 + 10
+  const half = Math.max(...words.map(({ length }) => length)) * (bad ? 3.4 : 2.95) + 14
+  const height = LINE * words.length + 6
+  const mark = `translate(${label.x - half + 12} ${label.y})`
   return svg(
     'g',
     {
@@ -135,19 +138,18 @@ function drawEdge({ from, to, way }: LaidEdge, link: Link): SVGElement {
     svg('rect', {
       class: 'plate',
       x: String(label.x - half),
-      y: String(label.y - 9),
+      y: String(label.y - height / 2),
       width: String(half * 2),
-      height: '18',
+      height: String(height),
       rx: '9',
     }),
     link.secured
-      ? svg('path', { class: 'lock', d: LOCK, transform: `translate(${label.x - half + 11} ${label.y})` })
-      : svg('path', {
-          class: 'open',
-          d: 'M-4 -4 l8 8 m0 -8 l-8 8',
-          transform: `translate(${label.x - half + 11} ${label.y})`,
-        }),
-    svg('text', { x: String(label.x + 7), y: String(label.y + 4), 'text-anchor': 'middle' }, words.join(' · ')),
+      ? svg('path', { class: 'lock', d: LOCK, transform: mark })
+      : svg('path', { class: 'open', d: 'M-4 -4 l8 8 m0 -8 l-8 8', transform: mark }),
+    ...words.map((text, at) => {
+      const y = label.y + 4 + (at - (words.length - 1) / 2) * LINE
+      return svg('text', { x: String(label.x + 8), y: String(y), 'text-anchor': 'middle' }, text)
+    }),
   )
 }
 
@@ -177,9 +179,7 @@ function curve(points: readonly Point[]): string {
 /** In the middle of the first gap between layers. */
 function labelPlace(points: readonly Point[]): Point {
   const [first = { x: 0, y: 0 }, second = first] = points
-  const gap = (second.x - first.x) / 2
-  // Nearer to where it arrives, where edges from one node have come apart.
-  return { x: first.x + gap, y: (first.y + second.y) / 2 }
+  return { x: (first.x + second.x) / 2, y: (first.y + second.y) / 2 }
 }
 
 interface NodeFacts {
@@ -196,7 +196,7 @@ function drawNode(name: string, { x, y }: Point, { inward, outward, calledBySelf
   const bad = 1 - share < GOOD_SHARE
   const [namespace = '', short = ''] = name.includes('/') ? name.split('/', 2) : ['', name]
   const below = [
-    ...(namespace === '' ? [] : [namespace]),
+    namespace === '' ? 'outside the mesh' : namespace,
     ...(bad ? [`${shareText(share)} errors`] : []),
     ...(calledBySelf ? ['calls itself'] : []),
   ]
@@ -233,7 +233,16 @@ function shortened(text: string, most: number): string {
 function arrow(id: string): SVGElement {
   return svg(
     'marker',
-    { id, viewBox: '0 0 8 8', refX: '6', refY: '4', markerWidth: '8', markerHeight: '8', orient: 'auto-start-reverse' },
+    {
+      id,
+      viewBox: '0 0 8 8',
+      refX: '6',
+      refY: '4',
+      markerUnits: 'userSpaceOnUse',
+      markerWidth: '11',
+      markerHeight: '11',
+      orient: 'auto',
+    },
     svg('path', { d: 'M0 0 L8 4 L0 8 z', class: id }),
   )
 }

@@ -3,8 +3,8 @@ import type { DiagnoseAnswer, TrafficAnswer } from '#contract'
 import type { NodesAnswer } from './answers.ts'
 import { ask, pathAt } from './ask.ts'
 import type { Data, Need, View } from './data.ts'
-import { morph } from './element.ts'
-import { findingKey, newFindings } from './findings.ts'
+import { h, morph } from './element.ts'
+import { countFindings, findingKey, newFindings } from './findings.ts'
 import { clockText } from './format.ts'
 import { loginForm, signOut } from './login.ts'
 import { nodeChooser } from './node-chooser.ts'
@@ -99,6 +99,7 @@ async function look(): Promise<void> {
   data = next
   tellGone(answers.every(([, { kind }]) => kind === 'gone'))
   announce(data.diagnose)
+  tellCount(data.diagnose)
   view?.update?.(data)
 }
 
@@ -143,6 +144,14 @@ function tellGone(isGone: boolean): void {
   const gone = byId('gone')
   if (gone.textContent !== text) gone.textContent = text
   document.body.classList.toggle('stale', isGone)
+}
+
+/** On every view, where it can be seen that something is wrong, and led to. */
+function tellCount(diagnose: DiagnoseAnswer | undefined): void {
+  const count = diagnose === undefined ? '' : countFindings(diagnose.findings)
+  const isCritical = diagnose?.findings.some(({ severity }) => severity === 'critical') === true
+  const link = h('a', { href: hashOf(['now'], place.node), class: isCritical ? 'is-critical' : undefined }, count)
+  morph(byId('wrong-count'), h('span', { id: 'wrong-count' }, ...(count === '' ? [] : [link])))
 }
 
 /** For those who do not see the list change. */

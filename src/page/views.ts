@@ -1,7 +1,7 @@
 /** The views and what each of them is made of. */
 import type { Data, Need, View } from './data.ts'
 import { type Child, h, morph } from './element.ts'
-import { renderFindings } from './findings.ts'
+import { renderAlerts, renderFindings } from './findings.ts'
 import { renderGraph } from './graph.ts'
 import { openLogs } from './logs.ts'
 import { hashOf, type Place } from './place.ts'
@@ -14,7 +14,10 @@ import { renderEdges, renderServices } from './traffic-tables.ts'
 
 /** By the first word of a place, in the order in which they are offered. */
 const VIEWS: Readonly<Record<string, { readonly title: string; open(place: Place): View }>> = {
-  now: { title: 'Now', open: ({ node }) => drawn('What goes on now', ['traffic'], (data) => now(data, node)) },
+  now: {
+    title: 'Now',
+    open: ({ node }) => drawn('What goes on now', ['traffic', 'alerts'], (data) => now(data, node)),
+  },
   edges: { title: 'Edges', open: openEdges },
   requests: { title: 'Requests', open: openRequests },
   logs: { title: 'Logs', open: openLogs },
@@ -46,11 +49,12 @@ function drawn(title: string, needs: readonly Need[], draw: (data: Data) => read
   return { title, needs, element, update: (data) => morph(element, h('div', {}, ...draw(data))) }
 }
 
-function now({ diagnose, traffic, refusals, nowMs }: Data, node: string): readonly Child[] {
+function now({ diagnose, alerts, traffic, refusals, nowMs }: Data, node: string): readonly Child[] {
   return [
     h('h2', { id: 'wrong' }, 'What is wrong now'),
     ...waiting('diagnose', diagnose, refusals),
     ...(diagnose === undefined ? [] : [renderFindings(diagnose.findings, nowMs), commandLine('weir diagnose')]),
+    ...renderAlerts(alerts?.alerts ?? [], nowMs),
     h('h2', {}, 'Who calls whom'),
     ...waiting('traffic', traffic, refusals),
     ...(traffic === undefined

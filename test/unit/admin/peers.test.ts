@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
-import { parsePeers } from '../../../agent/admin/peer-addresses.ts'
+import { parsePeers, peersAmong } from '../../../agent/admin/peer-addresses.ts'
 import { startAdmin } from '../../../agent/admin/server.ts'
-import { FakeBackend } from './fake-backend.ts'
+import { FakeBackend, workload } from './fake-backend.ts'
 
 const PEER_TOKEN = 'what-the-peers-are-shown'
 const logger = { warn: () => {} }
@@ -172,5 +172,32 @@ t.test('lists of peers: names, addresses of both families, and what is none', (t
   t.same([...(parsePeers('') ?? [])], [])
   for (const wrong of ['10.0.0.2', 'a=b=c:1', 'http://a:1', 'a:1,,b:2', 'a:99999', 'a:0', 'x=a:1,x=b:1', 'a:1/path'])
     t.equal(parsePeers(wrong), undefined, wrong)
+  t.end()
+})
+
+t.test('agents of a cluster are found by their pods, in their own namespace and on other nodes', (t) => {
+  const labels = { 'app.kubernetes.io/name': 'weir', 'app.kubernetes.io/component': 'agent' }
+  const agent = (name: string, address: string, changes: object) =>
+    workload(name, address, { namespace: 'weir-system', labels, ...changes })
+  const found = peersAmong(
+    [
+      agent('a', '10.1.0.1', { node: 'node-1' }),
+      agent('b', '10.1.0.2', { node: 'node-2' }),
+      agent('b-new', '10.1.0.22', { node: 'node-2', ready: false }),
+      agent('c', 'fd00::3', { node: 'node-3' }),
+      agent('gone', '10.1.0.4', { node: 'node-4', terminating: true }),
+      agent('ca', '10.1.0.5', { node: 'node-5', labels: { ...labels, 'app.kubernetes.io/component': 'ca' } }),
+      agent('false', '10.1.0.6', { node: 'node-6', namespace: 'shop' }),
+      agent('waits', '10.1.0.7', { node: '' }),
+    ],
+    { namespace: 'weir-system', node: 'node-1', port: '15000' },
+  )
+  t.same(
+    [...found],
+    [
+      ['node-2', '10.1.0.2:15000'],
+      ['node-3', '[fd00::3]:15000'],
+    ],
+  )
   t.end()
 })

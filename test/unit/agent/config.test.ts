@@ -23,6 +23,30 @@ t.test('defaults are those of the contract', (t) => {
   t.end()
 })
 
+t.test('who may ask: a token file, and peers by name, by address or by their pods', (t) => {
+  const parse = (...args: string[]) => parseAgentArguments(['--node=n1', '--manifests=/m', ...args])
+  t.match(parse(), { config: { adminAccess: { peers: {}, protectMetrics: false } } })
+  t.match(
+    parse('--admin-peers=node-2=10.0.0.2:15000,10.0.0.3:15000', '--admin-peer-token-file=t', '--admin-protect-metrics'),
+    {
+      config: {
+        adminAccess: {
+          peers: { 'node-2': '10.0.0.2:15000', '10.0.0.3:15000': '10.0.0.3:15000' },
+          peerTokenFile: /\/t$/,
+          protectMetrics: true,
+        },
+      },
+    },
+  )
+  t.match(parse('--admin-peers=10.0.0.2'), { errors: [/^--admin-peers: expected addresses such as node-2=/] })
+  t.match(parse('--admin-peers=cluster'), { errors: [/^--admin-peers: cluster is only for --kubernetes/] })
+  t.match(parse('--admin-peer-token-file=t'), { errors: [/only with --admin-peers/] })
+  t.match(parseAgentArguments(['--node=n1', '--kubernetes', '--admin-peers=cluster']), {
+    config: { adminAccess: { peers: 'cluster' } },
+  })
+  t.end()
+})
+
 t.test('all mistakes are told at once', (t) => {
   const parsed = parseAgentArguments([
     '--proxies',
