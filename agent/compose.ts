@@ -8,7 +8,6 @@ import { PROXY_LIMITS_DEFAULT } from '#contract'
 import type { Enrolment } from '#mesh/compile'
 import type { KubernetesObject, Problem } from '#resources'
 import { mergeFamilies } from '#telemetry'
-import type { AdminBackend } from './admin/backend.ts'
 import { startAdmin, startStandbyAdmin } from './admin/server.ts'
 import { adminDoors } from './admin-access.ts'
 import { createBackend } from './admin-backend.ts'
@@ -27,11 +26,11 @@ import { type Inheritance, Standby } from './hand-over/standby.ts'
 import { SuccessorDoor } from './hand-over/successor-door.ts'
 import { NodeIdentities } from './identity/node-identities.ts'
 import { IdleMemory } from './idle-memory.ts'
-import { type AgentLog, createLog } from './log.ts'
+import { createLog } from './log.ts'
 import { LogDesk } from './logs/log-desk.ts'
 import { localPods, logsConfigOf } from './logs/logs-config.ts'
 import { MeshState } from './mesh-state.ts'
-import type { AlertDesk } from './observe/alerts/alert-desk.ts'
+import { WantedAlerts } from './observe/alerts/wanted-alerts.ts'
 import type { Watch } from './observe/watch.ts'
 import { createNodeSampler } from './saturation/node-sampler.ts'
 import { openSource } from './source.ts'
@@ -131,7 +130,6 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   let handed: HandedPods | undefined
   let leftovers: Disposable | undefined
   let watch: Watch | undefined
-  let alerts: AlertDesk | undefined
   let enrolling: Promise<unknown> = Promise.resolve()
   const idleMemory = new IdleMemory()
   const enrol = (wishes: readonly Enrolment[]) => {
@@ -204,11 +202,22 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     version: readVersion(),
     isReady: () => ready || isStandby,
     watch: () => watch,
-    alerts: () => alerts,
+    alerts: () => alerts?.desk,
     cluster: source,
     ...(logs === undefined ? {} : { logs }),
     ...(spans === undefined ? {} : { spans }),
   })
+  const { alertsFile } = config
+  const alerts =
+    alertsFile === undefined
+      ? undefined
+      : new WantedAlerts({
+          file: alertsFile,
+          stateDir: config.stateDir,
+          node: config.node,
+          log,
+          families: async () => mergeFamilies(await backend.metrics()),
+        })
   const adminOptions = {
     socketPath: join(config.stateDir, 'admin.sock'),
     ...(config.admin === undefined ? {} : { address: config.admin }),
@@ -287,9 +296,6 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     if (stopping) return
     const { Watch } = await import('./observe/watch.ts')
     watch = new Watch({ config, mesh, pool, enroller, identities, log, lookMs: config.lookMs })
-    alerts = await openAlerts(config, backend, log)
-    // Ended meanwhile: nobody else will end it.
-    if (stopping) await alerts?.[Symbol.asyncDispose]()
     watch.onLook = (told) => alerts?.look(told)
   })()
   Promise.all([starting, pool.serving]).then(
@@ -367,15 +373,6 @@ function openAccessLog(target: string): number | 'inherit' {
       `Cannot open the access log ${target} (--access-log): ${errorLine(thrown)}`,
     )
   }
-}
-
-/** Loaded only where there are rules. */
-async function openAlerts(config: AgentConfig, backend: AdminBackend, log: AgentLog): Promise<AlertDesk | undefined> {
-  const { alertsFile: file, stateDir, node } = config
-  if (file === undefined) return undefined
-  const { AlertDesk } = await import('./observe/alerts/alert-desk.ts')
-  const families = async () => mergeFamilies(await backend.metrics())
-  return AlertDesk.open({ file, stateDir, node, log, families })
 }
 
 /** Pods that should be enrolled and are not, and why. */

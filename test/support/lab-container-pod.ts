@@ -1,5 +1,5 @@
 /** A pod that containerd runs: what a kubelet asks for it, and the pod seen as a host of the lab. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Containerd } from './lab-containerd.ts'
@@ -225,6 +225,18 @@ export class LabContainerPod extends LabHost implements AsyncDisposable {
       .map((line) => /^\S+ \S+ (\S+) (.*)$/.exec(line))
       .map((match) => (match === null ? '' : `${match[2]}${match[1] === 'P' ? '' : '\n'}`))
       .join('')
+  }
+
+  /** As a kubelet rotates it: the file gets another name, and the runtime is told to begin a new one. */
+  async rotateLog(): Promise<void> {
+    const path = this.#runtime.machine.pathOf(join(this.#sandbox.log_directory, LOG))
+    renameSync(path, `${path}.20261121-000000`)
+    await this.#runtime.cri.reopenLog(this.containerId)
+  }
+
+  /** As a kubelet does once the pod is gone. */
+  removeLogs(): void {
+    rmSync(this.#runtime.machine.pathOf(this.#sandbox.log_directory), { recursive: true })
   }
 
   /** Resolves with the first line of the log that matches; fails with the whole log, at once when the container ends. */

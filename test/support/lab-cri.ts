@@ -206,6 +206,11 @@ export class CriClient implements Disposable {
     await this.#runtime('StopContainer', { container_id: id, timeout: graceSeconds })
   }
 
+  /** It goes on in a new file, where the old one was. */
+  async reopenLog(id: string): Promise<void> {
+    await this.#runtime('ReopenContainerLog', { container_id: id })
+  }
+
   async containerStatus(id: string): Promise<ContainerStatus> {
     const { status } = await this.#runtime<{ status: ContainerStatus }>('ContainerStatus', { container_id: id })
     return status

@@ -39,6 +39,7 @@ interface Volume {
   readonly name: string
   readonly hostPath?: { readonly path: string; readonly type?: string }
   readonly emptyDir?: object
+  readonly projected?: { readonly sources: readonly Readonly<Record<string, { readonly optional?: boolean }>>[] }
 }
 
 interface Template {
@@ -123,7 +124,7 @@ function volumePaths(
   { machine, files = {} }: DaemonSetPodOptions,
 ): ReadonlyMap<string, string> {
   return new Map(
-    volumes.map(({ name, hostPath, emptyDir }) => {
+    volumes.map(({ name, hostPath, emptyDir, projected }) => {
       if (hostPath !== undefined) {
         prepareHostPath(machine.pathOf(hostPath.path), hostPath.type ?? '')
         return [name, hostPath.path]
@@ -131,7 +132,9 @@ function volumePaths(
       const path = join(podDir, name)
       mkdirSync(machine.pathOf(path), { recursive: true })
       const contents = files[name]
-      if (contents === undefined && emptyDir === undefined) throw new Error(`Volume ${name}: give its \`files\``)
+      const isOptional = projected?.sources.every((source) => Object.values(source).every(({ optional }) => optional))
+      if (contents === undefined && emptyDir === undefined && isOptional !== true)
+        throw new Error(`Volume ${name}: give its \`files\``)
       for (const [file, text] of Object.entries(contents ?? {})) writeFileSync(machine.pathOf(join(path, file)), text)
       return [name, path]
     }),

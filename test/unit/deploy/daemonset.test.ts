@@ -45,7 +45,7 @@ t.test('what a document names is in the file', async (t) => {
     t.same([...volumes].sort(), [...mounts].sort(), `${name}: every volume is mounted, every mount is a volume`)
     for (const [path, object] of objectsIn(spec)) {
       for (const field of ['configMapRef', 'configMap']) {
-        if (!(field in object)) continue
+        if (!(field in object) || at(object, `${field}.optional`) === true) continue
         const wanted = text(object, `${field}.name`)
         t.ok([...names('ConfigMap'), ...madeByTheCa].includes(wanted), `${name}: ${path}.${field} ${wanted}`)
       }
@@ -126,6 +126,19 @@ t.test('the agent sees the logs of pods where it looks for them, and can change 
   const volume = list(daemonSet, 'spec.template.spec.volumes').find((one) => text(one, 'name') === 'pod-logs')
   t.equal(text(volume, 'hostPath.path'), '/var/log/pods')
 })
+
+t.test(
+  'rules of alerts come from a ConfigMap that may be missing, with what their webhook needs beside them',
+  async (t) => {
+    const argument = list(container(daemonSet), 'args').find((one) => String(one).startsWith('--alerts='))
+    const folder = String(argument).replace(/^--alerts=(.*)\/alerts\.yaml$/, '$1')
+    const mount = list(container(daemonSet), 'volumeMounts').find((one) => text(one, 'mountPath') === folder)
+    t.match(mount, { name: 'alerts', readOnly: true })
+    const volume = list(daemonSet, 'spec.template.spec.volumes').find((one) => text(one, 'name') === 'alerts')
+    const optional = { name: 'weir-alerts', optional: true }
+    t.match(list(volume, 'projected.sources'), [{ configMap: optional }, { secret: optional }])
+  },
+)
 
 interface Rule {
   readonly apiGroups: readonly string[]
