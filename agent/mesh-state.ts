@@ -3,7 +3,6 @@ import { type MeshObject, meshKey } from '#contract'
 import type { ObjectChange } from '#discovery'
 import { type Snapshot, World } from '#mesh'
 import {
-  checkReferences,
   type Enrolment,
   listPeerAuthentications,
   type PeerAuthenticationSummary,
@@ -114,10 +113,11 @@ export class MeshState implements WorldFeed {
     }
   }
 
-  /** At once while that is quick. In a large cluster it takes long, holds nothing up, and is done from time to time. */
+  /** At once while that is quick. All of them in a large cluster take long, holds nothing up, and is done from time to time. */
   #referencesChanged(): void {
     if (this.#nextCheck !== undefined) return
-    if (this.#source.length < FEW_OBJECTS || this.#checkMs === 0) this.#checkReferences()
+    const isQuick = this.#compiler.followsReferences || this.#source.length < FEW_OBJECTS || this.#checkMs === 0
+    if (isQuick) this.#checkReferences()
     else {
       this.#nextCheck = setTimeout(() => {
         this.#nextCheck = undefined
@@ -129,8 +129,9 @@ export class MeshState implements WorldFeed {
 
   #checkReferences(): void {
     const begun = performance.now()
-    this.#references = checkReferences(this.#source, this.#config.node)
-    this.#checkMs = performance.now() - begun
+    const isFollowed = this.#compiler.followsReferences
+    this.#references = this.#compiler.references()
+    if (!isFollowed) this.#checkMs = performance.now() - begun
   }
 
   #tellProblems(problems: readonly Problem[]): void {

@@ -7,6 +7,7 @@ import {
   type KubernetesObject,
   type PodObject,
   type ServiceObject,
+  type ValidObject,
 } from '#resources'
 import type { Followed } from './followed.ts'
 import { claimAlone, podName, release } from './pods.ts'
@@ -19,7 +20,7 @@ export interface Parted {
   readonly slices: readonly EndpointSliceObject[]
   readonly services: readonly ServiceObject[]
   /** Routes, policies and grants: compiled by themselves. */
-  readonly singles: readonly KubernetesObject[]
+  readonly singles: readonly ValidObject[]
 }
 
 /** What the world has of such objects; a kind without an entry is one whose change concerns others. */
@@ -39,7 +40,7 @@ export function partObjects(objects: readonly KubernetesObject[]): Parted | unde
   const pods: PodObject[] = []
   const slices: EndpointSliceObject[] = []
   const services: ServiceObject[] = []
-  const singles: KubernetesObject[] = []
+  const singles: ValidObject[] = []
   for (const object of objects) {
     if (isInvalid(object)) return undefined
     if (object.kind === 'Pod') pods.push(object)

@@ -38,9 +38,9 @@ export class PodSelection {
     return chosen.filter(({ metadata: { labels } }) => wanted.every(([name, value]) => labels[name] === value))
   }
 
-  /** Likewise in all namespaces. */
-  selectAnywhere(selector: LabelSelector): boolean {
-    return [...this.#byNamespace.keys()].some((namespace) => this.select(namespace, selector).length > 0)
+  /** Whether there is one in any namespace. */
+  selectAnywhere(selector: LabelSelector, isMeant: (pod: PodObject) => boolean): boolean {
+    return [...this.#byNamespace.keys()].some((namespace) => this.select(namespace, selector).some(isMeant))
   }
 }
 

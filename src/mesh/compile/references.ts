@@ -4,6 +4,7 @@
  */
 import {
   type BackendRefSpec,
+  type EndpointSliceObject,
   type GrpcRouteObject,
   type HttpRouteObject,
   isCoreGroup,
@@ -26,13 +27,18 @@ import { PodSelection } from './pod-selection.ts'
 import { isFinished } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
 import { GrpcBindings } from './route-conflicts.ts'
-import { groupSlices, protocolOf, targetPortOf } from './services.ts'
+import { groupSlices, protocolOf, serviceName, targetPortOf } from './services.ts'
 
-interface Known {
+/** What objects are looked up in. */
+export interface ReferenceIndexes {
   readonly services: ReadonlyMap<string, ServiceObject>
-  /** Those that have not finished. */
   readonly pods: PodSelection
+  /** By `namespace/name` of the Service. */
+  readonly slices: ReadonlyMap<string, readonly EndpointSliceObject[]>
   readonly grpc: GrpcBindings
+}
+
+interface Known extends ReferenceIndexes {
   readonly problems: ProblemLog
 }
 
@@ -40,52 +46,57 @@ interface Known {
 export function checkReferences(objects: readonly KubernetesObject[], node: string): readonly Problem[] {
   const valid = objects.filter((object): object is ValidObject => !isInvalid(object))
   const pods = valid.filter((object) => object.kind === 'Pod')
-  const living = pods.filter((pod) => !isFinished(pod))
   const services = valid.filter((object) => object.kind === 'Service')
-  const slices = groupSlices(valid.filter((object) => object.kind === 'EndpointSlice'))
-  const known: Known = {
-    services: new Map(services.map((service) => [`${service.metadata.namespace}/${service.metadata.name}`, service])),
-    pods: new PodSelection(living),
+  const indexes: ReferenceIndexes = {
+    services: new Map(services.map((service) => [serviceName(service), service])),
+    pods: new PodSelection(pods),
+    slices: groupSlices(valid.filter((object) => object.kind === 'EndpointSlice')),
     grpc: new GrpcBindings(objects),
-    problems: new ProblemLog(),
   }
-  for (const object of valid) {
-    switch (object.kind) {
-      case 'Pod':
-      case 'Namespace':
-        checkAnnotations(object, known.problems)
-        break
-      case 'Service':
-        if (!slices.has(`${object.metadata.namespace}/${object.metadata.name}`)) checkSelector(object, known)
-        break
-      case 'HTTPRoute':
-      case 'GRPCRoute':
-      case 'TLSRoute':
-      case 'TCPRoute':
-        checkRoute(object, known)
-        break
-      case 'AuthorizationPolicy':
-      case 'PeerAuthentication':
-      case 'RequestAuthentication':
-        checkTarget(object, object.spec, known)
-        break
-      case 'TrafficPolicy':
-        checkTarget(object, object.spec, known)
-        checkSpoken(object, known)
-        checkVersioned(object, known)
-        break
-      default:
-        break
-    }
+  const nodes = new Set(pods.flatMap(({ spec }) => spec.nodeName ?? []))
+  return [...checkNode(nodes, node), ...valid.flatMap((object) => checkObject(object, indexes))]
+}
+
+/** What is wrong with what it refers to. */
+export function checkObject(object: ValidObject, indexes: ReferenceIndexes): readonly Problem[] {
+  const known: Known = { ...indexes, problems: new ProblemLog() }
+  switch (object.kind) {
+    case 'Pod':
+    case 'Namespace':
+      checkAnnotations(object, known.problems)
+      break
+    case 'Service':
+      if (!known.slices.has(serviceName(object))) checkSelector(object, known)
+      break
+    case 'HTTPRoute':
+    case 'GRPCRoute':
+    case 'TLSRoute':
+    case 'TCPRoute':
+      checkRoute(object, known)
+      break
+    case 'AuthorizationPolicy':
+    case 'PeerAuthentication':
+    case 'RequestAuthentication':
+      checkTarget(object, object.spec, known)
+      break
+    case 'TrafficPolicy':
+      checkTarget(object, object.spec, known)
+      checkSpoken(object, known)
+      checkVersioned(object, known)
+      break
+    default:
+      break
   }
-  return [...checkNode(pods, node), ...known.problems.list()]
+  return known.problems.list()
 }
 
 /** Pods there are, and none of them is of this node: the name may be wrong. */
-function checkNode(pods: readonly PodObject[], node: string): Problem[] {
-  const nodes = new Set(pods.flatMap(({ spec }) => spec.nodeName ?? []))
+export function checkNode(
+  nodes: { readonly size: number; has(name: string): boolean; keys(): Iterable<string> },
+  node: string,
+): readonly Problem[] {
   if (nodes.size === 0 || nodes.has(node)) return []
-  const named = [...nodes].sort()
+  const named = [...nodes.keys()].sort()
   const some = named.length > MAX_NODES_NAMED ? `${named.slice(0, MAX_NODES_NAMED).join(', ')}, …` : named.join(', ')
   const message = `no Pod has spec.nodeName ${node}; the manifests name ${some}: is --node right?`
   return [{ severity: 'warning', object: `--node ${node}`, message }]
@@ -93,7 +104,7 @@ function checkNode(pods: readonly PodObject[], node: string): Problem[] {
 
 const MAX_NODES_NAMED = 5
 
-type RouteObject = HttpRouteObject | GrpcRouteObject | TlsRouteObject | TcpRouteObject
+export type RouteObject = HttpRouteObject | GrpcRouteObject | TlsRouteObject | TcpRouteObject
 
 function checkRoute(route: RouteObject, known: Known): void {
   for (const [index, parent] of route.spec.parentRefs.entries()) {
@@ -209,7 +220,7 @@ function checkSelector(service: ServiceObject, { pods, problems }: Known): void 
   const { selector, type, ports } = service.spec
   const { namespace } = service.metadata
   if (Object.keys(selector).length === 0 || type === 'ExternalName') return
-  const chosen = pods.select(namespace, selector)
+  const chosen = pods.select(namespace, selector).filter(isLiving)
   if (chosen.length === 0) {
     const message = `${labelText(selector)} matches no Pod of namespace ${namespace}: it has no endpoints, requests to it get 503`
     problems.warn(service, 'spec.selector', message)
@@ -226,8 +237,8 @@ function checkTarget(policy: ValidObject, spec: TargetSpec, { pods, services, pr
   const { namespace } = policy.metadata
   const labels = spec.selector?.matchLabels ?? {}
   if (Object.keys(labels).length > 0) {
-    const wide = namespace === ROOT_NAMESPACE_DEFAULT
-    const found = wide ? pods.selectAnywhere(labels) : pods.select(namespace, labels).length > 0
+    const wide = isMeshWide(policy)
+    const found = wide ? pods.selectAnywhere(labels, isLiving) : pods.select(namespace, labels).some(isLiving)
     if (!found) {
       const where = wide ? 'of the mesh' : `of namespace ${namespace}`
       problems.warn(policy, 'spec.selector', `${labelText(labels)} matches no Pod ${where}: it applies to nothing`)
@@ -238,6 +249,15 @@ function checkTarget(policy: ValidObject, spec: TargetSpec, { pods, services, pr
     const field = spec.targetRef === undefined ? `spec.targetRefs[${index}]` : 'spec.targetRef'
     problems.warn(policy, field, `Service ${namespace}/${name} does not exist: it applies to nothing there`)
   }
+}
+
+/** Its selector is looked for in all namespaces. */
+export function isMeshWide({ metadata: { namespace } }: KubernetesObject): boolean {
+  return namespace === ROOT_NAMESPACE_DEFAULT
+}
+
+function isLiving(pod: PodObject): boolean {
+  return !isFinished(pod)
 }
 
 function labelText(labels: Readonly<Record<string, string>>): string {

@@ -10,6 +10,7 @@ import {
   type ParentRefSpec,
   type ServiceObject,
 } from '#resources'
+import { compareText } from './pods.ts'
 
 interface Binding {
   /** Name of the GRPCRoute. */
@@ -31,16 +32,25 @@ export class GrpcBindings {
   readonly #bindings = new Map<string, Binding[]>()
 
   constructor(objects: readonly KubernetesObject[]) {
-    for (const object of objects) {
-      if (object.kind !== 'GRPCRoute') continue
-      for (const ref of isInvalid(object) ? object.parentRefs : object.spec.parentRefs) {
-        if (!isCoreGroup(ref.group) || ref.kind !== 'Service') continue
-        const key = keyOf(object.metadata.namespace, ref)
-        const known = this.#bindings.get(key)
-        const binding = { route: object.metadata.name, ref }
-        if (known === undefined) this.#bindings.set(key, [binding])
-        else known.push(binding)
-      }
+    for (const object of objects) this.add(object)
+  }
+
+  add(object: KubernetesObject): void {
+    if (object.kind !== 'GRPCRoute') return
+    for (const { key, ref } of bindingsOf(object)) {
+      const known = this.#bindings.get(key) ?? []
+      known.push({ route: object.metadata.name, ref })
+      // The first one is named, in whatever order they come.
+      known.sort((a, b) => compareText(a.route, b.route))
+      this.#bindings.set(key, known)
+    }
+  }
+
+  remove(object: KubernetesObject): void {
+    for (const key of grpcKeysOf(object)) {
+      const rest = this.#bindings.get(key)?.filter(({ route }) => route !== object.metadata.name) ?? []
+      if (rest.length > 0) this.#bindings.set(key, rest)
+      else this.#bindings.delete(key)
     }
   }
 
@@ -55,6 +65,18 @@ export class GrpcBindings {
     const winner = others.find((other) => binds(other.ref, first))?.route ?? ''
     return { route: winner, ports: taken.map(({ port }) => port), whole: taken.length === own.length }
   }
+}
+
+/** What a GRPCRoute binds, or an HTTPRoute might find bound: the same text for the same Service and namespace of routes. */
+export function grpcKeysOf(object: KubernetesObject): readonly string[] {
+  return object.kind === 'GRPCRoute' || object.kind === 'HTTPRoute' ? bindingsOf(object).map(({ key }) => key) : []
+}
+
+function bindingsOf(object: Extract<KubernetesObject, { readonly kind: 'GRPCRoute' | 'HTTPRoute' }>) {
+  const refs = isInvalid(object) ? object.parentRefs : object.spec.parentRefs
+  return refs
+    .filter(({ group, kind }) => isCoreGroup(group) && kind === 'Service')
+    .map((ref) => ({ key: keyOf(object.metadata.namespace, ref), ref }))
 }
 
 function keyOf(routeNamespace: string, ref: ParentRefSpec): string {

@@ -24,6 +24,8 @@ import {
 import { type Followed, follow } from './followed.ts'
 import { compilePod, isFinished, isOptedIn, podName } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
+import { ReferenceCheck } from './reference-check.ts'
+import { checkReferences } from './references.ts'
 import { compileService } from './services.ts'
 
 export interface WorldCompilerOptions extends CompileOptions {
@@ -37,7 +39,7 @@ export interface CompiledChange {
   readonly problems: readonly Problem[]
   readonly enrolments: Enrolments
   readonly delta: WorldDelta
-  /** `checkReferences` would say the same as before. */
+  /** `references()` would tell the same as before. */
   readonly sameReferences: boolean
 }
 
@@ -52,6 +54,8 @@ export class WorldCompiler {
   #enrolments: Enrolments = { enrolments: [], problems: [] }
   /** Undefined where single changes cannot be followed. */
   #followed: Followed | undefined
+  /** Undefined until it is asked for. */
+  #check: ReferenceCheck | undefined
 
   constructor(options: WorldCompilerOptions) {
     this.#options = options
@@ -71,6 +75,18 @@ export class WorldCompiler {
     return made ?? this.#whole(objects)
   }
 
+  /** True: it costs little to ask for `references()`. */
+  get followsReferences(): boolean {
+    return this.#check !== undefined
+  }
+
+  /** What `checkReferences` tells of the objects. */
+  references(): readonly Problem[] {
+    if (this.#followed === undefined) return checkReferences(this.#before, this.#options.node)
+    this.#check ??= new ReferenceCheck(this.#before, this.#followed, this.#options.node)
+    return this.#check.problems()
+  }
+
   #whole(objects: readonly KubernetesObject[]): CompiledChange {
     const context = compileContext(objects, this.#options)
     const delta = diffWorld(this.#objects, context.world)
@@ -78,6 +94,7 @@ export class WorldCompiler {
     this.#problems = context.problems
     this.#enrolments = enrolments(objects, this.#options.node)
     this.#followed = follow(objects, context, this.#options.node)
+    this.#check = undefined
     return { ...this.#now(), delta, sameReferences: false }
   }
 
@@ -118,6 +135,7 @@ export class WorldCompiler {
       const node = own === undefined ? [] : [own]
       this.#enrolments = enrolments([...followed.namespaces, ...node, ...followed.local.values()], this.#options.node)
     }
+    this.#check?.follow(old, now, sameReferences ? undefined : touched)
     this.#followed = followed
     return { ...this.#now(), delta: { upsert, remove }, sameReferences }
   }

@@ -5,7 +5,7 @@ import type { MeshObject } from '#contract'
 import { ObjectSet } from '#discovery'
 import { type KubernetesObject, objectKey, type Problem, renderProblem } from '#resources'
 import { changedObjects } from '../../../src/mesh/compile/changed-objects.ts'
-import { compileWorld, diffWorld, enrolments, WorldCompiler } from '../../../src/mesh/compile/index.ts'
+import { checkReferences, compileWorld, diffWorld, enrolments, WorldCompiler } from '../../../src/mesh/compile/index.ts'
 import { changesOf, KIND_NAMES, type ObjectChange } from './any-objects.ts'
 import { objectsOf } from './compile-samples.ts'
 
@@ -147,6 +147,7 @@ function followThrough(start: readonly KubernetesObject[], steps: readonly (read
   const all = new Map(start.map((object) => [nameOf(object), object]))
   const compiler = new WorldCompiler(OPTIONS)
   compiler.update([...all.values()])
+  let lastReferences = linesOf(checkReferences([...all.values()], NODE))
   const [set, told] = [new ObjectSet(), new WorldCompiler(OPTIONS)]
   for (const object of all.values()) set.add(object)
   told.update(set.objects, set.takeChange())
@@ -166,9 +167,13 @@ function followThrough(start: readonly KubernetesObject[], steps: readonly (read
     const none = { upsert: [], remove: [] }
     same(diffWorld(byChange.objects, wholeOfSet.objects), none, 'the world, told of the change')
     same(linesOf(byChange.problems), linesOf(wholeOfSet.problems), 'problems, told of the change')
+    same(linesOf(told.references()), linesOf(checkReferences(set.objects, NODE)), 'references, told of the change')
     same(byChange.enrolments, enrolments(set.objects, NODE), 'enrolments, told of the change')
     same(diffWorld(got.objects, whole.objects), none, 'the world')
     same(linesOf(got.problems), linesOf(whole.problems), 'problems')
+    const references = linesOf(checkReferences(objects, NODE))
+    if (got.sameReferences) same(references, lastReferences, 'references that are said to be the same')
+    lastReferences = references
     same(got.enrolments, enrolments(objects, NODE), 'enrolments')
     for (const key of got.delta.remove) sent.delete(key)
     for (const object of got.delta.upsert) sent.set(`${object.kind}:${object.namespace}/${object.name}`, object)
