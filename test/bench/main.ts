@@ -8,6 +8,7 @@ import { oneHop } from './one-hop.ts'
 import { type BenchOptions, type BenchRow, renderTable } from './rows.ts'
 import { tap } from './tap.ts'
 import { telemetry } from './telemetry.ts'
+import { traces } from './traces.ts'
 import { twoHopConnections, twoHopMtls, twoHopTcp } from './two-hop-mtls.ts'
 
 const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow[]>>> = {
@@ -16,6 +17,7 @@ const CASES: Readonly<Record<string, (options: BenchOptions) => Promise<BenchRow
   'grpc-unary': grpcUnary,
   telemetry,
   tap,
+  traces,
   'two-hop-mtls': twoHopMtls,
   'two-hop-connections': twoHopConnections,
   'two-hop-tcp': twoHopTcp,
