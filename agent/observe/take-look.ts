@@ -45,26 +45,32 @@ export class LookTaker {
   /** @param nowMs monotonic; `atMs` since the epoch */
   async take(clock: () => { readonly nowMs: number; readonly atMs: number }): Promise<{
     readonly look: NodeLook
-    readonly families: readonly MetricFamily[]
+    /** Merged for who asks. */
+    families(): readonly MetricFamily[]
   }> {
     const { mesh, pool } = this.#parts
-    const [families, proxies, latencies] = await Promise.all([
-      pool.metrics().then(mergeFamilies),
-      pool.status(),
-      pool.takeLatencies(),
-    ])
+    const [counted, proxies, latencies] = await Promise.all([pool.metricsOfEach(), pool.status(), pool.takeLatencies()])
     const now = clock()
     const seconds = this.#lastMs === undefined ? 0 : (now.nowMs - this.#lastMs) / 1000
     this.#lastMs = now.nowMs
+    // Whom it decides for changes with the pods, which is no change of the policy.
     const peers = () =>
-      new Map(mesh.peerAuthentications().map((one) => [`${one.namespace}/${one.name}`, JSON.stringify(one)]))
+      new Map(
+        mesh.peerAuthentications().map(({ pods: _pods, ...one }) => {
+          return [`${one.namespace}/${one.name}`, JSON.stringify(one)] as const
+        }),
+      )
     const { world, changes } = this.#world.look(mesh.snapshot, peers, now)
     const look: NodeLook = {
       atMs: now.atMs,
       seconds,
-      edges: this.#growth.grown(families),
-      proxies: proxies.map(({ id, state, pid, restarts, lastStatus }) => ({
+      edges: this.#growth.grown(
+        counted.map(({ process, answer }) => ({ process, families: answer.families })),
+        pool.processes(),
+      ),
+      proxies: proxies.map(({ id, state, pid, restarts, missedPings, lastStatus }) => ({
         id,
+        missedPings,
         isUp: state === 'up',
         restarts,
         lagMs: lastStatus?.eventLoopLagMs ?? 0,
@@ -87,7 +93,7 @@ export class LookTaker {
       policyChanges: changes,
       world,
     }
-    return { look, families }
+    return { look, families: () => mergeFamilies(counted.map(({ answer }) => answer)) }
   }
 
   #pods(): readonly PodSample[] {

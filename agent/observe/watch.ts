@@ -42,8 +42,10 @@ export class Watch implements Disposable {
     void this.#look()
   }
 
-  async diagnose(): Promise<DiagnoseAnswer> {
+  /** Undefined while no look has succeeded. */
+  async diagnose(): Promise<DiagnoseAnswer | undefined> {
     if (this.#looks === 0) await this.#look()
+    if (this.#looks === 0) return undefined
     return {
       node: this.#options.config.node,
       atMs: this.#history.last?.atMs ?? Date.now(),
@@ -74,14 +76,16 @@ export class Watch implements Disposable {
     this.#history.add(look)
     this.#looks += 1
     this.#findings = diagnose(this.#history)
-    this.onLook?.({
+    if (this.onLook === undefined) return
+    const merged = families()
+    this.onLook({
       atMs: look.atMs,
       traffic: {
         node: this.#options.config.node,
         atMs: performance.now(),
-        families: families.filter(({ name }) => name.startsWith('istio_')),
+        families: merged.filter(({ name }) => name.startsWith('istio_')),
       },
-      families,
+      families: merged,
       findings: this.#findings,
     })
   }

@@ -113,7 +113,8 @@ function urlOf(snapshot: Snapshot, name: string): string | undefined {
   const port = service.ports.find((one) => given === undefined || one.port === Number(given))
   if (port === undefined) return undefined
   const scheme = port.protocol === 'tcp' ? 'tcp' : port.protocol === 'tls' ? 'https' : 'http'
-  return `${scheme}://${service.name}.${service.namespace}:${port.port}`
+  if (service.external === undefined) return `${scheme}://${service.name}.${service.namespace}:${port.port}`
+  return service.name.startsWith('*') ? undefined : `${scheme}://${service.name}:${port.port}`
 }
 
 function nameOf({ namespace, name }: Pick<MeshService, 'namespace' | 'name'>): string {

@@ -70,6 +70,10 @@ const STABLE_MS = 30_000
 const PING_MS = 5_000
 const MAX_MISSED_PINGS = 6
 
+function processName({ id, process }: Slot): string {
+  return `${id}:${process?.pid ?? 0}`
+}
+
 export class ProxyPool {
   readonly #options: ProxyPoolOptions
   readonly #slots: Slot[]
@@ -233,8 +237,18 @@ export class ProxyPool {
   }
 
   async metrics(): Promise<readonly MetricsAnswer[]> {
+    return (await this.metricsOfEach()).map(({ answer }) => answer)
+  }
+
+  /** Of those that answer, with a name for each that is another one when it is started again. */
+  async metricsOfEach(): Promise<readonly { readonly process: string; readonly answer: MetricsAnswer }[]> {
     const answers = await this.#queryAll('metrics')
-    return answers.map(({ data }) => data as MetricsAnswer)
+    return answers.map(({ slot, data }) => ({ process: processName(slot), answer: data as MetricsAnswer }))
+  }
+
+  /** Those that there are, as `metricsOfEach` names them. */
+  processes(): ReadonlySet<string> {
+    return new Set(this.#slots.map(processName))
   }
 
   /** Fresh status of those that answer; the state of all. */

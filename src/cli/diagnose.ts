@@ -16,9 +16,18 @@ export const diagnoseVerb: Verb = {
     const asked = await askJson<DiagnoseAnswer>(ask, '/diagnose')
     if (asked.kind === 'failed') return asked.result
     const { findings } = asked.value
-    const exitCode = findings.some(({ severity }) => severity !== 'info') ? EXIT_WRONG : EXIT_OK
+    const exitCode =
+      isStale(asked.value, nowMs) || findings.some(({ severity }) => severity !== 'info') ? EXIT_WRONG : EXIT_OK
     return { exitCode, output: json ? jsonOutput(asked.value) : render(asked.value, nowMs) }
   },
+}
+
+/** Without a look for so long something is wrong with the looking; one look may take some seconds. */
+const STALE_LOOKS = 6
+const STALE_MS = 20_000
+
+function isStale({ atMs, lookMs }: DiagnoseAnswer, nowMs: number): boolean {
+  return nowMs - atMs > Math.max(STALE_MS, STALE_LOOKS * lookMs)
 }
 
 function render(answer: DiagnoseAnswer, nowMs: number): string {
@@ -28,6 +37,11 @@ function render(answer: DiagnoseAnswer, nowMs: number): string {
     looks < 2
       ? `Node ${node}, looked at once since the agent was started: what changes with time shows in ${secondsText(lookMs)}.`
       : `Node ${node}, ${every}, for the last ${durationText(windowMs)}. Its own pods; other nodes' agents tell theirs.`
+  const staleMs = nowMs - answer.atMs
+  if (isStale(answer, nowMs)) {
+    const stale = `The last look was ${durationText(staleMs)} ago, and what came since is not known: the agent's log tells why (look failed).`
+    return `${head}\n${stale}\n\n${findings.map((finding, at) => renderFinding(finding, at + 1, nowMs)).join('\n')}`
+  }
   if (findings.length === 0) return `${head}\n\nNothing is wrong that this agent can see.\n`
   return `${head}\n\n${findings.map((finding, at) => renderFinding(finding, at + 1, nowMs)).join('\n')}`
 }

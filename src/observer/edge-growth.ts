@@ -25,45 +25,64 @@ const CONNECTION_FAILURES: ReadonlySet<string> = new Set(['UF', 'UH', 'UT', 'UO'
 /** A client that went away, or did not finish what it said: nobody failed it. */
 const CALLERS_OWN: ReadonlySet<string> = new Set(['DC', 'DPE', 'SI'])
 
+/** What one process counted since it was started. */
+export interface CountedBy {
+  /** Another one each time it is started. */
+  readonly process: string
+  readonly families: readonly MetricFamily[]
+}
+
 export class EdgeGrowth {
-  #before = new Map<string, number>()
+  /** By process. */
+  #before = new Map<string, ReadonlyMap<string, number>>()
   /** Each edge is one object, however many looks tell of it. */
   #edges = new Map<string, Edge>()
   #isFirst = true
 
-  /** What was counted since the call before; nothing at the first. */
-  grown(families: readonly MetricFamily[]): readonly EdgeSample[] {
-    const totals = new Map<string, number>()
+  /**
+   * What was counted since the call before; nothing at the first.
+   * @param alive processes; what one of them that gives no answer now has counted is told when it answers again
+   */
+  grown(answers: readonly CountedBy[], alive: ReadonlySet<string>): readonly EdgeSample[] {
     const found = new Map<string, Growing>()
     const edges = new Map<string, Edge>()
-    for (const family of families) {
-      const count = COUNTED[family.name]
-      if (count === undefined) continue
-      for (const { labels, values } of family.series) {
-        const key = edgeKey(labels)
-        const whole = `${family.name} ${key} ${outcomeKey(labels)}`
-        const total = (totals.get(whole) ?? 0) + (values.at(-1) ?? 0)
-        totals.set(whole, total)
-        const edge = this.#edges.get(key) ?? edges.get(key) ?? edgeNames(labels)
-        edges.set(key, edge)
-        const growing = found.get(key) ?? newGrowing(edge, labels['reporter'] ?? '')
-        found.set(key, growing)
-        count(growing, labels, this.#growth(whole, values.at(-1) ?? 0, total))
-      }
+    for (const { process, families } of answers) {
+      const before = this.#before.get(process) ?? new Map<string, number>()
+      this.#before.set(process, this.#count(families, before, found, edges))
     }
-    this.#before = totals
+    for (const process of this.#before.keys()) if (!alive.has(process)) this.#before.delete(process)
     this.#edges = edges
     const isFirst = this.#isFirst
     this.#isFirst = false
     return isFirst ? [] : toldOnce(found)
   }
 
-  /** Series that differ in what is not asked here share a total: they are told one after the other. */
-  #growth(whole: string, value: number, total: number): number {
-    const before = this.#before.get(whole) ?? 0
-    const counted = total - value
-    // A proxy that was started again counts from 0: what it lost cannot be told from what came, so neither counts.
-    return Math.max(0, total - Math.max(before, counted))
+  /** Adds what one process counted; its new totals. */
+  #count(
+    families: readonly MetricFamily[],
+    before: ReadonlyMap<string, number>,
+    found: Map<string, Growing>,
+    edges: Map<string, Edge>,
+  ): ReadonlyMap<string, number> {
+    const totals = new Map<string, number>()
+    for (const family of families) {
+      const count = COUNTED[family.name]
+      if (count === undefined) continue
+      for (const { labels, values } of family.series) {
+        const key = edgeKey(labels)
+        const whole = `${family.name} ${key} ${outcomeKey(labels)}`
+        // Series that differ in what is not asked here are one.
+        const counted = totals.get(whole) ?? 0
+        const total = counted + (values.at(-1) ?? 0)
+        totals.set(whole, total)
+        const edge = this.#edges.get(key) ?? edges.get(key) ?? edgeNames(labels)
+        edges.set(key, edge)
+        const growing = found.get(key) ?? newGrowing(edge, labels['reporter'] ?? '')
+        found.set(key, growing)
+        count(growing, labels, Math.max(0, total - Math.max(before.get(whole) ?? 0, counted)))
+      }
+    }
+    return totals
   }
 }
 

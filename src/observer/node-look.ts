@@ -31,6 +31,8 @@ export interface EdgeSample {
 export interface ProxySample {
   readonly id: number
   readonly isUp: boolean
+  /** So many times in a row, each five seconds after the other, it did not answer the agent. */
+  readonly missedPings: number
   readonly restarts: number
   readonly lagMs: number
   readonly shedding: boolean

@@ -17,6 +17,11 @@ export function millis(ms: number): string {
   return ms < 10 ? `${Number(ms.toFixed(1))} ms` : `${Math.round(ms)} ms`
 }
 
+/** A workload or a Service, as a sentence names it. */
+export function placeWords(name: string): string {
+  return name === 'unknown' ? 'outside the mesh' : name
+}
+
 export function mebibytes(bytes: number): string {
   return `${Math.round(bytes / (1 << 20))} MiB`
 }
@@ -56,8 +61,9 @@ export function byCount(reasons: Readonly<Record<string, number>>): readonly (re
   return Object.entries(reasons).sort((a, b) => b[1] - a[1])
 }
 
-export function explainCommand({ world }: NodeLook, workload: string, service: string): string | undefined {
-  const pod = workload === 'unknown' ? undefined : world.podOf(workload)
+export function explainCommand({ pods, world }: NodeLook, workload: string, service: string): string | undefined {
+  const here = pods.find(({ owner }) => owner === workload)?.name
+  const pod = workload === 'unknown' ? undefined : (here ?? world.podOf(workload))
   const url = world.urlOf(service)
   return pod === undefined || url === undefined ? undefined : `weir explain --from ${pod} --to ${url}`
 }

@@ -39,7 +39,7 @@ spec:
   t.equal(code, 1)
   t.match(stdout, /^\d\. WARNING HTTPRoute shop\/web: .*\(for \d.* s\)\.\n {3}- .*\n.*\n {3}next: weir routes$/m)
   await shop.apply()
-  t.same(ofShop(await diagnosed.gone('invalid-route', 'HTTPRoute shop/web')), [])
+  await diagnosed.quiet()
 })
 
 t.test('an object that is refused, until it is right', async (t) => {
@@ -59,7 +59,7 @@ spec: { action: PERHAPS }
     next: 'weir check',
   })
   rmSync(file)
-  t.same(ofShop(await diagnosed.gone('invalid-object', 'AuthorizationPolicy shop/odd')), [])
+  await diagnosed.quiet()
 })
 
 t.test('a Service without endpoints: when it is asked, when a route leads to it, and not else', async (t) => {
@@ -75,7 +75,7 @@ t.test('a Service without endpoints: when it is asked, when a route leads to it,
     evidence: [/^No pod is behind it/, 'shop/client: 3 requests failed'],
     next: 'weir explain --from shop/client --to http://empty.shop:80',
   })
-  t.same(ofShop(await diagnosed.gone('no-endpoints', 'shop/empty')), [])
+  await diagnosed.quiet()
   await shop.apply(`apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: { name: web, namespace: shop }
@@ -89,7 +89,7 @@ spec:
     next: 'weir pods --all',
   })
   await shop.apply()
-  t.same(ofShop(await diagnosed.gone('no-endpoints', 'shop/empty')), [])
+  await diagnosed.quiet()
 })
 
 t.test('a pod that cannot be enrolled, until it can', async (t) => {
@@ -113,5 +113,5 @@ status: { phase: Running, podIPs: [{ ip: 10.99.99.99 }], conditions: [{ type: Re
     next: 'weir pods shop/lost',
   })
   rmSync(file)
-  t.same(ofShop(await diagnosed.gone('pod-not-enrolled', 'shop/lost')), [])
+  await diagnosed.quiet()
 })

@@ -1,10 +1,10 @@
 /** Requests that policies refuse and did not refuse before, with the change of a policy that came before that. */
 import type { Detected } from '../detected.ts'
 import type { LookHistory } from '../look-history.ts'
-import { secondsOf } from '../look-history.ts'
+import { keyOf, secondsOf } from '../look-history.ts'
 import type { NodeLook, PolicyChange } from '../node-look.ts'
 import { beginning, MIN_REQUESTS, type PairSum, pairName, sumPairs } from '../recent-traffic.ts'
-import { durationWords, explainCommand, percent } from '../words.ts'
+import { durationWords, explainCommand, percent, placeWords } from '../words.ts'
 
 /** As for failures: noticed by a user; and once told, down to less. */
 export const DENIED_SHARE = 0.05
@@ -17,12 +17,23 @@ export function detectDenials(history: LookHistory): readonly Detected[] {
   const { last } = history
   if (last === undefined) return []
   const before = sumPairs(history.base)
-  return [...sumPairs(history.recent)].flatMap(([name, pair]) => {
+  const found = [...sumPairs(history.recent)].flatMap(([name, pair]) => {
     const { requests, denied } = pair
     const told = history.told('policy-denies', name)
     const least = told === undefined ? DENIED_SHARE : STILL_DENIED_SHARE
     if (requests < MIN_REQUESTS || denied < requests * least) return []
     return [finding(history, last, name, pair, before.get(name))]
+  })
+  return oncePerChange(found)
+}
+
+/** A change that refuses many is one cause: it is told of what it refuses most, and of the others there. */
+function oncePerChange(found: readonly Detected[]): readonly Detected[] {
+  return [...Map.groupBy(found, ({ change }) => change)].flatMap(([change, group]) => {
+    const [first, ...others] = group.toSorted((a, b) => b.hurt - a.hurt)
+    if (change === undefined || first === undefined) return group
+    const follows = [keyOf('policy-denies', first.subject)]
+    return [first, ...others.map((one) => ({ ...one, follows }))]
   })
 }
 
@@ -48,7 +59,7 @@ function finding(
     kind: 'policy-denies',
     severity: !hasBegun ? 'info' : denied / requests >= CRITICAL_SHARE ? 'critical' : 'warning',
     subject: name,
-    says: `${percent(denied, requests)} of the requests from ${source} to ${target} are refused by policy${after}`,
+    says: `${percent(denied, requests)} of the requests from ${placeWords(source)} to ${placeWords(target)} are refused by policy${after}`,
     evidence: [
       `${denied} of ${requests} requests in the last ${window} got 403 or were reset (RBAC)`,
       ...(isKnown ? [`${percent(before.denied, before.requests)} of ${before.requests} before that`] : []),

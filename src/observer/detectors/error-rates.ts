@@ -6,7 +6,16 @@ import type { Detected } from '../detected.ts'
 import { keyOf, type LookHistory, secondsOf } from '../look-history.ts'
 import type { NodeLook } from '../node-look.ts'
 import { beginning, MIN_REQUESTS, type PairSum, type Pairs, sumPairs } from '../recent-traffic.ts'
-import { byCount, durationWords, explainCommand, isApplications, logsCommand, percent, reasonWords } from '../words.ts'
+import {
+  byCount,
+  durationWords,
+  explainCommand,
+  isApplications,
+  logsCommand,
+  percent,
+  placeWords,
+  reasonWords,
+} from '../words.ts'
 
 /** One in twenty is what a user notices, whatever it was before. */
 export const FAILED_SHARE = 0.05
@@ -37,7 +46,10 @@ function isFailing(history: LookHistory, name: string, pair: PairSum, before: Pa
   const { requests, failed } = pair
   if (requests < MIN_REQUESTS || failed === 0) return false
   const share = failed / requests
-  if (share >= (history.told('error-rate', name) === undefined ? FAILED_SHARE : STILL_FAILED_SHARE)) return true
+  const told = history.told('error-rate', name)
+  // What only follows shall not be told for longer than what it follows from: its last failures are counted a little later.
+  const isToldItself = told !== undefined && (told.follows ?? []).length === 0
+  if (share >= (isToldItself ? STILL_FAILED_SHARE : FAILED_SHARE)) return true
   if (before === undefined || before.requests < JUMP_BASE_REQUESTS || failed < JUMP_FAILURES) return false
   return share >= JUMP_SHARE && share >= JUMP_FACTOR * (before.failed / before.requests)
 }
@@ -55,7 +67,7 @@ function finding(history: LookHistory, last: NodeLook, name: string, now: Pairs,
     kind: 'error-rate',
     severity: failed / requests >= CRITICAL_SHARE ? 'critical' : 'warning',
     subject: name,
-    says: `${percent(failed, requests)} of the requests from ${source} to ${target} fail${was}, because ${reasonWords(reason)}`,
+    says: `${percent(failed, requests)} of the requests from ${placeWords(source)} to ${placeWords(target)} fail${was}, because ${reasonWords(reason)}`,
     evidence: [
       `${failed} of ${requests} requests in the last ${window} failed: ${reasonsText(pair)}`,
       ...destinationLines(pair),
@@ -87,7 +99,7 @@ function destinationLines({ destinations }: PairSum): readonly string[] {
 /** That it is nobody's further down is worth a line, too. */
 function ownCallsLines(pair: PairSum, now: Pairs, last: NodeLook): readonly string[] {
   const own = [...now.values()].filter(({ source }) => pair.destinations.has(source))
-  if (own.length === 0 || causes(last, pair, now).length > 0) return []
+  if (own.length === 0 || ofMesh(last, pair).length > 0 || ofOwnCalls(pair, now).length > 0) return []
   const named = own.slice(0, MAX_LINES).map(({ target }) => target)
   const more = own.length > named.length ? ' and others' : ''
   return [
@@ -97,7 +109,18 @@ function ownCallsLines(pair: PairSum, now: Pairs, last: NodeLook): readonly stri
 
 /** What this may follow from, the likeliest first. */
 function causes(last: NodeLook, pair: PairSum, now: Pairs): readonly string[] {
-  return [...ofMesh(last, pair), ...ofOwnCalls(pair, now)]
+  const further = [...ofMesh(last, pair), ...ofOwnCalls(pair, now)]
+  return further.length > 0 ? further : ofOthers(pair, now)
+}
+
+/** What fails several callers alike is told once, of the one that it hurts most. */
+function ofOthers(pair: PairSum, now: Pairs): readonly string[] {
+  const [[reason] = ['']] = byCount(pair.reasons)
+  const alike = [...now].filter(([, one]) => {
+    return one.target === pair.target && one.target !== 'unknown' && byCount(one.reasons)[0]?.[0] === reason
+  })
+  const worst = alike.reduce((most, one) => (one[1].failed > most[1].failed ? one : most), alike[0] ?? ['', pair])
+  return worst[1] === pair ? [] : [keyOf('error-rate', worst[0])]
 }
 
 /** The application fails as often as what it asks fails it, or refuses it. */
@@ -134,5 +157,8 @@ function nextCommand(last: NodeLook, pair: PairSum, reason: string): string {
   const explain = explainCommand(last, pair.source, pair.service)
   const failing = [...pair.destinations].sort((a, b) => b[1].failed - a[1].failed).map(([name]) => name)
   const logs = failing.map((name) => logsCommand(last, name)).find((command) => command !== undefined)
-  return (isApplications(reason) ? (logs ?? explain) : (explain ?? logs)) ?? `weir stat ${pair.target}`
+  return (
+    (isApplications(reason) ? (logs ?? explain) : (explain ?? logs)) ??
+    (pair.target === 'unknown' ? 'weir edges' : `weir stat ${pair.target}`)
+  )
 }

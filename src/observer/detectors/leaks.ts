@@ -7,7 +7,7 @@ import type { LookHistory } from '../look-history.ts'
 import type { NodeLook } from '../node-look.ts'
 import { MIN_REQUESTS, pairName } from '../recent-traffic.ts'
 import { type Growth, type Point, steadyGrowth } from '../trend.ts'
-import { durationWords, explainCommand, logsCommand, mebibytes, millis, podLogsCommand } from '../words.ts'
+import { durationWords, explainCommand, logsCommand, mebibytes, millis, placeWords, podLogsCommand } from '../words.ts'
 
 /** Four minutes of looks: a cache that fills and a program that starts have settled by then. */
 export const LEAK_LOOKS = 24
@@ -104,17 +104,21 @@ function latencyLeaks(history: LookHistory, last: NodeLook): readonly Detected[]
       if (to < from * LATENCY_GROWTH_FACTOR || to - from < LATENCY_GROWTH_MS) return []
       const leftMs = (LATENCY_LIMIT_MS - to) / perMs
       if (leftMs > HORIZON_MS) return []
+      const [, target = ''] = name.split(' -> ')
       const logs = [...destinations].map((one) => logsCommand(last, one)).find((command) => command !== undefined)
       return [
         {
           kind: 'latency-leak',
           severity: 'warning',
           subject: name,
-          says: `Answers from ${name.split(' -> ')[1]} to ${source} take longer and longer, and reach ${LATENCY_LIMIT_MS / 1000} s in about ${durationWords(leftMs)}`,
+          says: `Answers from ${placeWords(target)} to ${placeWords(source)} take longer and longer, and reach ${LATENCY_LIMIT_MS / 1000} s in about ${durationWords(leftMs)}`,
           evidence: [
             `From ${millis(from)} to ${millis(to)} on average in ${durationWords(spanMs(history))}, over ${requests} requests`,
           ],
-          next: logs ?? explainCommand(last, source, service) ?? `weir stat ${name.split(' -> ')[1]}`,
+          next:
+            logs ??
+            explainCommand(last, source, service) ??
+            (target === 'unknown' ? 'weir edges' : `weir stat ${target}`),
           sinceMs: history.told('latency-leak', name)?.sinceMs ?? history.looks[0]?.atMs ?? last.atMs,
           hurt: 0,
         },

@@ -11,6 +11,8 @@ export const STILL_LAG_MS = 50
 /** Of one processor: a proxy has one thread for all it does. */
 export const BUSY_SHARE = 0.9
 export const STILL_BUSY_SHARE = 0.8
+/** It has not answered for ten seconds; after thirty it is replaced. */
+const STUCK_PINGS = 2
 /** So many looks together: shorter bursts are what queues are for. */
 const LOOKS = 3
 
@@ -20,7 +22,9 @@ export function detectProxies(history: LookHistory): readonly Detected[] {
   return last.proxies.flatMap((proxy) => [...saturated(history, last, proxy), ...ended(history, last, proxy)])
 }
 
-function saturated(history: LookHistory, last: NodeLook, { id, shedding, lagMs }: ProxySample): readonly Detected[] {
+function saturated(history: LookHistory, last: NodeLook, proxy: ProxySample): readonly Detected[] {
+  const { id, shedding, lagMs, missedPings, isUp } = proxy
+  const isStuck = isUp && missedPings >= STUCK_PINGS
   const subject = `proxy ${id}`
   const told = history.told('proxy-saturated', subject)
   const leastLagMs = told === undefined ? LAG_MS : STILL_LAG_MS
@@ -28,13 +32,15 @@ function saturated(history: LookHistory, last: NodeLook, { id, shedding, lagMs }
   const lags = looksSince(history.looks, (look) => (of(look)?.lagMs ?? 0) >= leastLagMs) >= LOOKS
   const busy = busyShare(history, id)
   const isBusy = busy !== undefined && busy >= (told === undefined ? BUSY_SHARE : STILL_BUSY_SHARE)
-  if (!shedding && !lags && !isBusy) return []
-  const severity: FindingSeverity = shedding ? 'critical' : 'warning'
-  const what = shedding
-    ? 'refuses new requests (503, flag OM), because its event loop lags'
-    : lags
-      ? 'is late with everything, because its event loop lags'
-      : 'uses up its processor: what comes waits'
+  if (!isStuck && !shedding && !lags && !isBusy) return []
+  const severity: FindingSeverity = isStuck || shedding ? 'critical' : 'warning'
+  const what = isStuck
+    ? 'gives no answer: its event loop is stuck, and with it all its connections'
+    : shedding
+      ? 'refuses new requests (503, flag OM), because its event loop lags'
+      : lags
+        ? 'is late with everything, because its event loop lags'
+        : 'uses up its processor: what comes waits'
   return [
     {
       kind: 'proxy-saturated',

@@ -68,6 +68,15 @@ t.test('an agent that has looked only once says so', async (t) => {
   t.match(output, /^Node node-1, looked at once since the agent was started: what changes with time shows in 10 s\.\n/)
 })
 
+t.test('an agent that does not look any more is not taken for one that finds nothing', async (t) => {
+  const stale = { ...answer([]), atMs: NOW - 90_000 }
+  const { exitCode, output } = await run(200, stale)
+  t.equal(exitCode, 1)
+  t.match(output, /^The last look was 90 s ago, and what came since is not known/m)
+  t.notMatch(output, /Nothing is wrong/)
+  t.equal((await run(200, { ...stale, atMs: NOW - 50_000 })).exitCode, 0)
+})
+
 t.test('JSON is what the agent answered, with the same exit code', async (t) => {
   const { exitCode, output } = await run(200, answer([FINDING]), true)
   t.equal(exitCode, 1)

@@ -29,6 +29,16 @@ t.test('a policy that began to deny after a change is told with that change, as 
   t.same(watched.look({ edges: [edge('frontend', 'reviews')] }, 6), [])
 })
 
+t.test('a change that refuses many is told once', async (t) => {
+  const watched = new Watched()
+  const edges = (denied: number) => [edge('a', 'b', { denied }), edge('c', 'd', { denied: denied / 2 })]
+  watched.look({ edges: edges(0) }, 12)
+  watched.look({ edges: edges(100), policyChanges: [{ atMs: watched.atMs + 10_000, ...CHANGE }] })
+  const found = watched.look({ edges: edges(100) }, 5)
+  t.match(found, [{ subject: 'shop/a -> shop/b' }])
+  t.match(found[0]?.evidence.at(-1), /^So: 50 % of the requests from shop\/c to shop\/d are refused/)
+})
+
 t.test('silent: nothing refused, and few requests', async (t) => {
   t.same(new Watched().look({ edges: [edge('a', 'b')], policyChanges: [{ atMs: START, ...CHANGE }] }, 12), [])
   t.same(new Watched().look({ edges: [edge('a', 'b', { requests: 3, denied: 3 })] }, 6), [])

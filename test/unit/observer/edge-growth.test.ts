@@ -48,10 +48,19 @@ function requests(...series: readonly Series[]): MetricFamily[] {
   ]
 }
 
+/** Of one proxy. */
+class Grown {
+  readonly #growth = new EdgeGrowth()
+
+  grown(families: readonly MetricFamily[], process = 'a') {
+    return this.#growth.grown([{ process, families }], new Set(['a', 'b']))
+  }
+}
+
 const EDGE = { source: 'shop/a', destination: 'shop/b', service: 'shop/b' }
 
 t.test('nothing at the first look; then what came since, with what failed and why', async (t) => {
-  const growth = new EdgeGrowth()
+  const growth = new Grown()
   t.same(growth.grown(requests({ value: 10, ms: 100 })), [])
   const grown = growth.grown(
     requests(
@@ -69,21 +78,33 @@ t.test('nothing at the first look; then what came since, with what failed and wh
 })
 
 t.test('series that differ in what is not asked are one; one that begins in between counts whole', async (t) => {
-  const growth = new EdgeGrowth()
+  const growth = new Grown()
   growth.grown(requests({ value: 10 }, { value: 5, version: 'v2' }))
   const [one] = growth.grown(requests({ value: 11 }, { value: 8, version: 'v2' }, { value: 2, version: 'v3' }))
   t.equal(one?.requests, 6)
 })
 
-t.test('a proxy that was started again makes no burst', async (t) => {
+t.test('a proxy that is started again counts from nothing, and makes no burst', async (t) => {
   const growth = new EdgeGrowth()
-  growth.grown(requests({ value: 1_000_000 }))
-  t.same(growth.grown(requests({ value: 500_000 })), [])
-  t.equal(growth.grown(requests({ value: 500_003 }))[0]?.requests, 3)
+  const look = (process: string, value: number) => {
+    return growth.grown([{ process, families: requests({ value }) }], new Set([process]))[0]?.requests
+  }
+  look('0:100', 1_000_000)
+  t.equal(look('0:101', 4), 4)
+  t.equal(look('0:101', 7), 3)
+})
+
+t.test('what a proxy counted while it gave no answer is told when it answers again, and no more', async (t) => {
+  const growth = new EdgeGrowth()
+  const alive = new Set(['a', 'b'])
+  const a = { process: 'a', families: requests({ value: 1000 }) }
+  growth.grown([a, { process: 'b', families: requests({ value: 500 }) }], alive)
+  t.same(growth.grown([a], alive), [])
+  t.equal(growth.grown([a, { process: 'b', families: requests({ value: 520 }) }], alive)[0]?.requests, 20)
 })
 
 t.test('an edge is told once, by its source where that is here', async (t) => {
-  const growth = new EdgeGrowth()
+  const growth = new Grown()
   growth.grown([])
   const grown = growth.grown(
     requests({ value: 3 }, { value: 3, reporter: 'destination' }, { value: 4, from: 'x', reporter: 'destination' }),
@@ -98,7 +119,7 @@ t.test('an edge is told once, by its source where that is here', async (t) => {
 })
 
 t.test('names are shared from look to look', async (t) => {
-  const growth = new EdgeGrowth()
+  const growth = new Grown()
   growth.grown(requests({ value: 1 }))
   const [first] = growth.grown(requests({ value: 2 }))
   const [second] = growth.grown(requests({ value: 3 }))

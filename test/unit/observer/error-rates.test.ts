@@ -100,6 +100,32 @@ t.test('services that call each other in a circle end at the worst edge', async 
   t.same(subjects(new Watched().look({ edges }, 6)), ['shop/b -> shop/c'])
 })
 
+t.test('what fails several callers alike is told once; what fails another for another reason, by itself', async (t) => {
+  const found = new Watched().look(
+    {
+      edges: [
+        edge('a', 'reviews', { failed: 20 }),
+        edge('b', 'reviews', { failed: 60 }),
+        edge('c', 'reviews', { failed: 30 }),
+        edge('d', 'reviews', { failed: 10, reason: 'UF 503' }),
+      ],
+    },
+    6,
+  )
+  t.same(subjects(found), ['shop/b -> shop/reviews', 'shop/d -> shop/reviews'])
+  t.match(found[0]?.evidence.slice(1), [
+    /^So: 30 % of the requests from shop\/c/,
+    /^So: 20 % of the requests from shop\/a/,
+  ])
+})
+
+t.test('what is outside the mesh is named so', async (t) => {
+  const [found] = new Watched().look({ edges: [{ ...edge('a', 'x', { failed: 50 }), edge: OUTSIDE }] }, 6)
+  t.match(found, { says: /^50 % of the requests from shop\/a to outside the mesh fail/, next: 'weir edges' })
+})
+
+const OUTSIDE = { source: 'shop/a', destination: 'unknown', service: '' }
+
 t.test('of several workloads behind a Service it is told which fails', async (t) => {
   const edges = [
     edge('frontend', 'reviews', { requests: 50, failed: 50, to: 'reviews-v2' }),

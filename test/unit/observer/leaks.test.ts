@@ -47,7 +47,9 @@ t.test('steady growth, also with noise on it, and no other shape', async (t) => 
 })
 
 const proxyOf = (rssBytes: number) => ({
-  proxies: [{ id: 0, isUp: true, restarts: 0, lagMs: 5, shedding: false, rssBytes, cpuSeconds: undefined }],
+  proxies: [
+    { id: 0, isUp: true, missedPings: 0, restarts: 0, lagMs: 5, shedding: false, rssBytes, cpuSeconds: undefined },
+  ],
 })
 
 t.test('a proxy whose memory would be used up within the hour', async (t) => {

@@ -11,12 +11,24 @@ export const WORLD: WorldSample = {
   emptyServices: [],
   podOf: (workload) => `${workload}-1`,
   servicesOf: () => ['shop/reviews'],
-  urlOf: (service) => `http://${service.replace(/:\d+$/, '').split('/').toReversed().join('.')}:80`,
+  urlOf: (service) =>
+    service === '' ? undefined : `http://${service.replace(/:\d+$/, '').split('/').toReversed().join('.')}:80`,
 }
 
 const QUIET: Omit<NodeLook, 'atMs' | 'seconds'> = {
   edges: [],
-  proxies: [{ id: 0, isUp: true, restarts: 0, lagMs: 5, shedding: false, rssBytes: 80 << 20, cpuSeconds: undefined }],
+  proxies: [
+    {
+      id: 0,
+      isUp: true,
+      missedPings: 0,
+      restarts: 0,
+      lagMs: 5,
+      shedding: false,
+      rssBytes: 80 << 20,
+      cpuSeconds: undefined,
+    },
+  ],
   endpoints: [],
   ejected: [],
   unhealthy: [],

@@ -11,7 +11,16 @@ const MIB = 1 << 20
 
 const LEAKING = (at: number): Partial<NodeLook> => ({
   proxies: [
-    { id: 0, isUp: true, restarts: 0, lagMs: 5, shedding: false, rssBytes: (80 + 30 * at) * MIB, cpuSeconds: 0 },
+    {
+      id: 0,
+      isUp: true,
+      missedPings: 0,
+      restarts: 0,
+      lagMs: 5,
+      shedding: false,
+      rssBytes: (80 + 30 * at) * MIB,
+      cpuSeconds: 0,
+    },
   ],
   edges: [edge('frontend', 'reviews', { meanMs: 20 + 20 * at })],
 })
@@ -32,7 +41,11 @@ const FAULTS: readonly Partial<NodeLook>[] = [
   { problems: [{ severity: 'error', object: '', place: 'Cluster', message: 'odd' }] },
   { pods: [pod('shop/a', { state: 'failed', detail: 'no' }), pod('shop/b', { lastLogMs: 0 })] },
   { certificates: [{ identity: 'spiffe://x', state: 'expired', notAfterMs: START, ttlMs: LOOK_MS, lastError: '' }] },
-  { proxies: [{ id: 0, isUp: true, restarts: 0, lagMs: 500, shedding: true, rssBytes: MIB, cpuSeconds: 0 }] },
+  {
+    proxies: [
+      { id: 0, isUp: true, missedPings: 0, restarts: 0, lagMs: 500, shedding: true, rssBytes: MIB, cpuSeconds: 0 },
+    ],
+  },
   { node: { ...full(), cpuBusy: 1 } },
 ]
 
@@ -79,7 +92,9 @@ const KINDS = Object.keys({
 function allFound(): readonly Finding[] {
   const restarted = new Watched()
   restarted.look()
-  const proxies = [{ id: 0, isUp: true, restarts: 1, lagMs: 5, shedding: false, rssBytes: MIB, cpuSeconds: 0 }]
+  const proxies = [
+    { id: 0, isUp: true, missedPings: 0, restarts: 1, lagMs: 5, shedding: false, rssBytes: MIB, cpuSeconds: 0 },
+  ]
   return [
     ...FAULTS.flatMap((fault) => [
       ...new Watched().look(fault, 20),

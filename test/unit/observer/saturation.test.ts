@@ -4,7 +4,16 @@ import type { NodeSample, ProxySample } from '#observer'
 import { Watched } from './looks.ts'
 
 function proxy(changes: Partial<ProxySample> = {}): { readonly proxies: readonly ProxySample[] } {
-  const quiet = { id: 0, isUp: true, restarts: 0, lagMs: 5, shedding: false, rssBytes: 80 << 20, cpuSeconds: undefined }
+  const quiet = {
+    id: 0,
+    isUp: true,
+    missedPings: 0,
+    restarts: 0,
+    lagMs: 5,
+    shedding: false,
+    rssBytes: 80 << 20,
+    cpuSeconds: undefined,
+  }
   return { proxies: [{ ...quiet, ...changes }] }
 }
 
@@ -28,6 +37,13 @@ t.test('a proxy that sheds load is critical at once', async (t) => {
   t.match(new Watched().look(proxy({ shedding: true, lagMs: 600 })), [
     { kind: 'proxy-saturated', severity: 'critical', subject: 'proxy 0', next: 'weir top --sort requests' },
   ])
+})
+
+t.test('a proxy that has not answered for ten seconds is critical', async (t) => {
+  t.match(new Watched().look(proxy({ missedPings: 2 })), [
+    { kind: 'proxy-saturated', severity: 'critical', says: /gives no answer/ },
+  ])
+  t.same(new Watched().look(proxy({ missedPings: 1 })), [])
 })
 
 t.test('a proxy that lags is told after three looks, down to a lower lag; one that lagged once is not', async (t) => {
