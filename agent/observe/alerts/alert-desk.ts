@@ -1,4 +1,5 @@
 /** Alerts of this node: rules from a file, judged at each look, told to whoever is to be told. */
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { errorLine } from '#base'
 import type { AlertAnswer, AlertsAnswer, MetricFamily } from '#contract'
@@ -16,7 +17,7 @@ import {
 import type { Problem } from '../../admin/backend.ts'
 import type { AgentLog } from '../../log.ts'
 import type { LookTold } from '../watch.ts'
-import { AlertStore, loadAlerts } from './alert-store.ts'
+import { AlertStore, loadAlerts, type StoredAlerts } from './alert-store.ts'
 import { Deliverer } from './deliverer.ts'
 import { RulesFile } from './rules-file.ts'
 
@@ -39,6 +40,7 @@ export class AlertDesk implements AsyncDisposable {
   #judge: RuleJudge | undefined
   #needsFamilies = false
   #alerts: ReadonlyMap<string, Alert>
+  #toldTo: string
   #storeProblem = ''
   #leftOut = 0
   #looking = false
@@ -47,21 +49,18 @@ export class AlertDesk implements AsyncDisposable {
   /** Reads the rules, and what the agent before left. */
   static async open(options: AlertDeskOptions): Promise<AlertDesk> {
     const path = join(options.stateDir, 'alerts.json')
-    const { alerts, groups } = await loadAlerts(path, Date.now())
-    const desk = new AlertDesk(options, path, alerts, new AlertOutbox(groups))
+    const stored = await loadAlerts(path, Date.now())
+    const desk = new AlertDesk(options, path, stored)
     await desk.#rulesFile.look()
     return desk
   }
 
-  private constructor(
-    options: AlertDeskOptions,
-    path: string,
-    alerts: ReadonlyMap<string, Alert>,
-    outbox: AlertOutbox,
-  ) {
+  private constructor(options: AlertDeskOptions, path: string, stored: StoredAlerts) {
     const { log, file } = options
     this.#options = options
-    this.#alerts = alerts
+    this.#alerts = stored.alerts
+    this.#toldTo = stored.to
+    const outbox = new AlertOutbox(stored.groups)
     this.#outbox = outbox
     this.#store = new AlertStore(path, (problem) => {
       this.#storeProblem = problem
@@ -206,7 +205,14 @@ export class AlertDesk implements AsyncDisposable {
     this.#judge = new RuleJudge(node, alerts.rules)
     this.#needsFamilies = needsOwnFamilies(alerts.rules)
     log.info({ file, rules: alerts.rules.length, to: this.#to }, 'alert rules read')
-    this.#deliverer.setReceiver(alerts.webhook)
+    const { webhook } = alerts
+    if (webhook !== undefined) {
+      // The URL may be a secret, and is not written down.
+      const to = createHash('sha256').update(webhook.url).digest('hex')
+      if (to !== this.#toldTo) this.#outbox.forgetTold()
+      this.#toldTo = to
+    }
+    this.#deliverer.setReceiver(webhook)
   }
 
   async #look({ traffic, families, findings }: LookTold): Promise<void> {
@@ -258,7 +264,7 @@ export class AlertDesk implements AsyncDisposable {
 
   async #save(): Promise<void> {
     try {
-      await this.#store.save({ alerts: this.#alerts, groups: this.#outbox.groups })
+      await this.#store.save({ to: this.#toldTo, alerts: this.#alerts, groups: this.#outbox.groups })
     } catch (thrown) {
       this.#storeProblem = errorLine(thrown)
     }

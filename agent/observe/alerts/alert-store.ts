@@ -8,6 +8,8 @@ import { type Alert, alertKey, type OutboxGroup, type ToldAlert } from '#observe
 import { type Issue, list, map, object, oneOf, optional, type Schema, string } from '#schema'
 
 export interface StoredAlerts {
+  /** Stands for who was told. */
+  readonly to: string
   readonly alerts: ReadonlyMap<string, Alert>
   readonly groups: readonly OutboxGroup[]
 }
@@ -29,6 +31,7 @@ const told = object('lenient', {
 })
 const stored = object('lenient', {
   version: oneOf(1),
+  to: string(),
   alerts: list(
     object('lenient', {
       rule: string(),
@@ -45,7 +48,7 @@ const stored = object('lenient', {
   groups: list(object('lenient', { name: string(), told: map(told), ended: map(told), deliveredMs: number })),
 })
 
-const NOTHING: StoredAlerts = { alerts: new Map(), groups: [] }
+const NOTHING: StoredAlerts = { to: '', alerts: new Map(), groups: [] }
 
 /** Only what fires: how long something was pending while nobody looked, nobody knows. @param nowMs ms since the epoch */
 export async function loadAlerts(path: string, nowMs: number): Promise<StoredAlerts> {
@@ -62,6 +65,7 @@ export async function loadAlerts(path: string, nowMs: number): Promise<StoredAle
   const asTold = (all: (typeof read.groups)[number]['told']): Record<string, ToldAlert> =>
     Object.fromEntries(Object.entries(all).map(([key, one]) => [key, { ...one, endsAtMs: one.endsAtMs }]))
   return {
+    to: read.to,
     alerts: new Map(firing.map((alert) => [alertKey(alert), { ...alert, knownMs: nowMs }])),
     groups: read.groups.map(({ name, told: all, ended, deliveredMs }) => ({
       name,
@@ -86,12 +90,12 @@ export class AlertStore {
   }
 
   /** Resolves when it is on disk, or could not be written, which is told. */
-  save({ alerts, groups }: StoredAlerts): Promise<void> {
+  save({ to, alerts, groups }: StoredAlerts): Promise<void> {
     const durable = [...alerts.values()]
       .filter(({ phase }) => phase === 'firing')
       // Known anew after a start.
       .map((alert) => ({ ...alert, knownMs: 0, value: undefined }))
-    this.#wanted = JSON.stringify({ version: 1, alerts: durable, groups })
+    this.#wanted = JSON.stringify({ version: 1, to, alerts: durable, groups })
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined
     })

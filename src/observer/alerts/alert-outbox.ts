@@ -66,6 +66,11 @@ export class AlertOutbox {
     }
   }
 
+  /** Another receiver: it has been told nothing yet. */
+  forgetTold(): void {
+    for (const [name, group] of this.#groups) this.#groups.set(name, { ...group, told: {}, deliveredMs: 0 })
+  }
+
   /** Groups that have something to tell now, those first that waited longest. */
   due(nowMs: number, repeatEveryMs: number): readonly OutboxMessage[] {
     const names = new Set([...this.#groups.keys(), ...this.#firing.keys()])

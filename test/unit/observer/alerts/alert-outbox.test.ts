@@ -98,6 +98,15 @@ t.test('over a restart nothing is told again', async (t) => {
   t.same(due(outbox, 1001), ['A: x firing'])
 })
 
+t.test('another receiver is told what fires, and not the end of what it never heard of', async (t) => {
+  const outbox = new AlertOutbox()
+  outbox.update([alert('A', 'x', 1), alert('B', 'y', 1)], [], 1)
+  deliver(outbox, 1)
+  outbox.forgetTold()
+  outbox.update([alert('A', 'x', 1)], [], 2)
+  t.same(due(outbox, 2), ['A: x firing'])
+})
+
 t.test('of what was never told as firing, two hundred ends wait at most; those that were told all do', async (t) => {
   const outbox = new AlertOutbox()
   outbox.update([alert('A', 'told', 1)], [], 1)
