@@ -22,7 +22,7 @@ export function summaryOf({ condition, windowMs }: AlertRule, subject: string, v
     case 'certificate':
       return value !== undefined && value <= 0
         ? `The certificate of ${subject} has ended`
-        : `The certificate of ${subject} ends in ${renderDuration(value ?? 0)}, within ${renderDuration(condition.expiresWithinMs)}`
+        : `The certificate of ${subject} ends in ${renderLeft(value ?? 0)}, within ${renderDuration(condition.expiresWithinMs)}`
     case 'expression':
       return `${subject}: ${condition.source}`
     case 'finding':
@@ -113,4 +113,12 @@ export function renderDuration(ms: number): string {
     if (ms >= unitMs && ms % unitMs === 0) return `${ms / unitMs}${unit}`
   }
   return ms < 1000 ? `${Math.round(ms)}ms` : `${Math.round(ms / 1000)}s`
+}
+
+/** `23h59m`, `4m10s`: the two largest units, rounded down. */
+function renderLeft(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60]
+  if (hours >= 48) return `${Math.floor(hours / 24)}d${hours % 24}h`
+  return hours > 0 ? `${hours}h${minutes}m` : minutes > 0 ? `${minutes}m${seconds % 60}s` : `${seconds}s`
 }

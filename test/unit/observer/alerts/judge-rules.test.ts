@@ -197,6 +197,9 @@ t.test('certificates: each identity by what its certificate has left', async (t)
   t.same(judged(rule, [look(0, ends(3599))]), ['spiffe://c/ns/shop/sa/web over 3599000'])
   t.same(judged(rule, [look(0, ends(3600))]), ['spiffe://c/ns/shop/sa/web between 3600000'])
   t.same(judged(rule, [look(0, ends(7200))]), ['spiffe://c/ns/shop/sa/web clear 7200000'])
+  const says = (atS: number) => new RuleJudge('node-1', rulesOf(rule)).judge(look(0, ends(atS)))[0]?.judged[0]?.summary
+  t.equal(says(3599), 'The certificate of spiffe://c/ns/shop/sa/web ends in 59m59s, within 1h')
+  t.equal(says(-1), 'The certificate of spiffe://c/ns/shop/sa/web has ended')
   const other = '- { name: A, identity: "spiffe://c/ns/other/sa/*", certificate: { expiresWithin: 1h } }'
   t.same(judged(other, [look(0, ends(1))]), [])
 })
