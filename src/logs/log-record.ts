@@ -1,7 +1,7 @@
 /** A line as it is shown and shipped: JSON, with whose it is and which trace it names. */
 import type { LogLine, LogPod } from './log-line.ts'
 import type { LogQuery } from './log-query.ts'
-import { findTrace } from './trace-mark.ts'
+import { findTrace, paddedTraceId } from './trace-mark.ts'
 
 /** What all lines of one container share, rendered once. */
 export function renderOwner(pod: LogPod, container: string, isGone: boolean): string {
@@ -70,7 +70,7 @@ export function parseAccessLine(message: string): AccessEntry | undefined {
  */
 export function wantsAccess(query: LogQuery, entry: AccessEntry, isWanted: (pod: string) => boolean): boolean {
   const { trace } = query
-  if (trace !== '' && entry.traceId !== trace.toLowerCase() && entry.requestId !== trace) return false
+  if (trace !== '' && entry.traceId !== paddedTraceId(trace) && entry.requestId !== trace) return false
   const anyPod = query.pod === '' && query.namespace === '' && query.selector.length === 0
   return anyPod || isWanted(entry.source) || isWanted(entry.destination)
 }

@@ -9,6 +9,7 @@ import { parseAccessLine, renderLine, wantsAccess } from './log-record.ts'
 import { mergeLines } from './merge-lines.ts'
 import type { ReaderOutput } from './reader-output.ts'
 import { Tailer, type TailTarget } from './tailer.ts'
+import { shortTraceId } from './trace-mark.ts'
 
 /** Logs that can be read. */
 export interface ReadTarget extends TailTarget {
@@ -62,7 +63,7 @@ function wantedTargets({ query, targets }: ReadOptions): readonly ReadTarget[] {
 /** What is to be written for a line; undefined when it is not wanted. */
 function recordOf({ query, greps, targets }: ReadOptions): (target: ReadTarget, line: LogLine) => string | undefined {
   const trace = query.trace
-  const lower = trace.toLowerCase()
+  const short = shortTraceId(trace)
   const known = new Map<string, boolean>()
   const isWanted = (name: string) => {
     let wanted = known.get(name)
@@ -81,7 +82,7 @@ function recordOf({ query, greps, targets }: ReadOptions): (target: ReadTarget, 
       const entry = parseAccessLine(line.message)
       return entry !== undefined && wantsAccess(query, entry, isWanted) ? entry.json : undefined
     }
-    if (trace !== '' && !line.message.includes(trace) && !line.message.includes(lower)) return undefined
+    if (trace !== '' && !line.message.includes(trace) && !line.message.includes(short)) return undefined
     return renderLine(line, target.owner)
   }
 }

@@ -234,6 +234,14 @@ t.test('requests of a request id stand among the lines that name it, and one tha
     new Set(found.map(({ kind, message, path }) => message ?? `${kind} ${path}`)),
     new Set([`web 8 request_id=${id}`, 'request /numbered']),
   )
+  const short = '64fe8b2a57d3eff7'
+  webLog.write([`web 9 traceId=${short}`])
+  await shop.ask(client, service.ipv4, 80, { target: '/short', headers: { b3: `${short}-${short}-0` } })
+  for (const named of [short, short.padStart(32, '0')]) {
+    let both: readonly Record[] = []
+    while (both.length < 2) both = await records('--trace', named, '--requests')
+    t.same(new Set(both.map(({ message, path }) => message ?? path)), new Set([`web 9 traceId=${short}`, '/short']))
+  }
   const { stdout } = await agent.cli('logs', ['client', '--requests', '--tail', 'all'])
   t.match(stdout, new RegExp(`GET /numbered 200 .* request ${id}\\n`))
   t.match(stdout, /GET \/wordy 200 [\d.]+ ms trace [0-9a-f]{32}\n/)

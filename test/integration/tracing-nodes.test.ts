@@ -40,6 +40,14 @@ spec:
     attributes: { 'client.address': client.ipv4, 'service.peer.name': 'client' },
   })
 
+  const ofB3 = '1af7651916cd43dd8448eb211c80319c'
+  const answer = await client.echo(`http://${service.ipv4}:8080/b3`, ['-H', `b3: ${ofB3}-b7ad6b7169203331-d`])
+  const [left3, right3] = await receiver.trace(ofB3, 2)
+  t.equal(left3?.parentId, 'b7ad6b7169203331')
+  t.equal(right3?.parentId, left3?.spanId)
+  t.equal(answer.headers['b3'], `${ofB3}-${right3?.spanId}-d-${left3?.spanId}`)
+  t.equal(answer.headers['traceparent'], `00-${ofB3}-${right3?.spanId}-01`)
+
   const unsampled = '0af7651916cd43dd8448eb211c80319c'
   const traceparent = `traceparent: 00-${unsampled}-b7ad6b7169203331-00`
   await other.curl(`http://${service.ipv4}:8080/refused`, ['-H', traceparent])

@@ -39,6 +39,8 @@ t.test('a trace is found as traceparent, as a field of JSON or text, and after t
   ]
   for (const line of with32) t.match(findTrace(line), { traceId: TRACE, spanId: SPAN }, line)
   t.match(findTrace(`[trace ${TRACE}] x`), { traceId: TRACE, spanId: '' })
+  const half = TRACE.slice(16)
+  t.match(findTrace(`{"traceId":"${half}","spanId":"${SPAN}"}`), { traceId: `${'0'.repeat(16)}${half}`, spanId: SPAN })
   t.equal(
     findTrace(`x-request-id: 8f14e45f-ceea-467f-a1d5-b6f5a3c1a2e3`).requestId,
     '8f14e45f-ceea-467f-a1d5-b6f5a3c1a2e3',
@@ -160,6 +162,9 @@ t.test('requests belong to a pod by either end, and to a trace or request by its
   t.equal(wants('trace=8f14e45f-Ceea', ''), true)
   t.equal(wants('trace=8f14e45f-ceea', ''), false)
   t.equal(wants('trace=abcd', ''), false)
+  const short = parseAccessLine(line({ traceId: `${'0'.repeat(16)}${TRACE.slice(16)}` }))
+  const query = parseLogQuery(new URLSearchParams(`trace=${TRACE.slice(16).toUpperCase()}`), 0)
+  t.ok(short !== undefined && typeof query !== 'string' && wantsAccess(query, short, () => false), 'one of 64 bits')
   t.equal(parseAccessLine(JSON.stringify({ level: 30, msg: 'ready' })), undefined)
   t.equal(parseAccessLine('{"level":30,"msg":"request"'), undefined)
 })
