@@ -43,6 +43,8 @@ export class Tracer {
     const reason = trace.sampled ? 'head' : this.#tailReason(exchange, outcome)
     const { traced: edge, reporters } = target
     if (reason === undefined || edge === undefined) return
+    // The kubelet asks every pod every few seconds: that is nobody's trace.
+    if (trace.parentId === '' && exchange.pipeline.isProbe(exchange)) return
     if (reason !== 'head' && !this.#tail.take(this.#now())) {
       this.#beyondRate.inc(1)
       return

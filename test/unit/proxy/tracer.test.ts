@@ -40,10 +40,11 @@ function traced(settings: Partial<TracingSettings> = {}) {
     },
   )
   const target = { traced: EDGE, reporters: 3, upstream: '10.0.0.2:80', decision: undefined } as ExchangeTarget
+  /** @param flags of the caller's traceparent; empty: it has none */
   const end = (outcome: Partial<RequestOutcome> = {}, changes: Partial<HttpExchange> = {}, flags = '00') => {
     const exchange = {
       target,
-      pipeline: { mirror: false, inbound: false },
+      pipeline: { mirror: false, inbound: false, isProbe: () => false },
       version: 'HTTP/1.1',
       grpc: false,
       upgraded: false,
@@ -54,8 +55,8 @@ function traced(settings: Partial<TracingSettings> = {}) {
       requestId: () => '',
       ...changes,
     } as HttpExchange
-    const trace = tracer.begin(`00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-${flags}`, undefined)
-    tracer.ended(trace, exchange, target, { ...OUTCOME, ...outcome })
+    const given = flags === '' ? '' : `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-${flags}`
+    tracer.ended(tracer.begin(given, undefined), exchange, target, { ...OUTCOME, ...outcome })
   }
   const dropped = () => {
     const family = metrics.snapshot().families.find(({ name }) => name === 'weir_spans_dropped_total')
@@ -115,7 +116,10 @@ t.test('a request that was answered where it arrived, before it went anywhere, i
   const all = traced()
   all.end(
     { status: 503, flag: 'OM' },
-    { target: undefined, pipeline: { inbound: true, mirror: false } as HttpExchange['pipeline'] },
+    {
+      target: undefined,
+      pipeline: { inbound: true, mirror: false, isProbe: () => false } as unknown as HttpExchange['pipeline'],
+    },
   )
   all.end({ status: 503, flag: 'UH' }, { target: undefined })
   const [arrived, left] = await sentBy(all)
@@ -142,7 +146,7 @@ t.test('a batch names each edge once', async (t) => {
   for (let i = 0; i < 3; i++) {
     const exchange = {
       target,
-      pipeline: { mirror: false, inbound: false },
+      pipeline: { mirror: false, inbound: false, isProbe: () => false },
       requestId: () => '',
       method: '',
       path: '',
@@ -154,4 +158,14 @@ t.test('a batch names each edge once', async (t) => {
   await tracer.close()
   t.equal(text.split('"client"').length - 1, 2, 'its source as a pod and as a service')
   t.equal(text.split('0af7651916cd43dd').length - 1, 3)
+})
+
+t.test("the kubelet's probes are no traces, unless somebody has begun one", async (t) => {
+  const all = traced({ sampleRatio: 1 })
+  const pipeline = { inbound: true, mirror: false, isProbe: () => true } as unknown as HttpExchange['pipeline']
+  all.end({}, { pipeline }, '')
+  all.end({ status: 503 }, { pipeline }, '')
+  all.end({}, {}, '')
+  all.end({}, { pipeline }, '01')
+  t.equal((await sentBy(all)).length, 2)
 })
