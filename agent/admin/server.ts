@@ -198,10 +198,11 @@ async function decideReply(door: Door, request: IncomingMessage): Promise<Reply 
   const { options, hosts, gatekeeper } = door
   const { method, headers } = request
   const url = URL.parse(request.url ?? '/', 'http://admin')
-  if (method === 'POST' && gatekeeper !== undefined && url?.pathname === LOGIN_PATH) {
+  const isPost = method === 'POST' && gatekeeper !== undefined && refuseSite(request) === undefined
+  if (isPost && url?.pathname === LOGIN_PATH) {
     return gatekeeper.logIn({ headers, remoteAddress: request.socket.remoteAddress })
   }
-  if (method === 'POST' && gatekeeper !== undefined && url?.pathname === LOGOUT_PATH) return gatekeeper.logOut()
+  if (isPost && url?.pathname === LOGOUT_PATH) return gatekeeper.logOut()
   if (method !== 'GET' && method !== 'HEAD') return errorReply(405, 'Only GET is answered here')
   const refusal = refuseAsker(door, url, request)
   if (refusal !== undefined) return refusal
@@ -230,16 +231,20 @@ async function decideReply(door: Door, request: IncomingMessage): Promise<Reply 
   }
 }
 
+/** Browsers say which page made them ask. */
+function refuseSite({ headers: { 'sec-fetch-site': site } }: IncomingMessage): Reply | undefined {
+  const isForeign = site === 'cross-site' || site === 'same-site'
+  return isForeign ? errorReply(403, 'This is not for pages of other origins') : undefined
+}
+
 /** Why whoever asks gets no answer: by the name they call us, the page that made them ask, or for want of a token. */
 function refuseAsker({ hosts, gatekeeper }: Door, url: URL | null, request: IncomingMessage): Reply | undefined {
   const { headers, socket } = request
   if (hosts === 'loopback' && !isAddress(headers.host ?? '')) {
     return errorReply(421, 'Ask by address: this Host name is not ours')
   }
-  const site = headers['sec-fetch-site']
-  if ((site === 'cross-site' || site === 'same-site') && headers['sec-fetch-mode'] !== 'navigate') {
-    return errorReply(403, 'This is not for pages of other origins')
-  }
+  const foreign = headers['sec-fetch-mode'] === 'navigate' ? undefined : refuseSite(request)
+  if (foreign !== undefined) return foreign
   const path = url?.pathname ?? ''
   if (gatekeeper === undefined || isPagePath(path)) return undefined
   return gatekeeper.refuse(path, { headers, remoteAddress: socket.remoteAddress })

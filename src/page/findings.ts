@@ -1,10 +1,17 @@
 /** What is wrong now, the worst first: a sentence, since when, the facts, and the next command. */
-import type { AlertAnswer, Finding } from '#contract'
+import type { AlertAnswer, DiagnoseAnswer, Finding } from '#contract'
 import { h } from './element.ts'
 import { ageText } from './format.ts'
 
 export function findingKey({ kind, subject }: Finding): string {
   return `${kind} ${subject}`
+}
+
+/** How well it is known. */
+export function lookedText({ looks, lookMs, windowMs }: DiagnoseAnswer): string {
+  return looks < 2
+    ? `Looked at once since the agent was started: what changes with time shows in ${ageText(lookMs)}.`
+    : `Looked at every ${ageText(lookMs)}, for the last ${ageText(windowMs)}.`
 }
 
 export function renderFindings(findings: readonly Finding[], nowMs: number): HTMLElement {

@@ -1,11 +1,13 @@
 /** The page: reads the place from the address, asks the agent what its view needs, every two seconds, and draws it. */
 import type { DiagnoseAnswer, TrafficAnswer } from '#contract'
+import { AllNodes, type AskedAll } from './all-nodes.ts'
 import type { NodesAnswer } from './answers.ts'
 import { ask, pathAt } from './ask.ts'
 import type { Data, Need, View } from './data.ts'
 import { h, morph } from './element.ts'
 import { countFindings, findingKey, newFindings } from './findings.ts'
 import { clockText } from './format.ts'
+import { ALL_NODES } from './join-nodes.ts'
 import { loginForm, signOut } from './login.ts'
 import { nodeChooser } from './node-chooser.ts'
 import { hashOf, type Place, placeOf } from './place.ts'
@@ -26,6 +28,8 @@ const main = byId('main')
 let place: Place = placeOf(location.hash)
 let view: View | undefined
 let traffic = new TrafficWindow()
+let allNodes = new AllNodes()
+let nodes: NodesAnswer['nodes'] = []
 let data: Data = { nowMs: Date.now(), refusals: new Map() }
 let seenFindings: ReadonlySet<string> | undefined
 let answeredAtMs = 0
@@ -44,6 +48,7 @@ function show(): void {
   const next = placeOf(location.hash)
   if (next.node !== place.node) {
     traffic = new TrafficWindow()
+    allNodes = new AllNodes()
     data = { nowMs: Date.now(), refusals: new Map() }
     seenFindings = undefined
   }
@@ -65,6 +70,14 @@ function pathOf(need: Need): string {
   return need === 'pod' ? (view?.podPath ?? '/pods') : `/${need}`
 }
 
+function askNode(node: string, need: Need): Promise<AskedAll> {
+  if (node !== ALL_NODES) return ask(pathAt(node, pathOf(need)))
+  return allNodes.ask(
+    need,
+    nodes.map(({ name, own }) => ({ name, node: own ? '' : name })),
+  )
+}
+
 /** One round of questions; a slow agent is not asked again before it has answered. */
 async function look(): Promise<void> {
   if (isAsking || isLoggingIn) return
@@ -73,10 +86,8 @@ async function look(): Promise<void> {
   const { node } = place
   const asked = view
   const needs = new Set<Need>([...ALWAYS, ...(view?.needs ?? [])])
-  const answers = await Promise.all(
-    [...needs].map(async (need) => [need, await ask(pathAt(node, pathOf(need)))] as const),
-  )
   await lookForNodes()
+  const answers = await Promise.all([...needs].map(async (need) => [need, await askNode(node, need)] as const))
   isAsking = false
   const waitsForRates = needs.has('traffic') && data.traffic === undefined
   timer = setTimeout(() => void look(), document.hidden ? EVERY_MS * 5 : waitsForRates ? SECOND_MS : EVERY_MS)
@@ -84,7 +95,7 @@ async function look(): Promise<void> {
     void look()
     return
   }
-  if (answers.some(([, answer]) => answer.kind === 'refused' && answer.status === 401 && node === '')) {
+  if (answers.some(([, answer]) => answer.kind === 'refused' && answer.status === 401)) {
     logIn()
     return
   }
@@ -93,6 +104,7 @@ async function look(): Promise<void> {
   for (const [need, answer] of answers) {
     if (answer.kind === 'refused') refusals.set(need, answer.says)
     if (answer.kind !== 'answer') continue
+    if ('missing' in answer && answer.missing !== undefined && answer.missing !== '') refusals.set(need, answer.missing)
     const value = need === 'traffic' ? traffic.add(answer.value as TrafficAnswer) : answer.value
     if (value !== undefined) next = { ...next, [need]: value }
   }
@@ -121,6 +133,7 @@ async function lookForNodes(): Promise<void> {
   const answer = await ask<NodesAnswer>('/nodes')
   if (answer.kind !== 'answer') return
   nodesAtMs = performance.now()
+  nodes = answer.value.nodes
   const chooser = nodeChooser(answer.value, place.node, (node) => {
     const { words, parameters } = place
     location.hash = hashOf(words[0] === 'pod' ? ['pods'] : words, node, Object.fromEntries(parameters))

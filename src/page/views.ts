@@ -1,8 +1,10 @@
 /** The views and what each of them is made of. */
+
 import type { Data, Need, View } from './data.ts'
 import { type Child, h, morph } from './element.ts'
-import { renderAlerts, renderFindings } from './findings.ts'
+import { lookedText, renderAlerts, renderFindings } from './findings.ts'
 import { renderGraph } from './graph.ts'
+import { ALL_NODES } from './join-nodes.ts'
 import { openLogs } from './logs.ts'
 import { hashOf, type Place } from './place.ts'
 import { renderPod } from './pod.ts'
@@ -28,8 +30,17 @@ const VIEWS: Readonly<Record<string, { readonly title: string; open(place: Place
   },
 }
 
+/** What can be told of all nodes together. */
+const OF_ALL: ReadonlySet<string> = new Set(['now', 'edges'])
+
 export function openView(place: Place): View {
   const [word = '', namespace = '', name = ''] = place.words
+  if (place.node === ALL_NODES && !OF_ALL.has(word)) {
+    const title = Object.hasOwn(VIEWS, word) ? VIEWS[word]?.title : undefined
+    return drawn(title ?? 'One node', [], () => [
+      h('p', {}, 'Choose one node above to see this; all of them are in Now and Edges.'),
+    ])
+  }
   if (word === 'pod') return openPod(place.node, namespace, name)
   const known = Object.hasOwn(VIEWS, word) ? VIEWS[word] : undefined
   return known === undefined ? drawn('No such view', [], () => [h('p', {}, 'Choose one above.')]) : known.open(place)
@@ -53,7 +64,13 @@ function now({ diagnose, alerts, traffic, refusals, nowMs }: Data, node: string)
   return [
     h('h2', { id: 'wrong' }, 'What is wrong now'),
     ...waiting('diagnose', diagnose, refusals),
-    ...(diagnose === undefined ? [] : [renderFindings(diagnose.findings, nowMs), commandLine('weir diagnose')]),
+    ...(diagnose === undefined
+      ? []
+      : [
+          renderFindings(diagnose.findings, nowMs),
+          h('p', { class: 'dim' }, lookedText(diagnose)),
+          commandLine('weir diagnose'),
+        ]),
     ...renderAlerts(alerts?.alerts ?? [], nowMs),
     h('h2', {}, 'Who calls whom'),
     ...waiting('traffic', traffic, refusals),

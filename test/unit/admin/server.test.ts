@@ -129,6 +129,11 @@ t.test('where others reach it the token is asked for: the page itself, probes an
   const cookie = String(login.headers['set-cookie']).split(';')[0] ?? ''
   t.match(await get(where, '/nodes', 'GET', { cookie }), { status: 200, text: /"asksToken":true/ })
   t.equal((await get(where, '/logout', 'POST', { cookie })).status, 204)
+  t.equal(
+    (await get(where, '/logout', 'POST', { cookie, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }))
+      .status,
+    405,
+  )
   t.match(await get({ socketPath }, '/status'), { status: 200 }, 'over the socket it is root that asks')
   t.equal((await get({ socketPath }, '/login', 'POST', bearer)).status, 405)
 })
