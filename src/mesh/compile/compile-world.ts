@@ -16,7 +16,7 @@ import { PeerModeIndex } from './peer-authentication.ts'
 import { PodSelection } from './pod-selection.ts'
 import { compileNamespace, compilePod, indexPods, isOptedIn, meshWords, type PodClaims } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
-import { compileServiceEntries } from './service-entries.ts'
+import { AutomaticAddresses, compileServiceEntries } from './service-entries.ts'
 import { compileServices, groupSlices } from './services.ts'
 import { checkTrafficConflicts } from './traffic-conflicts.ts'
 
@@ -50,6 +50,7 @@ export interface CompileContext {
   readonly slices: Map<string, readonly EndpointSliceObject[]>
   /** Names of Services by the address they hold. */
   readonly holders: Map<string, string>
+  readonly automatic: AutomaticAddresses
   readonly single: SingleContext
 }
 
@@ -103,11 +104,12 @@ export function compileContext(objects: readonly KubernetesObject[], options: Co
   const services = valid.filter((object) => object.kind === 'Service')
   const selection = new PodSelection(pods)
   const holders = new Map<string, string>()
-  const compiled = compileServices(services, { pods: selection, index: claims, slices, holders, problems })
-  for (const service of compiled) put(service)
+  for (const service of compileServices(services, { pods: selection, index: claims, slices, holders, problems })) {
+    put(service)
+  }
   const entries = valid.filter((object) => object.kind === 'ServiceEntry')
-  const taken = new Set(entries.length === 0 ? [] : compiled.flatMap(({ addresses }) => addresses))
-  for (const service of compileServiceEntries(entries, taken, problems)) put(service)
+  const automatic = new AutomaticAddresses()
+  for (const service of compileServiceEntries(entries, holders, automatic, problems)) put(service)
 
   const backendTls = valid.filter((object) => object.kind === 'BackendTLSPolicy')
   checkBackendTlsConflicts(backendTls, problems)
@@ -132,6 +134,7 @@ export function compileContext(objects: readonly KubernetesObject[], options: Co
     nodes,
     slices,
     holders,
+    automatic,
     single,
   }
 }

@@ -6,6 +6,7 @@ import {
   isInvalid,
   type KubernetesObject,
   type PodObject,
+  type ServiceEntryObject,
   type ServiceObject,
   type ValidObject,
 } from '#resources'
@@ -13,12 +14,14 @@ import type { Followed } from './followed.ts'
 import { claimAlone, podName, release } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
 import { readQuarantine } from './quarantine.ts'
+import { entryAddresses, entryNames } from './service-entries.ts'
 import { bySliceName, serviceAddresses, serviceName, serviceOfSlice } from './services.ts'
 
 export interface Parted {
   readonly pods: readonly PodObject[]
   readonly slices: readonly EndpointSliceObject[]
   readonly services: readonly ServiceObject[]
+  readonly entries: readonly ServiceEntryObject[]
   /** Routes, policies and grants: compiled by themselves. */
   readonly singles: readonly ValidObject[]
 }
@@ -40,17 +43,19 @@ export function partObjects(objects: readonly KubernetesObject[]): Parted | unde
   const pods: PodObject[] = []
   const slices: EndpointSliceObject[] = []
   const services: ServiceObject[] = []
+  const entries: ServiceEntryObject[] = []
   const singles: ValidObject[] = []
   for (const object of objects) {
     if (isInvalid(object)) return undefined
     if (object.kind === 'Pod') pods.push(object)
     else if (object.kind === 'EndpointSlice') slices.push(object)
     else if (object.kind === 'Service') services.push(object)
+    else if (object.kind === 'ServiceEntry') entries.push(object)
     else if (Object.hasOwn(SINGLE, object.kind)) singles.push(object)
     // The world has nothing of it.
     else if (object.kind !== 'ServiceAccount') return undefined
   }
-  return { pods, slices, services, singles }
+  return { pods, slices, services, entries, singles }
 }
 
 export function singleKey({ kind, metadata: { namespace, name } }: KubernetesObject): string {
@@ -151,6 +156,35 @@ export function changeServices(
     touched.add(name)
   }
   return true
+}
+
+/** False when one of them is told of as a problem, or another one or a Service has to do with its hosts. */
+export function changeEntries(
+  { services, troubled, sole, world, automatic, outside }: Followed,
+  removed: readonly ServiceEntryObject[],
+  added: readonly ServiceEntryObject[],
+): boolean {
+  for (const entry of removed) {
+    if (troubled.has(describeObject(entry)) || !sole.remove(entry)) return false
+    for (const name of entryNames(entry)) {
+      const made = world.get(entryKey(entry, name))
+      if (made?.kind === 'service' && !automatic.giveBack(made.addresses, name)) return false
+    }
+  }
+  for (const entry of added) {
+    if (!sole.add(entry) || entryNames(entry).some((name) => services.has(name))) return false
+    for (const address of entryAddresses(entry)) outside.add(address)
+  }
+  return true
+}
+
+/** @param name as of `entryNames` */
+function entryKey({ metadata: { namespace } }: ServiceEntryObject, name: string): string {
+  return meshKey({ kind: 'service', namespace, name: name.slice(namespace.length + 1) })
+}
+
+export function entryKeys(entry: ServiceEntryObject): readonly string[] {
+  return entryNames(entry).map((name) => entryKey(entry, name))
 }
 
 /** False when one of them is told of as a problem, or another one has its name or a target of it. */

@@ -1,6 +1,5 @@
 /** What a world is followed by, from one change to the next: made once by looking at all objects, and changed with single ones. */
 import {
-  canonicalAddress,
   isInvalid,
   type KubernetesObject,
   type NamespaceObject,
@@ -11,6 +10,7 @@ import {
 } from '#resources'
 import type { CompileContext } from './compile-world.ts'
 import { isFinished, podName, statusAddresses } from './pods.ts'
+import { entryAddresses, entryNames } from './service-entries.ts'
 import { ServiceUses } from './service-uses.ts'
 import { serviceAddresses, serviceName } from './services.ts'
 import { SoleClaims } from './sole-claims.ts'
@@ -45,8 +45,8 @@ export interface Followed extends CompileContext {
   readonly troubled: ReadonlySet<string>
   /** Addresses that a Service claims and another one has. */
   readonly contested: ReadonlySet<string>
-  /** Addresses that ServiceEntries name. */
-  readonly outside: ReadonlySet<string>
+  /** Addresses that ServiceEntries name, or have named. */
+  readonly outside: Set<string>
   readonly sole: SoleClaims
 }
 
@@ -64,6 +64,7 @@ export function follow(
   const contested = new Set<string>()
   const outside = new Set<string>()
   const sole = new SoleClaims()
+  const entries: ServiceEntryObject[] = []
   for (const object of objects) {
     const key = objectKey(object)
     if (keys.has(key)) return undefined
@@ -82,8 +83,12 @@ export function follow(
       }
     } else if (object.kind === 'EndpointSlice') uses.addSlice(object)
     else if (object.kind === 'Namespace') namespaces.push(object)
-    else if (object.kind === 'ServiceEntry') for (const address of namedAddresses(object)) outside.add(address)
+    else if (object.kind === 'ServiceEntry') entries.push(object)
     else if (!INDEPENDENT.has(object.kind)) return undefined
+  }
+  for (const entry of entries) {
+    if (entryNames(entry).some((name) => services.has(name))) return undefined
+    for (const address of entryAddresses(entry)) outside.add(address)
   }
   const troubled = new Set(context.problems.map((problem) => problem.object ?? ''))
   return { ...context, uses, services, namespaces, local, troubled, contested, outside, sole }
@@ -94,9 +99,4 @@ function hasItsOwn(pod: PodObject, { claims }: CompileContext): boolean {
   const { uid } = pod.metadata
   if (uid !== undefined && uid !== '' && claims.uids.get(pod) !== uid) return false
   return isFinished(pod) || claims.addresses.get(pod)?.length === statusAddresses(pod).length
-}
-
-function namedAddresses({ spec }: ServiceEntryObject): readonly string[] {
-  const texts = [...spec.addresses, ...spec.endpoints.map(({ address }) => address)]
-  return texts.flatMap((text) => canonicalAddress(text) ?? [])
 }

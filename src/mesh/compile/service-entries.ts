@@ -17,13 +17,60 @@ const PROTOCOLS: Readonly<Record<ServiceEntryObject['spec']['ports'][number]['pr
   TCP: 'tcp',
 }
 
-/** @param taken addresses of Services, which stay theirs */
+/** The automatic addresses of hosts, of version 4. */
+export class AutomaticAddresses {
+  /** By host, as `namespace/host`. */
+  readonly #held = new Map<string, string>()
+  /** Those that more than one host would have. */
+  readonly #contested = new Set<string>()
+  #collisions = 0
+
+  /** How often a host did not get what it would have had: which of them does depends on their order. */
+  get collisions(): number {
+    return this.#collisions
+  }
+
+  /** As Istio's: 240.240.0.0/16 and 2001:2::/48, which nobody else has. The same for a host on all nodes, unless two meet. */
+  take(key: string): string[] {
+    for (let salt = 0; ; salt++) {
+      const bytes = createHash('sha256').update(`${key} ${salt}`).digest()
+      const [a = 0, b = 0, c = 0, d = 0] = bytes
+      const v4 = `240.240.${a}.${b}`
+      if (b === 0 || b === 255) continue
+      if (this.#held.has(v4)) {
+        this.#contested.add(v4)
+        this.#collisions++
+        continue
+      }
+      this.#held.set(v4, key)
+      const v6 = canonicalAddress(`2001:2::${hex(a, b)}:${hex(c, d)}`)
+      return v6 === undefined ? [v4] : [v4, v6]
+    }
+  }
+
+  /** False when another host would have had it, and it is to be dealt anew. */
+  giveBack(addresses: readonly string[], key: string): boolean {
+    for (const address of addresses) {
+      if (this.#held.get(address) !== key) continue
+      if (this.#contested.has(address)) return false
+      this.#held.delete(address)
+    }
+    return true
+  }
+}
+
+/** Addresses of Services, which stay theirs. */
+interface Taken {
+  has(address: string): boolean
+}
+
+/** @param automatic those that hosts have; what is given to these is added */
 export function compileServiceEntries(
   entries: readonly ServiceEntryObject[],
-  taken: ReadonlySet<string>,
+  taken: Taken,
+  automatic: AutomaticAddresses,
   problems: ProblemLog,
 ): MeshService[] {
-  const held = new Map<string, string>()
   const found = new Map<string, MeshService>()
   for (const entry of entries.toSorted((a, b) => compareAge(ageOf(a), ageOf(b)))) {
     for (const [index, text] of entry.spec.hosts.entries()) {
@@ -39,8 +86,19 @@ export function compileServiceEntries(
   return services.map((service) => {
     const external = service.external
     if (service.addresses.length > 0 || external === undefined || !needsAddress(service)) return service
-    return { ...service, addresses: automaticAddresses(`${service.namespace}/${service.name}`, held) }
+    return { ...service, addresses: automatic.take(`${service.namespace}/${service.name}`) }
   })
+}
+
+/** Names of the Services that it makes, as `namespace/host`. */
+export function entryNames({ metadata: { namespace }, spec: { hosts } }: ServiceEntryObject): readonly string[] {
+  return [...new Set(hosts.map((host) => `${namespace}/${host.toLowerCase()}`))]
+}
+
+/** Canonical addresses that it says hosts or endpoints of it have. */
+export function entryAddresses({ spec }: ServiceEntryObject): readonly string[] {
+  const texts = [...spec.addresses, ...spec.endpoints.map(({ address }) => address)]
+  return texts.flatMap((text) => canonicalAddress(text) ?? [])
 }
 
 function ageOf({ metadata }: ServiceEntryObject) {
@@ -50,7 +108,7 @@ function ageOf({ metadata }: ServiceEntryObject) {
 function compileHost(
   { spec, metadata, ...entry }: ServiceEntryObject,
   host: string,
-  taken: ReadonlySet<string>,
+  taken: Taken,
   problems: ProblemLog,
 ): MeshService {
   const addresses: string[] = []
@@ -115,19 +173,6 @@ function needsAddress({ name, external }: MeshService): boolean {
   return (
     external !== undefined && external.resolution !== 'NONE' && !name.startsWith('*') && external.cidrs.length === 0
   )
-}
-
-/** As Istio's: 240.240.0.0/16 and 2001:2::/48, which nobody else has. The same for a host on all nodes, unless two meet. */
-function automaticAddresses(key: string, held: Map<string, string>): string[] {
-  for (let salt = 0; ; salt++) {
-    const bytes = createHash('sha256').update(`${key} ${salt}`).digest()
-    const [a = 0, b = 0, c = 0, d = 0] = bytes
-    const v4 = `240.240.${a}.${b}`
-    if (b === 0 || b === 255 || held.has(v4)) continue
-    held.set(v4, key)
-    const v6 = canonicalAddress(`2001:2::${hex(a, b)}:${hex(c, d)}`)
-    return v6 === undefined ? [v4] : [v4, v6]
-  }
 }
 
 function hex(high: number, low: number): string {

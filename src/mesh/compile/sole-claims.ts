@@ -1,6 +1,7 @@
 /** Names and targets that objects want for themselves: whether a change concerns but one object of each is seen by counting. */
 import type { KubernetesObject } from '#resources'
 import { isInvalid } from '#resources'
+import { entryNames } from './service-entries.ts'
 
 export class SoleClaims {
   readonly #counts = new Map<string, number>()
@@ -42,6 +43,8 @@ function claimsOf(object: KubernetesObject): readonly string[] {
     case 'BackendTLSPolicy':
       if (isInvalid(object)) return []
       return object.spec.targetRefs.map((target) => `${kind} ${namespace}/${target.name} ${target.sectionName ?? ''}`)
+    case 'ServiceEntry':
+      return entryNames(object).map((host) => `${kind} ${host}`)
     default:
       return []
   }

@@ -11,10 +11,12 @@ import { type CompileOptions, compileContext, type WorldObjects, withOutbound } 
 import { diffWorld, equal, type WorldDelta } from './diff-world.ts'
 import { type Enrolments, enrolments } from './enrolments.ts'
 import {
+  changeEntries,
   changePods,
   changeServices,
   changeSingles,
   changeSlices,
+  entryKeys,
   type Parted,
   partObjects,
   serviceKey,
@@ -26,6 +28,7 @@ import { compilePod, isFinished, isOptedIn, podName } from './pods.ts'
 import { ProblemLog } from './problem-log.ts'
 import { ReferenceCheck } from './reference-check.ts'
 import { checkReferences } from './references.ts'
+import { compileServiceEntries } from './service-entries.ts'
 import { compileService } from './services.ts'
 
 export interface WorldCompilerOptions extends CompileOptions {
@@ -113,11 +116,17 @@ export class WorldCompiler {
     let sameReferences = changeSlices(followed, old.slices, now.slices, touched)
     if (!changePods(followed, old.pods, now.pods, touched)) return undefined
     if (!changeServices(followed, old.services, now.services, touched)) return undefined
+    if (!changeEntries(followed, old.entries, now.entries)) return undefined
     if (!changeSingles(followed, old.singles, now.singles)) return undefined
     sameReferences &&= meansTheSame(old, now)
 
     const { world } = followed
-    const gone = new Set([...old.pods.map(workloadKey), ...old.services.map(serviceKey), ...old.singles.map(singleKey)])
+    const gone = new Set([
+      ...old.pods.map(workloadKey),
+      ...old.services.map(serviceKey),
+      ...old.entries.flatMap(entryKeys),
+      ...old.singles.map(singleKey),
+    ])
     const made = this.#compile(followed, now, touched, gone)
     if (made === undefined) return undefined
     const upsert: MeshObject[] = []
@@ -143,11 +152,11 @@ export class WorldCompiler {
   /** @param gone keys of what may be there again; undefined when one of them is wrong, or there twice */
   #compile(
     followed: Followed,
-    { pods, singles }: Parted,
+    { pods, entries, singles }: Parted,
     touched: ReadonlySet<string>,
     gone: ReadonlySet<string>,
   ): readonly MeshObject[] | undefined {
-    const { claims, words, peerModes, outbound, nodes, slices, holders, world } = followed
+    const { claims, words, peerModes, outbound, nodes, slices, holders, automatic, world } = followed
     const problems = new ProblemLog()
     const made: MeshObject[] = []
     for (const pod of pods) {
@@ -163,6 +172,9 @@ export class WorldCompiler {
       if (followed.troubled.has(describeObject(service))) return undefined
       made.push(compileService(service, { pods: followed.pods, index: claims, slices, holders, problems }))
     }
+    const { collisions } = automatic
+    made.push(...compileServiceEntries(entries, holders, automatic, problems))
+    if (automatic.collisions > collisions) return undefined
     for (const object of singles) {
       const key = singleKey(object)
       if (world.has(key) && !gone.has(key)) return undefined

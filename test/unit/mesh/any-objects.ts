@@ -203,7 +203,7 @@ const KINDS: readonly Kind[] = [
     body: fc
       .tuple(
         age,
-        fc.uniqueArray(fc.constantFrom('x.example', 'y.example'), { minLength: 1 }),
+        fc.uniqueArray(fc.constantFrom('x.example', 'y.example', 'c'), { minLength: 1 }),
         fc.option(ip, { nil: undefined }),
         fc.constantFrom(
           'resolution: DNS',

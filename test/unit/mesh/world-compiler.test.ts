@@ -6,6 +6,7 @@ import { ObjectSet } from '#discovery'
 import { type KubernetesObject, objectKey, type Problem, renderProblem } from '#resources'
 import { changedObjects } from '../../../src/mesh/compile/changed-objects.ts'
 import { checkReferences, compileWorld, diffWorld, enrolments, WorldCompiler } from '../../../src/mesh/compile/index.ts'
+import { AutomaticAddresses } from '../../../src/mesh/compile/service-entries.ts'
 import { changesOf, KIND_NAMES, type ObjectChange } from './any-objects.ts'
 import { objectsOf } from './compile-samples.ts'
 
@@ -112,6 +113,7 @@ const someChange = fc.oneof(
   fc.uniqueArray(fc.constantFrom(...KIND_NAMES), { minLength: 1, maxLength: 3 }).map((kinds) => changesOf(...kinds)),
   fc.constantFrom(
     changesOf('Service', 'ServiceEntry'),
+    changesOf('ServiceEntry'),
     changesOf('Service', 'HTTPRoute', 'GRPCRoute'),
     changesOf('Service', 'TrafficPolicy'),
     changesOf('BackendTLSPolicy', 'ConfigMap'),
@@ -260,6 +262,38 @@ spec: { hosts: [out.example], ports: [{ number: 80, name: http, protocol: HTTP }
       t.strictSame([gone.delta.upsert, gone.delta.remove.length, gone.problems === problems], [[], 1, true], kind)
       compiler.update([...rest, ...first])
     }
+  },
+)
+
+t.test(
+  'a ServiceEntry that changes is all that is compiled; hosts whose automatic addresses meet are dealt them as ever',
+  async (t) => {
+    const entry = (host: string, port = 80): ObjectChange => ({
+      what: `networking.istio.io/v1 ServiceEntry ${host}`,
+      text: `{ apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: { name: ${host}, namespace: shop }, spec: { hosts: [${host}.example], ports: [{ number: ${port}, name: http, protocol: HTTP }], resolution: DNS } }`,
+    })
+    const compiler = new WorldCompiler(OPTIONS)
+    const { problems } = compiler.update([objectOf(entry('a').text ?? ''), objectOf(entry('b').text ?? '')])
+    const changed = compiler.update([objectOf(entry('a').text ?? ''), objectOf(entry('b', 81).text ?? '')])
+    t.match(changed.delta, { upsert: [{ name: 'b.example' }], remove: [] })
+    t.equal(changed.problems, problems, 'nothing else was looked at')
+
+    const addresses = new Map<string, string>()
+    let pair: readonly string[] = []
+    for (let i = 0; pair.length === 0; i++) {
+      const [address = ''] = new AutomaticAddresses().take(`shop/h${i}.example`)
+      const other = addresses.get(address)
+      if (other !== undefined) pair = [other, `h${i}`]
+      addresses.set(address, `h${i}`)
+    }
+    const step = fc
+      .constantFrom(...pair, 'other')
+      .chain((host) => fc.constantFrom<ObjectChange>(entry(host), entry(host, 81), { ...entry(host), text: undefined }))
+    const steps = fc.array(fc.array(step, { minLength: 1, maxLength: 2 }), { maxLength: 8 })
+    fc.assert(
+      fc.property(steps, (steps) => followThrough([], steps)),
+      { numRuns: 300 },
+    )
   },
 )
 
