@@ -47,23 +47,23 @@ const KNOWN: ReadonlyMap<string, number> = new Map([
   ['traceparent', HEADER_TRACEPARENT],
   ['http2-settings', HEADER_HTTP2_SETTINGS],
   ['trailer', HEADER_TRAILER],
+  ['x-request-id', HEADER_REQUEST_ID],
   ['b3', HEADER_B3],
   ['x-b3-traceid', HEADER_B3],
   ['x-b3-spanid', HEADER_B3],
   ['x-b3-parentspanid', HEADER_B3],
   ['x-b3-sampled', HEADER_B3],
   ['x-b3-flags', HEADER_B3],
-  ['x-request-id', HEADER_REQUEST_ID],
   ['tracestate', HEADER_TRACESTATE],
 ])
 
+/** Places for a first letter, whatever its case. */
+const LETTERS = 32
 /** By length and first letter, so that most names are dismissed without a comparison. */
-const KNOWN_BY_LENGTH: readonly (readonly [string, number][])[] = (() => {
-  const table: [string, number][][] = []
-  for (const [name, id] of KNOWN) {
-    while (table.length <= name.length) table.push([])
-    table[name.length]?.push([name, id])
-  }
+const KNOWN_BY_SHAPE: readonly (readonly [string, number][])[] = (() => {
+  const longest = Math.max(...[...KNOWN.keys()].map((name) => name.length))
+  const table: [string, number][][] = Array.from({ length: (longest + 1) * LETTERS }, () => [])
+  for (const [name, id] of KNOWN) table[name.length * LETTERS + (name.charCodeAt(0) & (LETTERS - 1))]?.push([name, id])
   return table
 })()
 
@@ -520,14 +520,15 @@ function identify(bytes: Uint8Array, start: number, end: number): number {
   if (length > 6 && ((bytes[start] as number) | 32) === 120) {
     if (matches(bytes, start, 'x-weir-')) return HEADER_WEIR
   }
-  const candidates = KNOWN_BY_LENGTH[length]
+  const candidates = KNOWN_BY_SHAPE[length * LETTERS + ((bytes[start] as number) & (LETTERS - 1))]
   if (candidates === undefined) return HEADER_OTHER
   for (let i = 0; i < candidates.length; i++) {
     const candidate = candidates[i] as [string, number]
-    if (!matches(bytes, start, candidate[0])) continue
-    if (!hasUnderscore(bytes, start, end)) return candidate[1]
-    // What is only read, another may say as well as the client.
-    return candidate[1] > HEADER_VOID ? HEADER_OTHER : HEADER_VOID
+    const id = candidate[1]
+    // What is only read may be spelled otherwise by others, and is then none of ours.
+    if (id > HEADER_VOID) {
+      if (isExactly(bytes, start, candidate[0])) return id
+    } else if (matches(bytes, start, candidate[0])) return hasUnderscore(bytes, start, end) ? HEADER_VOID : id
   }
   return HEADER_OTHER
 }
@@ -535,6 +536,15 @@ function identify(bytes: Uint8Array, start: number, end: number): number {
 function hasUnderscore(bytes: Uint8Array, start: number, end: number): boolean {
   for (let i = start; i < end; i++) if (bytes[i] === 95) return true
   return false
+}
+
+function isExactly(bytes: Uint8Array, start: number, lowerCaseName: string): boolean {
+  for (let i = lowerCaseName.length - 1; i >= 0; i--) {
+    let byte = bytes[start + i] as number
+    if (byte >= 65 && byte <= 90) byte |= 32
+    if (byte !== lowerCaseName.charCodeAt(i)) return false
+  }
+  return true
 }
 
 /** An underscore counts as a dash. */

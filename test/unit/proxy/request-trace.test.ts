@@ -130,3 +130,13 @@ t.test(
     t.not(trace.clientId, trace.serverId)
   },
 )
+
+t.test('a name that is only read is another one when it is spelled with underscores, and passes on', async (t) => {
+  const head = parse(['x_request_id: 1', 'X_B3_TraceId: 2', 'X-Request-ID: 3', 'tracestate_: 4'])
+  t.equal(head.hasB3, false)
+  t.equal(head.value(head.requestIdIndex), '3')
+  const rendering = { target: '/', host: undefined, extra: '', edits: [], upgrade: false, dropTrace: true }
+  t.match(renderRequest(head, rendering), /x_request_id: 1\r\nX_B3_TraceId: 2\r\nX-Request-ID: 3\r\ntracestate_: 4\r\n/)
+  t.equal(parse(['X-B3-Flags: 1']).hasB3, true)
+  t.equal(parse(['B3: 1']).hasB3, true)
+})
