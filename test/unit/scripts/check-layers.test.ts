@@ -53,6 +53,20 @@ const refused: readonly (readonly [string, string, string, RegExp])[] = [
   ['a folder imports its own face', 'src/http/x.ts', `import '#http'`, /relative path/],
   ['a file is not there', 'src/http/x.ts', `import './nothing.ts'`, /does not exist/],
   ['koffi is imported outside linux', 'src/proxy/x.ts', `import 'koffi'`, /only linux may import koffi/],
+  ['the page imports what Node alone has', 'src/page/x.ts', `import 'node:fs'`, /page must stay pure/],
+  [
+    'the page imports values of the contract',
+    'src/page/x.ts',
+    `import { A } from '#contract'`,
+    /types only from contract/,
+  ],
+  ['the page imports base', 'src/page/x.ts', `import '#base'`, /page may not import base/],
+  [
+    'the agent runs what is for browsers',
+    'agent/x.ts',
+    `import '../src/page/x.ts'`,
+    /does not exist|may not import page/,
+  ],
   ['the command imports mesh', 'src/cli/x.ts', `import '#mesh'`, /cli may not import mesh/],
   [
     'the proxy imports what makes certificates',

@@ -26,6 +26,13 @@ t.test('the compiler refuses an unchecked index, an enum and a wrong type', asyn
   t.match(check('export const a: number = "b"\n'), { status: /[12]/, output: 'TS2322' })
 })
 
+t.test('the compiler gives the page what browsers have, and nothing of Node', async (t) => {
+  const config = JSON.stringify({ extends: join(ROOT, 'src/page/tsconfig.json'), include: ['*.ts'] })
+  const check = (text: string) => run(bin('tsc'), ['-p', '.'], t.testdir({ 'tsconfig.json': config, 'x.ts': text }))
+  t.match(check('export const a = document.title\n'), { status: 0 })
+  t.match(check('export const a = process.argv\n'), { status: /[12]/, output: 'TS2591' })
+})
+
 t.test('biome refuses what the house style bans', async (t) => {
   const config = readFileSync(join(ROOT, 'biome.json'), 'utf8')
   const check = (text: string) => {
