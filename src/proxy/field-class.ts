@@ -20,29 +20,23 @@ export const FIELD_B3 = 10
 export const FIELD_REQUEST_ID = 11
 export const FIELD_TRACESTATE = 12
 
-const CLASSES: Readonly<Record<string, number>> = {
-  host: FIELD_HOST,
-  traceparent: FIELD_TRACEPARENT,
-  'content-type': FIELD_CONTENT_TYPE,
-  'content-length': FIELD_CONTENT_LENGTH,
-  'grpc-timeout': FIELD_GRPC_TIMEOUT,
-  te: FIELD_TE,
-  cookie: FIELD_COOKIE,
-  'grpc-status': FIELD_GRPC_STATUS,
-}
-/** Names that are only read: spelled otherwise, they are others. */
-const READ: Readonly<Record<string, number>> = {
-  ...Object.fromEntries(B3_HEADERS.map((name) => [name, FIELD_B3])),
-  'x-request-id': FIELD_REQUEST_ID,
-  tracestate: FIELD_TRACESTATE,
-}
-const DASHED = new Set([
-  ...Object.keys(CLASSES),
-  'transfer-encoding',
-  'keep-alive',
-  'proxy-connection',
-  'http2-settings',
+const CLASSES: ReadonlyMap<string, number> = new Map([
+  ['host', FIELD_HOST],
+  ['traceparent', FIELD_TRACEPARENT],
+  ['content-type', FIELD_CONTENT_TYPE],
+  ['content-length', FIELD_CONTENT_LENGTH],
+  ['grpc-timeout', FIELD_GRPC_TIMEOUT],
+  ['te', FIELD_TE],
+  ['cookie', FIELD_COOKIE],
+  ['grpc-status', FIELD_GRPC_STATUS],
 ])
+/** Names that are only read: spelled otherwise, they are others. */
+const READ: ReadonlyMap<string, number> = new Map([
+  ...B3_HEADERS.map((name) => [name, FIELD_B3] as const),
+  ['x-request-id', FIELD_REQUEST_ID],
+  ['tracestate', FIELD_TRACESTATE],
+])
+const DASHED = new Set([...CLASSES.keys(), 'transfer-encoding', 'keep-alive', 'proxy-connection', 'http2-settings'])
 
 /** Names seen; few are ever in use. */
 const known = new Map<string, number>()
@@ -63,7 +57,7 @@ function classify(name: string): number {
     const dashed = name.replaceAll('_', '-')
     return isMeshHeader(dashed) || DASHED.has(dashed) ? FIELD_DROP : FIELD_OTHER
   }
-  return isMeshHeader(name) ? FIELD_DROP : (CLASSES[name] ?? READ[name] ?? FIELD_OTHER)
+  return isMeshHeader(name) ? FIELD_DROP : (CLASSES.get(name) ?? READ.get(name) ?? FIELD_OTHER)
 }
 
 /** The fields of [name, value, …] that are called so, joined as one line would be; undefined if there is none. */

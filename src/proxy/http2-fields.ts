@@ -26,6 +26,16 @@ export const DROP_TRACESTATE = 2
 export const DROP_B3 = 4
 /** A shorter `grpc-timeout` is among what is added. */
 export const DROP_TIMEOUT = 8
+const DROP_ALWAYS = 16
+
+/** By class of a field: which of these bits leave it out. */
+const DROPPED_BY = new Uint8Array(32)
+DROPPED_BY[FIELD_DROP] = DROP_ALWAYS
+DROPPED_BY[FIELD_HOST] = DROP_ALWAYS
+DROPPED_BY[FIELD_TRACEPARENT] = DROP_TRACEPARENT
+DROPPED_BY[FIELD_TRACESTATE] = DROP_TRACESTATE
+DROPPED_BY[FIELD_B3] = DROP_B3
+DROPPED_BY[FIELD_GRPC_TIMEOUT] = DROP_TIMEOUT
 
 export interface RequestLine {
   readonly method: string
@@ -66,33 +76,16 @@ export function requestFields(
           line.path,
         ]
   const start = out.length
+  const bits = drops | DROP_ALWAYS
   for (let i = from; i < fields.length; i += 2) {
     const name = fields[i] as string
     const known = fieldClass(name)
-    if (known !== FIELD_OTHER && isDropped(known, drops)) continue
+    if (known !== FIELD_OTHER && ((DROPPED_BY[known] as number) & bits) !== 0) continue
     out.push(name, fields[i + 1] as string)
   }
   if (edits.length > 0) editRequest(out, start, edits)
   for (let i = 0; i < added.length; i++) out.push(added[i] as string)
   return out
-}
-
-function isDropped(known: number, drops: number): boolean {
-  switch (known) {
-    case FIELD_DROP:
-    case FIELD_HOST:
-      return true
-    case FIELD_TRACEPARENT:
-      return (drops & DROP_TRACEPARENT) !== 0
-    case FIELD_TRACESTATE:
-      return (drops & DROP_TRACESTATE) !== 0
-    case FIELD_B3:
-      return (drops & DROP_B3) !== 0
-    case FIELD_GRPC_TIMEOUT:
-      return (drops & DROP_TIMEOUT) !== 0
-    default:
-      return false
-  }
 }
 
 /** Edits may name the host, which is a pseudo-header here. */
