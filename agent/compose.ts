@@ -296,7 +296,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     if (stopping) return
     const { Watch } = await import('./observe/watch.ts')
     watch = new Watch({ config, mesh, pool, enroller, identities, log, lookMs: config.lookMs })
-    watch.onLook = (told) => alerts?.look(told)
+    if (alerts !== undefined) watch.onLook = (told) => alerts.look(told)
   })()
   Promise.all([starting, pool.serving]).then(
     () => {

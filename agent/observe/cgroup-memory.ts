@@ -18,14 +18,24 @@ export interface PodMemoryFacts {
   readonly memoryLimitBytes: number | undefined
 }
 
+type Versions = readonly (typeof VERSIONS)[number][]
+
 interface Place {
   readonly folder: string
   readonly version: (typeof VERSIONS)[number]
 }
 
-/** As the kubelet counts, without pages of files that nobody uses; undefined where the agent does not see pods' cgroups. */
-export function podMemory(uid: string): PodMemoryFacts | undefined {
-  const place = findPod(uid)
+/**
+ * Of pods by their uid, as the kubelet counts, without pages of files that nobody uses; undefined where the agent does not
+ * see the pod's cgroup.
+ */
+export function podMemories(): (uid: string) => PodMemoryFacts | undefined {
+  const versions = VERSIONS.filter(({ root }) => TOPS.some((top) => existsSync(join(root, top))))
+  return (uid) => podMemory(versions, uid)
+}
+
+function podMemory(versions: Versions, uid: string): PodMemoryFacts | undefined {
+  const place = findPod(versions, uid)
   const use = place === undefined ? undefined : numberIn(join(place.folder, place.version.use))
   if (place === undefined || use === undefined) return undefined
   const inactive = [...textOf(join(place.folder, 'memory.stat')).matchAll(INACTIVE)].map(([, bytes]) => Number(bytes))
@@ -34,10 +44,9 @@ export function podMemory(uid: string): PodMemoryFacts | undefined {
 }
 
 /** As the kubelet makes them, with either of its cgroup drivers (cgroup_manager_linux.go). */
-function findPod(uid: string): Place | undefined {
+function findPod(versions: Versions, uid: string): Place | undefined {
   const escaped = uid.replaceAll('-', '_')
-  for (const version of VERSIONS) {
-    if (!TOPS.some((top) => existsSync(join(version.root, top)))) continue
+  for (const version of versions) {
     for (const quality of ['', 'burstable', 'besteffort']) {
       const between = quality === '' ? '' : `-${quality}`
       const ofSystemd = join(

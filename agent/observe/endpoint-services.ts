@@ -1,5 +1,5 @@
 /** Of which Services the endpoints are that proxies tell of by their addresses. */
-import type { LatenciesAnswer } from '#contract'
+import type { LookAnswer } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { EndpointSample } from '#observer'
 
@@ -17,7 +17,7 @@ export class EndpointServices {
   /** Of endpoints that were told of since the objects changed. */
   #places = new Map<string, Place>()
 
-  samples(snapshot: Snapshot, answers: readonly LatenciesAnswer[]): readonly EndpointSample[] {
+  samples(snapshot: Snapshot, answers: readonly Pick<LookAnswer, 'endpoints'>[]): readonly EndpointSample[] {
     const sums = new Map<string, { answers: number; answersMs: number }>()
     for (const { endpoint, answers: count, answersMs } of answers.flatMap(({ endpoints }) => endpoints)) {
       const sum = sums.get(endpoint) ?? { answers: 0, answersMs: 0 }

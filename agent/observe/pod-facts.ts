@@ -1,5 +1,5 @@
 /** What can be seen of a pod from outside: when its log was last written to. */
-import { type Dirent, lstatSync, readdirSync } from 'node:fs'
+import { type Dirent, existsSync, lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Of containers, and of files of one. */
@@ -25,6 +25,7 @@ export function lastLogMs(root: string, pod: { namespace: string; name: string; 
 }
 
 function entries(folder: string): readonly Dirent[] {
+  if (!existsSync(folder)) return []
   try {
     return readdirSync(folder, { withFileTypes: true }).slice(0, MAX_ENTRIES)
   } catch {

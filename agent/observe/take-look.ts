@@ -1,6 +1,7 @@
 /** Looks at the node: asks the proxies what they counted, and puts beside it what the agent knows anyway. */
+import { existsSync } from 'node:fs'
 import type { MetricFamily } from '#contract'
-import { EdgeGrowth, type NodeLook, type PodSample } from '#observer'
+import { COUNTED_FAMILIES, EdgeGrowth, type NodeLook, type PodSample } from '#observer'
 import { renderFault, renderPlace } from '#resources'
 import { mergeFamilies } from '#telemetry'
 import type { AgentConfig } from '../config.ts'
@@ -8,8 +9,8 @@ import type { Enroller } from '../enrol/enroller.ts'
 import type { NodeIdentities } from '../identity/node-identities.ts'
 import type { MeshState } from '../mesh-state.ts'
 import { processCpuSeconds } from '../saturation/process-times.ts'
-import type { ProxyPool } from '../supervise/proxy-pool.ts'
-import { podMemory } from './cgroup-memory.ts'
+import { PING_MS, type ProxyPool } from '../supervise/proxy-pool.ts'
+import { podMemories } from './cgroup-memory.ts'
 import { EndpointServices } from './endpoint-services.ts'
 import { NodeFacts } from './node-facts.ts'
 import { lastLogMs } from './pod-facts.ts'
@@ -21,6 +22,7 @@ export interface LookParts {
   readonly pool: ProxyPool
   readonly enroller: Enroller
   readonly identities: NodeIdentities
+  readonly lookMs: number
 }
 
 /** Of more pods on a node than that, the rest is not looked at. */
@@ -34,6 +36,7 @@ export class LookTaker {
   readonly #endpoints = new EndpointServices()
   /** By serial: what each certificate had left when it was first seen. */
   #lifetimes = new Map<string, number>()
+  #podsBefore: ReadonlyMap<string, PodSample> = new Map()
   #lastMs: number | undefined
 
   constructor(parts: LookParts) {
@@ -42,14 +45,24 @@ export class LookTaker {
     this.#node = new NodeFacts(parts.config.stateDir)
   }
 
-  /** @param nowMs monotonic; `atMs` since the epoch */
-  async take(clock: () => { readonly nowMs: number; readonly atMs: number }): Promise<{
+  /**
+   * @param clock `nowMs` monotonic, `atMs` since the epoch
+   * @param all families of metrics are asked for, not only those that finding faults needs
+   */
+  async take(
+    clock: () => { readonly nowMs: number; readonly atMs: number },
+    all: boolean,
+  ): Promise<{
     readonly look: NodeLook
     /** Merged for who asks. */
     families(): readonly MetricFamily[]
   }> {
     const { mesh, pool } = this.#parts
-    const [counted, proxies, latencies] = await Promise.all([pool.metricsOfEach(), pool.status(), pool.takeLatencies()])
+    const [counted, proxies] = await Promise.all([
+      pool.look(all ? undefined : COUNTED_FAMILIES),
+      // Between looks that are far enough from each other the proxies have told it anyway.
+      this.#parts.lookMs >= 2 * PING_MS ? pool.lastStatus() : pool.status(),
+    ])
     const now = clock()
     const seconds = this.#lastMs === undefined ? 0 : (now.nowMs - this.#lastMs) / 1000
     this.#lastMs = now.nowMs
@@ -78,7 +91,10 @@ export class LookTaker {
         rssBytes: lastStatus?.rssBytes ?? 0,
         cpuSeconds: processCpuSeconds(pid),
       })),
-      endpoints: this.#endpoints.samples(mesh.snapshot, latencies),
+      endpoints: this.#endpoints.samples(
+        mesh.snapshot,
+        counted.map(({ answer }) => answer),
+      ),
       ejected: ejectedOf(proxies),
       unhealthy: proxies.flatMap(({ lastStatus }) => lastStatus?.unhealthy ?? []),
       pods: this.#pods(),
@@ -99,7 +115,9 @@ export class LookTaker {
   #pods(): readonly PodSample[] {
     const { config, mesh, enroller } = this.#parts
     const states = new Map(enroller.list().map((status) => [status.uid, status]))
-    return mesh.wishes.slice(0, MAX_PODS).map((wish) => {
+    const logRoot = config.logs.which === 'off' || !existsSync(config.logs.root) ? undefined : config.logs.root
+    const memoryOf = podMemories()
+    const samples = mesh.wishes.slice(0, MAX_PODS).map((wish) => {
       const { uid, namespace, name } = wish
       const workload = mesh.snapshot.workloadByUid(uid)
       const status = states.get(uid)
@@ -109,10 +127,19 @@ export class LookTaker {
         isReady: workload?.ready ?? false,
         state: status?.state ?? 'enrolling',
         detail: status?.detail ?? '',
-        lastLogMs: config.logs.which === 'off' ? undefined : lastLogMs(config.logs.root, wish),
-        ...(podMemory(uid) ?? { memoryBytes: undefined, memoryLimitBytes: undefined }),
-      }
+        lastLogMs: logRoot === undefined ? undefined : lastLogMs(logRoot, wish),
+        ...(memoryOf(uid) ?? { memoryBytes: undefined, memoryLimitBytes: undefined }),
+      } satisfies PodSample
     })
+    // Most are as they were, and need not be remembered once for each look.
+    const before = this.#podsBefore
+    this.#podsBefore = new Map(
+      samples.map((sample) => {
+        const known = before.get(sample.name)
+        return [sample.name, known !== undefined && isSame(known, sample) ? known : sample]
+      }),
+    )
+    return [...this.#podsBefore.values()]
   }
 
   #certificates(atMs: number): NodeLook['certificates'] {
@@ -125,6 +152,18 @@ export class LookTaker {
     this.#lifetimes = lifetimes
     return found
   }
+}
+
+function isSame(a: PodSample, b: PodSample): boolean {
+  return (
+    a.state === b.state &&
+    a.detail === b.detail &&
+    a.lastLogMs === b.lastLogMs &&
+    a.memoryBytes === b.memoryBytes &&
+    a.memoryLimitBytes === b.memoryLimitBytes &&
+    a.isReady === b.isReady &&
+    a.owner === b.owner
+  )
 }
 
 type ProxyStates = Awaited<ReturnType<ProxyPool['status']>>

@@ -9,7 +9,6 @@ import type { AgentLog } from '../log.ts'
 import { type LookParts, LookTaker } from './take-look.ts'
 
 export interface WatchOptions extends LookParts {
-  readonly lookMs: number
   readonly log: AgentLog
 }
 
@@ -71,7 +70,10 @@ export class Watch implements Disposable {
   }
 
   async #lookOnce(): Promise<void> {
-    const { look, families } = await this.#taker.take(() => ({ nowMs: performance.now(), atMs: Date.now() }))
+    const { look, families } = await this.#taker.take(
+      () => ({ nowMs: performance.now(), atMs: Date.now() }),
+      this.onLook !== undefined,
+    )
     if (this.#ended) return
     this.#history.add(look)
     this.#looks += 1

@@ -5,9 +5,10 @@
 import { backoffMs, errorLine, startInterval, startTimer } from '#base'
 import type {
   IdentityMaterial,
-  LatenciesAnswer,
+  LookAnswer,
   MeshObject,
   MetricsAnswer,
+  ProxyQuery,
   ProxySettings,
   ProxyStatusAnswer,
   ProxyToAgent,
@@ -67,7 +68,8 @@ interface Slot {
 const BACKOFF = { baseMs: 100, maxMs: 10_000 }
 /** A proxy that lived this long starts over with the shortest back-off. */
 const STABLE_MS = 30_000
-const PING_MS = 5_000
+/** So old is what is known of a proxy at most, while it answers. */
+export const PING_MS = 5_000
 const MAX_MISSED_PINGS = 6
 
 function processName({ id, process }: Slot): string {
@@ -237,37 +239,40 @@ export class ProxyPool {
   }
 
   async metrics(): Promise<readonly MetricsAnswer[]> {
-    return (await this.metricsOfEach()).map(({ answer }) => answer)
+    const answers = await this.#queryAll({ kind: 'metrics' })
+    return answers.map(({ data }) => data as MetricsAnswer)
   }
 
-  /** Of those that answer, with a name for each that is another one when it is started again. */
-  async metricsOfEach(): Promise<readonly { readonly process: string; readonly answer: MetricsAnswer }[]> {
-    const answers = await this.#queryAll('metrics')
-    return answers.map(({ slot, data }) => ({ process: processName(slot), answer: data as MetricsAnswer }))
+  /**
+   * Of those that answer, with a name for each that is another one when it is started again. For one asker.
+   * @param only of the metrics those families; absent: all
+   */
+  async look(only?: readonly string[]): Promise<readonly { readonly process: string; readonly answer: LookAnswer }[]> {
+    const answers = await this.#queryAll({ kind: 'look', ...(only === undefined ? {} : { only }) })
+    return answers.map(({ slot, data }) => ({ process: processName(slot), answer: data as LookAnswer }))
   }
 
-  /** Those that there are, as `metricsOfEach` names them. */
+  /** Those that there are, as `look` names them. */
   processes(): ReadonlySet<string> {
     return new Set(this.#slots.map(processName))
   }
 
   /** Fresh status of those that answer; the state of all. */
   async status(): Promise<readonly (Omit<Slot, 'process' | 'retry'> & { readonly pid: number })[]> {
-    for (const { slot, data } of await this.#queryAll('status')) slot.lastStatus = data as ProxyStatusAnswer
+    for (const { slot, data } of await this.#queryAll({ kind: 'status' })) slot.lastStatus = data as ProxyStatusAnswer
+    return this.lastStatus()
+  }
+
+  /** As `status`, of some seconds ago. */
+  lastStatus(): readonly (Omit<Slot, 'process' | 'retry'> & { readonly pid: number })[] {
     return this.#slots.map((slot) => ({ ...slot, pid: slot.process?.pid ?? 0 }))
   }
 
-  /** What endpoints took since this was last asked for; told once, so for one asker. */
-  async takeLatencies(): Promise<readonly LatenciesAnswer[]> {
-    const answers = await this.#queryAll('latencies')
-    return answers.map(({ data }) => data as LatenciesAnswer)
-  }
-
-  #queryAll(kind: 'metrics' | 'status' | 'latencies'): Promise<{ readonly slot: Slot; readonly data: unknown }[]> {
+  #queryAll(query: ProxyQuery): Promise<{ readonly slot: Slot; readonly data: unknown }[]> {
     const asked = this.#slots.map(async (slot) => {
       if (slot.state !== 'up' || slot.process === undefined) return []
       try {
-        return [{ slot, data: await slot.process.query({ kind }) }]
+        return [{ slot, data: await slot.process.query(query) }]
       } catch {
         return []
       }

@@ -153,7 +153,11 @@ export type AgentToProxy =
   | { readonly type: 'tap'; readonly id: number; readonly spec: TapSpec }
   | { readonly type: 'tap-end'; readonly id: number }
 
-export type ProxyQuery = { readonly kind: 'metrics' } | { readonly kind: 'status' } | { readonly kind: 'latencies' }
+export type ProxyQuery =
+  | { readonly kind: 'metrics' }
+  | { readonly kind: 'status' }
+  /** `only`: of the metrics those families; absent: all. */
+  | { readonly kind: 'look'; readonly only?: readonly string[] }
 
 export type ProxyToAgent =
   /** Privileges are dropped and the control channel is up. */
@@ -181,8 +185,8 @@ export type ProxyToAgent =
   | { readonly type: 'tapped'; readonly id: number; readonly events: readonly string[]; readonly lost: TapLoss }
   | { readonly type: 'drained' }
 
-/** `answer` to the query `latencies`: of what has answered since the query before, those that did most often. */
-export interface LatenciesAnswer {
+/** `answer` to the query `look`, for one asker. `endpoints`: of those that have answered since the query before, those that did most often. */
+export interface LookAnswer extends MetricsAnswer {
   readonly endpoints: readonly EndpointLatency[]
 }
 export interface EndpointLatency {

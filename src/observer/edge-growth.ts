@@ -104,6 +104,9 @@ const COUNTED: Readonly<Record<string, (growing: Growing, labels: Labels, grown:
   },
 }
 
+/** What is to be asked for. */
+export const COUNTED_FAMILIES: readonly string[] = Object.keys(COUNTED)
+
 function addFailure(growing: Growing, reason: string, count: number): void {
   if (count === 0) return
   growing.failed += count

@@ -20,7 +20,9 @@ export class LookHistory {
   #firstMs = 0
 
   add(look: NodeLook): void {
-    if (this.#looks.length === 0) this.#firstMs = look.atMs
+    const before = this.#looks.pop()
+    if (before === undefined) this.#firstMs = look.atMs
+    else this.#looks.push(compacted(before))
     this.#looks.push(look)
     if (this.#looks.length > MAX_LOOKS) this.#looks.shift()
     this.#changes.push(...look.policyChanges)
@@ -65,6 +67,14 @@ export class LookHistory {
     return this.#told.get(keyOf(kind, subject))
   }
 }
+
+/** Of a look that is not the last only what went on is of interest: it holds on to nothing that the agent has let go. */
+function compacted(look: NodeLook): NodeLook {
+  const { version, emptyServices } = look.world
+  return { ...look, problems: [], certificates: [], ejected: [], world: { ...PAST, version, emptyServices } }
+}
+
+const PAST = { podOf: () => undefined, servicesOf: () => [], urlOf: () => undefined }
 
 /** Seconds that looks tell of. */
 export function secondsOf(looks: readonly NodeLook[]): number {

@@ -8,8 +8,8 @@ import type {
   CheckedEndpoint,
   HttpFacts,
   IdentityMaterial,
-  LatenciesAnswer,
   ListenerSpec,
+  LookAnswer,
   MetricsAnswer,
   PeerIdentity,
   ProxySettings,
@@ -415,8 +415,9 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     return { families: [...this.metrics.snapshot().families, ...use] }
   }
 
-  latenciesAnswer(): LatenciesAnswer {
-    return { endpoints: this.targets.takeLatencies() }
+  lookAnswer(only?: readonly string[]): LookAnswer {
+    const { families } = only === undefined ? this.metricsAnswer() : this.metrics.snapshot(new Set(only))
+    return { families, endpoints: this.targets.takeLatencies() }
   }
 
   statusAnswer(): ProxyStatusAnswer {

@@ -5,14 +5,7 @@
 import { closeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
-import type {
-  AgentToProxy,
-  LatenciesAnswer,
-  MetricsAnswer,
-  ProxyQuery,
-  ProxyStatusAnswer,
-  ProxyToAgent,
-} from '#contract'
+import type { AgentToProxy, LookAnswer, MetricsAnswer, ProxyQuery, ProxyStatusAnswer, ProxyToAgent } from '#contract'
 import { dropPrivileges, receiveFds } from '#linux'
 import { Engine } from './engine.ts'
 
@@ -116,9 +109,9 @@ function handle(message: AgentToProxy): void {
   }
 }
 
-function answerTo({ kind }: ProxyQuery, of: Engine): MetricsAnswer | ProxyStatusAnswer | LatenciesAnswer {
-  if (kind === 'metrics') return of.metricsAnswer()
-  return kind === 'status' ? of.statusAnswer() : of.latenciesAnswer()
+function answerTo(query: ProxyQuery, of: Engine): MetricsAnswer | ProxyStatusAnswer | LookAnswer {
+  if (query.kind === 'look') return of.lookAnswer(query.only)
+  return query.kind === 'status' ? of.statusAnswer() : of.metricsAnswer()
 }
 
 async function drain(graceMs: number): Promise<void> {

@@ -168,9 +168,10 @@ export class Metrics {
     return family
   }
 
-  snapshot(): MetricsAnswer {
+  /** @param only families of these names; absent: all */
+  snapshot(only?: ReadonlySet<string>): MetricsAnswer {
     const families: MetricFamily[] = []
-    for (const take of this.#snapshots.values()) families.push(take())
+    for (const [name, take] of this.#snapshots) if (only === undefined || only.has(name)) families.push(take())
     return { families }
   }
 
