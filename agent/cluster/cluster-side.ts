@@ -27,6 +27,8 @@ const LEAVE_MS = 1_000
 export class ClusterSide implements AsyncDisposable {
   readonly #writer: StatusWriter
   readonly #events: Disposable
+  /** What judging looks at: undefined until it is asked for, which is by one agent of the cluster. */
+  #judged: Set<KubernetesObject> | undefined
 
   constructor({ api, node, log, troubles }: ClusterSideOptions) {
     const warn = (problem: string) => log.warn({ problem }, 'problem')
@@ -54,8 +56,17 @@ export class ClusterSide implements AsyncDisposable {
 
   /** @param change from the objects before, where it is known: of pods and their addresses there is nothing to write */
   update(objects: readonly KubernetesObject[], change?: ObjectChange): void {
-    if (change !== undefined && ![...change.removed, ...change.added].some(isJudgedBy)) return
-    this.#writer.update(() => conditionsOf(objects))
+    if (change === undefined) this.#judged = undefined
+    else {
+      const [removed, added] = [change.removed.filter(isJudgedBy), change.added.filter(isJudgedBy)]
+      if (removed.length + added.length === 0) return
+      for (const object of removed) this.#judged?.delete(object)
+      for (const object of added) this.#judged?.add(object)
+    }
+    this.#writer.update(() => {
+      this.#judged ??= new Set(objects.filter(isJudgedBy))
+      return conditionsOf([...this.#judged])
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -65,7 +76,17 @@ export class ClusterSide implements AsyncDisposable {
   }
 }
 
+/** Nearly all objects of a cluster are of these. */
+const NOT_JUDGED_BY: ReadonlySet<string> = new Set([
+  'Pod',
+  'EndpointSlice',
+  'ServiceAccount',
+  'Namespace',
+  'Node',
+  'ConfigMap',
+])
+
 /** Whether status may depend on it. */
 function isJudgedBy({ kind }: KubernetesObject): boolean {
-  return kind !== 'Pod' && kind !== 'EndpointSlice'
+  return !NOT_JUDGED_BY.has(kind)
 }

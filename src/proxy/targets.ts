@@ -17,7 +17,7 @@ import type {
 } from '#contract'
 import { peerIdentity, spiffeId } from '#identity'
 import type { Snapshot } from '#mesh'
-import { type PolicySet, policySetFor, quarantineDenial } from '#policy'
+import { type PolicySet, quarantineDenial } from '#policy'
 import { type EndpointLoad, type ForwardDecision, type LoadOf, newEndpointLoad } from '#routing'
 import {
   type AccessEdge,
@@ -43,8 +43,8 @@ import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
 import type { SocketStock } from './sockets.ts'
 import type { UpstreamPool } from './upstream.ts'
+import { policiesOf } from './workload-policies.ts'
 
-const POLICIES = Symbol('policy sets')
 /** Direct targets kept per pod, and endpoint loads kept; beyond it the table starts over, or is thinned. */
 const MAX_REMEMBERED = 4096
 /** Of endpoints that have answered, so many are told. */
@@ -123,10 +123,7 @@ export class Targets {
   }
 
   policiesOf(workload: Workload): PolicySet {
-    const { snapshot } = this.#host
-    return snapshot.derived(POLICIES, `${workload.namespace}/${workload.name}`, () =>
-      policySetFor(snapshot, workload, targetedServices(snapshot, workload)),
-    )
+    return policiesOf(this.#host.snapshot, workload)
   }
 
   /** @param servicePort where there is no decision, and TLS to the backend is opened all the same */
@@ -516,17 +513,6 @@ function tracedPeer(workload: Workload | undefined): TracedPeer | undefined {
   if (workload === undefined) return undefined
   const { namespace, name, uid, owner, version } = workload
   return { namespace, pod: name, uid, service: owner, version: version === UNKNOWN ? '' : version }
-}
-
-/** Of the Services that policies of the workload's namespace name (targetRefs), those that it serves. */
-function targetedServices(snapshot: Snapshot, workload: Workload): readonly string[] {
-  const { namespace } = workload
-  const key = `${namespace}/${workload.name}`
-  const named = new Set(snapshot.authorizationPolicies(namespace).flatMap((policy) => policy.services))
-  return [...named].filter((name) => {
-    const endpoints = Object.values(snapshot.service(`${namespace}/${name}`)?.endpoints ?? {})
-    return endpoints.some((list) => list.some((endpoint) => endpoint.workload === key))
-  })
 }
 
 /** Sockets into the namespace of `workload`, through which its application sees `client` as its peer, or itself. */
