@@ -2,7 +2,7 @@
 import type { AlertAnswer, AlertDelivery, AlertsAnswer } from '#contract'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK } from './exit-code.ts'
-import { renderAge, renderTable } from './table.ts'
+import { printable, renderAge, renderTable } from './table.ts'
 import type { Verb } from './verb.ts'
 
 export const alertsVerb: Verb = {
@@ -24,7 +24,7 @@ function render(answer: AlertsAnswer, nowMs: number): string {
   if (readMs === 0)
     return `Node ${node}: no rules of alerts are in force, from ${file}. weir status tells if it is broken.\n`
   const read = `rules of ${file}, read ${renderAge(nowMs - readMs)} ago`
-  const parts = [`Node ${node}, ${read}. ${renderDelivery(delivery, nowMs)}\n`]
+  const parts = [`${printable(`Node ${node}, ${read}. ${renderDelivery(delivery, nowMs)}`)}\n`]
   const fires = alerts.map((alert) => alertRow(alert, nowMs))
   parts.push(
     fires.length === 0

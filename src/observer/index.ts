@@ -13,6 +13,6 @@ export type {
   ProxySample,
   WorldSample,
 } from './node-look.ts'
-export type { Percentile } from './percentile.ts'
-export type { EdgeRates, EdgeTally, NamedRates, Rates, Tally, Traffic } from './traffic-rates.ts'
-export { addTally, edgeNames, isTold, newTally, ratesOf, tallyEdges, trafficBetween } from './traffic-rates.ts'
+export { type Percentile, percentile } from './percentile.ts'
+export type { EdgeRates, EdgeTally, NamedRates, Rates, Traffic } from './traffic-rates.ts'
+export { edgeNames, isTold, tallyEdges, trafficBetween } from './traffic-rates.ts'

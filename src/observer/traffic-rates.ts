@@ -52,7 +52,7 @@ export interface Traffic {
 }
 
 /** Counts that can be added up. */
-export interface Tally {
+interface Tally {
   requests: number
   failed: number
   bounds: readonly number[]
@@ -169,7 +169,8 @@ export function tallyEdges(before: readonly MetricFamily[], after: readonly Metr
       const isWeaker = found !== undefined && isSecured(found.labels) && !isSecured(labels)
       const tally: EdgeTally = found === undefined ? { ...newTally(), labels } : isWeaker ? { ...found, labels } : found
       tallies.set(key, tally)
-      const old = known.get(seriesKey(labels))
+      // The key of a series is dear, and there is nothing to find before the first look.
+      const old = known.size === 0 ? undefined : known.get(seriesKey(labels))
       // A proxy that was started again counts from 0.
       const isAnew = old?.some((value, at) => value > (values[at] ?? 0)) === true
       count(
@@ -232,11 +233,11 @@ function seriesKey(labels: Labels): string {
   return JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-export function newTally(): Tally {
+function newTally(): Tally {
   return { requests: 0, failed: 0, bounds: [], buckets: [], opened: 0, openedEver: 0, closedEver: 0, bytes: 0 }
 }
 
-export function addTally(into: Tally, one: Tally): Tally {
+function addTally(into: Tally, one: Tally): Tally {
   return {
     requests: into.requests + one.requests,
     failed: into.failed + one.failed,
@@ -253,7 +254,7 @@ function addAll(into: readonly number[], more: readonly number[]): number[] {
   return Array.from({ length: Math.max(into.length, more.length) }, (_, at) => (into[at] ?? 0) + (more[at] ?? 0))
 }
 
-export function ratesOf(tally: Tally, seconds: number): Rates {
+function ratesOf(tally: Tally, seconds: number): Rates {
   const { requests, failed, bounds, buckets } = tally
   const perSecond = (count: number) => (seconds === 0 ? 0 : count / seconds)
   const at = (share: number) => percentile(bounds, buckets, share)

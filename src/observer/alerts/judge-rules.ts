@@ -3,14 +3,14 @@
  * no clock.
  */
 import type { Finding, MetricFamily } from '#contract'
-import { addTally, newTally, type Rates, ratesOf, type Tally } from '#observer'
+import { percentile } from '#observer'
 import type { AlertCondition, AlertRule, ThresholdCondition } from './alert-rule.ts'
 import { evaluateCondition, firstValue, type KnownValues, ratesIn, type Series } from './evaluate-expression.ts'
 import { type ConditionNode, NODE_VALUES, type NumberNode, type ValueName } from './expression.ts'
 import { isExact, matchesGlob } from './glob.ts'
 import { SampledRates, sumOf } from './sampled-rates.ts'
 import { summaryOf } from './say-alert.ts'
-import { type EdgeTraffic, TrafficWindow } from './traffic-window.ts'
+import { addSum, type EdgeTraffic, newSum, type TrafficSum, TrafficWindow } from './traffic-window.ts'
 
 export interface AlertLook {
   /** Monotonic, of the counters. */
@@ -33,9 +33,9 @@ export interface Judged {
   readonly labels: Readonly<Record<string, string>>
   readonly verdict: Verdict
   readonly value: number | undefined
-  /** One sentence. */
+  /** One sentence; empty where it is not over. */
   readonly summary: string
-  /** The command to run next. */
+  /** The command to run next; empty where it is not over. */
   readonly next: string
 }
 
@@ -55,6 +55,8 @@ export class RuleJudge {
   readonly #traffic: TrafficWindow
   readonly #rates: SampledRates
   readonly #wanted: readonly Series[]
+  /** Of this look, by scope and window: many rules have the same. */
+  readonly #known = new Map<string, readonly Subject[]>()
 
   constructor(node: string, rules: readonly AlertRule[]) {
     this.#node = node
@@ -66,6 +68,7 @@ export class RuleJudge {
   }
 
   judge(look: AlertLook): readonly JudgedRule[] {
+    this.#known.clear()
     this.#traffic.add(look.atMs, look.families)
     this.#rates.add(look.atMs, look.families, [...this.#wanted, ...processesIn(look.families).map(cpuSecondsOf)])
     return this.#rules.map((rule) => ({ rule, ...this.#judgeRule(rule, look) }))
@@ -81,7 +84,9 @@ export class RuleJudge {
       case 'certificate':
         return { judged: judgeCertificates(rule, condition, look), others: 'clear' }
       default: {
-        const subjects = this.#subjects(rule, look).slice(0, MAX_SUBJECTS)
+        const key = JSON.stringify([rule.scope, rule.windowMs, condition.kind === 'saturation' && condition.of])
+        const subjects = this.#known.get(key) ?? this.#subjects(rule, look).slice(0, MAX_SUBJECTS)
+        this.#known.set(key, subjects)
         return {
           judged: subjects.map((subject) => this.#judgeValues(rule, condition, subject, look)),
           others: 'unknown',
@@ -93,18 +98,20 @@ export class RuleJudge {
   #judgeValues(
     rule: AlertRule,
     condition: Extract<AlertCondition, { readonly kind: 'expression' }> | ThresholdCondition,
-    { subject, labels, rates, process }: Subject,
+    { subject, labels, traffic, process }: Subject,
     look: AlertLook,
   ): Judged {
     const known: KnownValues = {
-      value: (name) => trafficValue(name, rates) ?? this.#nodeValue(name, look.families, rule.windowMs, process),
+      value: (name) => trafficValue(name, traffic) ?? this.#nodeValue(name, look.families, rule.windowMs, process),
       metric: (name, wanted) => sumOf(look.families, { name, labels: wanted }),
       rate: (name, wanted) => this.#rates.perSecond({ name, labels: wanted }, rule.windowMs),
     }
     const { verdict, value } =
       condition.kind === 'expression' ? judgeExpression(condition, known) : judgeThreshold(condition, known)
-    const name = subject === '' ? this.#node : subject
-    return { subject, labels, verdict, value, summary: summaryOf(rule, name, value), next: nextOf(rule, subject) }
+    // Only what is over is told, and there are many that are not.
+    if (verdict !== 'over') return { subject, labels, verdict, value, summary: '', next: '' }
+    const summary = summaryOf(rule, subject === '' ? this.#node : subject, value)
+    return { subject, labels, verdict, value, summary, next: nextOf(rule, subject) }
   }
 
   #nodeValue(
@@ -139,32 +146,31 @@ export class RuleJudge {
       const isOfProxies = condition.kind === 'saturation' && condition.of === 'proxyCpu'
       return processesIn(look.families)
         .filter((process) => !isOfProxies || process.startsWith('proxy-'))
-        .map((process) => ({ subject: process, labels: { process }, rates: undefined, process }))
+        .map((process) => ({ subject: process, labels: { process }, traffic: undefined, process }))
     }
     const traffic = this.#traffic.within(windowMs)
-    const groups = new Map<string, { readonly labels: Labels; readonly edges: EdgeTraffic[] }>()
-    const add = (name: string, labels: Labels, edge?: EdgeTraffic) => {
-      const group = groups.get(name) ?? { labels, edges: [] }
+    const groups = new Map<string, { readonly labels: Labels; readonly sum: TrafficSum }>()
+    const add = (name: string, labels: () => Labels, edge?: EdgeTraffic) => {
+      const group = groups.get(name) ?? { labels: labels(), sum: newSum() }
       groups.set(name, group)
-      if (edge !== undefined) group.edges.push(edge)
+      if (edge !== undefined) addSum(group.sum, edge.sum)
     }
     // What a rule names outright is looked at even if nobody has asked for it yet.
-    if (scope.kind === 'node') add('', {})
-    else if ('name' in scope && isExact(scope.name)) add(scope.name, labelsOf(scope.kind, scope.name))
+    if (scope.kind === 'node') add('', () => ({}))
+    else if ('name' in scope && isExact(scope.name)) add(scope.name, () => ({ [scope.kind]: scope.name }))
     for (const edge of traffic?.edges ?? []) {
       if (scope.kind === 'edge') {
         const { source, destination } = edge
         if (!matchesGlob(scope.from, source) || !matchesGlob(scope.to, destination)) continue
-        add(`${source} -> ${destination}`, { source, destination }, edge)
-      } else if (scope.kind === 'node') add('', {}, edge)
+        add(`${source} -> ${destination}`, () => ({ source, destination }), edge)
+      } else if (scope.kind === 'node') add('', () => ({}), edge)
       else {
         const name = nameIn(edge, scope.kind)
-        if (name !== '' && matchesGlob(scope.name, name)) add(name, labelsOf(scope.kind, name), edge)
+        if (name !== '' && matchesGlob(scope.name, name)) add(name, () => ({ [scope.kind]: name }), edge)
       }
     }
-    return [...groups].map(([subject, { labels, edges }]) => {
-      const all = edges.reduce<Tally>((sum, { tally }) => addTally(sum, tally), newTally())
-      return { subject, labels, rates: traffic === undefined ? undefined : ratesOf(all, traffic.seconds) }
+    return [...groups].map(([subject, { labels, sum }]) => {
+      return { subject, labels, traffic: traffic === undefined ? undefined : { sum, seconds: traffic.seconds } }
     })
   }
 }
@@ -175,7 +181,8 @@ interface Subject {
   /** Empty: the node. */
   readonly subject: string
   readonly labels: Labels
-  readonly rates: Rates | undefined
+  /** Undefined: it is not known. */
+  readonly traffic: { readonly sum: TrafficSum; readonly seconds: number } | undefined
   readonly process?: string
 }
 
@@ -201,27 +208,26 @@ function nameIn({ service, destination }: EdgeTraffic, kind: string): string {
   return kind === 'namespace' ? (name.includes('/') ? name.slice(0, name.indexOf('/')) : '') : name
 }
 
-function labelsOf(kind: string, name: string): Labels {
-  return { [kind]: name }
-}
-
-function trafficValue(name: ValueName, rates: Rates | undefined): number | undefined {
-  if (rates === undefined) return undefined
+function trafficValue(name: ValueName, traffic: Subject['traffic']): number | undefined {
+  if (traffic === undefined) return undefined
+  const { sum, seconds } = traffic
   switch (name) {
     case 'requests':
-      return rates.requests
+      return sum.requests
     case 'errors':
-      return rates.successRate === undefined ? 0 : Math.round((1 - rates.successRate) * rates.requests)
+      return sum.failed
     case 'errorRate':
-      return rates.successRate === undefined ? undefined : 1 - rates.successRate
+      return sum.requests === 0 ? undefined : sum.failed / sum.requests
     case 'p50':
     case 'p95':
     case 'p99':
-      return rates[name]?.estimateMs
+      return percentile(sum.bounds, sum.buckets, Number(name.slice(1)) / 100)?.estimateMs
     case 'requestsPerSecond':
+      return sum.requests / seconds
     case 'connections':
+      return sum.connections
     case 'bytesPerSecond':
-      return rates[name]
+      return sum.bytes / seconds
     default:
       return undefined
   }

@@ -1,9 +1,22 @@
 /**
- * What went on in the last minutes, per edge, from counters that only grow: of each look what was added, of the counters
- * themselves only the sums per edge.
+ * What went on in the last minutes, per edge, from counters that only grow: of each look what was added, as compact as can
+ * be, since there are many of them; of the counters themselves only the sums per edge.
  */
 import type { MetricFamily } from '#contract'
-import { addTally, type EdgeTally, edgeNames, isTold, newTally, type Tally, tallyEdges } from '#observer'
+import { type EdgeTally, edgeNames, isTold, tallyEdges } from '#observer'
+
+/** Of an edge, or of several together. */
+export interface TrafficSum {
+  requests: number
+  failed: number
+  bytes: number
+  /** Open at the last look. */
+  connections: number
+  /** Upper bounds of the histogram of durations. */
+  bounds: readonly number[]
+  /** Not cumulative, and one more than there are bounds. */
+  readonly buckets: number[]
+}
 
 export interface EdgeTraffic {
   /** `namespace/workload`; `unknown` outside the mesh. */
@@ -11,18 +24,32 @@ export interface EdgeTraffic {
   readonly destination: string
   /** `namespace/name`, or empty. */
   readonly service: string
-  readonly tally: Tally
+  readonly sum: TrafficSum
+}
+
+export interface WindowTraffic {
+  readonly seconds: number
+  readonly edges: readonly EdgeTraffic[]
+}
+
+/** What one look added to an edge. */
+interface Grown {
+  readonly requests: number
+  readonly failed: number
+  readonly bytes: number
+  /** Places and counts by turns, of those that are not 0. */
+  readonly buckets: readonly number[]
 }
 
 interface Step {
   readonly atMs: number
   readonly seconds: number
   /** Edges on which something went on. */
-  readonly grown: ReadonlyMap<string, Tally>
+  readonly grown: ReadonlyMap<string, Grown>
 }
 
-/** Of more edges, those that come first in the counters are looked at. */
-const MAX_EDGES = 2000
+/** Of more edges, the busiest since the proxies were started are looked at. */
+const MAX_EDGES = 1000
 /** Looks may come closer together than meant. */
 const MAX_STEPS = 120
 
@@ -31,6 +58,8 @@ export class TrafficWindow {
   #steps: Step[] = []
   #totals: ReadonlyMap<string, EdgeTally> | undefined
   #atMs = 0
+  /** Of the last look, by the window: many rules have the same. */
+  readonly #sums = new Map<number, WindowTraffic>()
 
   /** @param longestMs the longest window that will be asked for */
   constructor(longestMs: number) {
@@ -40,12 +69,12 @@ export class TrafficWindow {
   /** @param atMs of the counters; a look that is no later than the last one is left out */
   add(atMs: number, families: readonly MetricFamily[]): void {
     if (this.#totals !== undefined && atMs <= this.#atMs) return
-    const totals = new Map([...tallyEdges([], families)].slice(0, MAX_EDGES))
+    const totals = busiest(tallyEdges([], families))
     const before = this.#totals
     if (before !== undefined) {
-      const grown = new Map<string, Tally>()
+      const grown = new Map<string, Grown>()
       for (const [key, total] of totals) {
-        const growth = growthOf(before.get(key) ?? newTally(), total)
+        const growth = growthOf(before.get(key), total)
         if (growth !== undefined) grown.set(key, growth)
       }
       this.#steps.push({ atMs, seconds: (atMs - this.#atMs) / 1000, grown })
@@ -55,40 +84,72 @@ export class TrafficWindow {
     this.#steps = this.#steps.filter((step) => step.atMs > from).slice(-MAX_STEPS)
     this.#totals = totals
     this.#atMs = atMs
+    this.#sums.clear()
   }
 
-  /**
-   * All edges that were ever seen, each once, with what went on in the window. Undefined while there was only one look.
-   */
-  within(windowMs: number): { readonly seconds: number; readonly edges: readonly EdgeTraffic[] } | undefined {
+  /** All edges that are known, each once, with what went on in the window. Undefined while there was only one look. */
+  within(windowMs: number): WindowTraffic | undefined {
+    const known = this.#sums.get(windowMs)
+    if (known !== undefined) return known
     const steps = this.#steps.filter(({ atMs }) => atMs > this.#atMs - windowMs)
     const totals = this.#totals
     if (totals === undefined || steps.length === 0) return undefined
     const edges: EdgeTraffic[] = []
     for (const [key, total] of totals) {
       if (!isTold(total, totals)) continue
-      const { openedEver, closedEver } = total
-      const sum = steps.reduce<Tally>((all, { grown }) => addTally(all, grown.get(key) ?? NOTHING), newTally())
-      edges.push({ ...edgeNames(total.labels), tally: { ...sum, openedEver, closedEver } })
+      const sum = newSum()
+      sum.bounds = total.bounds
+      sum.connections = Math.max(0, total.openedEver - total.closedEver)
+      for (const { grown } of steps) addGrown(sum, grown.get(key))
+      edges.push({ ...edgeNames(total.labels), sum })
     }
-    return { seconds: steps.reduce((sum, { seconds }) => sum + seconds, 0), edges }
+    const found = { seconds: steps.reduce((sum, { seconds }) => sum + seconds, 0), edges }
+    this.#sums.set(windowMs, found)
+    return found
   }
 }
 
-const NOTHING: Tally = newTally()
+export function newSum(): TrafficSum {
+  return { requests: 0, failed: 0, bytes: 0, connections: 0, bounds: [], buckets: [] }
+}
+
+export function addSum(into: TrafficSum, one: TrafficSum): void {
+  into.requests += one.requests
+  into.failed += one.failed
+  into.bytes += one.bytes
+  into.connections += one.connections
+  if (one.bounds.length > 0) into.bounds = one.bounds
+  for (const [at, count] of one.buckets.entries()) into.buckets[at] = (into.buckets[at] ?? 0) + count
+}
+
+function addGrown(into: TrafficSum, grown: Grown | undefined): void {
+  if (grown === undefined) return
+  into.requests += grown.requests
+  into.failed += grown.failed
+  into.bytes += grown.bytes
+  while (into.buckets.length <= into.bounds.length) into.buckets.push(0)
+  for (let at = 0; at < grown.buckets.length; at += 2) {
+    const place = grown.buckets[at] ?? 0
+    into.buckets[place] = (into.buckets[place] ?? 0) + (grown.buckets[at + 1] ?? 0)
+  }
+}
+
+function busiest(all: ReadonlyMap<string, EdgeTally>): ReadonlyMap<string, EdgeTally> {
+  if (all.size <= MAX_EDGES) return all
+  const weight = ({ requests, openedEver }: EdgeTally) => requests + openedEver
+  return new Map([...all].sort(([, a], [, b]) => weight(b) - weight(a)).slice(0, MAX_EDGES))
+}
 
 /** Undefined: nothing was added. A proxy that was started again counts from 0: what it added is not known then, and not told. */
-function growthOf(before: Tally, after: Tally): Tally | undefined {
-  const buckets = after.buckets.map((count, at) => Math.max(0, count - (before.buckets[at] ?? 0)))
-  const grown: Tally = {
-    requests: Math.max(0, after.requests - before.requests),
-    failed: Math.max(0, after.failed - before.failed),
-    bounds: after.bounds,
-    buckets,
-    opened: Math.max(0, after.opened - before.opened),
-    openedEver: 0,
-    closedEver: 0,
-    bytes: Math.max(0, after.bytes - before.bytes),
+function growthOf(before: EdgeTally | undefined, after: EdgeTally): Grown | undefined {
+  const requests = Math.max(0, after.requests - (before?.requests ?? 0))
+  const failed = Math.max(0, after.failed - (before?.failed ?? 0))
+  const bytes = Math.max(0, after.bytes - (before?.bytes ?? 0))
+  if (requests === 0 && bytes === 0) return undefined
+  const buckets: number[] = []
+  for (const [at, count] of after.buckets.entries()) {
+    const grown = count - (before?.buckets[at] ?? 0)
+    if (grown > 0) buckets.push(at, grown)
   }
-  return grown.requests > 0 || grown.opened > 0 || grown.bytes > 0 ? grown : undefined
+  return { requests, failed, bytes, buckets }
 }
