@@ -40,6 +40,9 @@ const READABLE: ReadonlySet<string> = new Set([
 const POD_PATH = /^\/pods\/[^/]+\/[^/]+$/
 const TIMEOUT_MS = 6_000
 const MAX_BYTES = 64 << 20
+/** Of RFC 9110 section 15, those that end a request. What is none (`HTTP/1.1 000`) Node reads, but throws when it is to write it. */
+const LEAST_STATUS = 200
+const MOST_STATUS = 599
 
 /** What `/nodes` answers. */
 export function listNodes(own: string, peers: AdminPeers | undefined, asksToken: boolean): Reply {
@@ -127,6 +130,15 @@ function tokenHeader(token: string): Record<string, string> {
 async function openProxy(): Promise<ProxyServer> {
   proxy ??= import('http-proxy-3').then(({ createProxyServer }) => {
     const server = createProxyServer({ changeOrigin: true, proxyTimeout: TIMEOUT_MS, selfHandleResponse: true })
+    server.on('proxyReq', (sent: ClientRequest, _request, response) => {
+      const timer = setTimeout(() => sent.destroy(new Error('it did not answer in time')), TIMEOUT_MS)
+      for (const event of ['response', 'close']) sent.once(event, () => clearTimeout(timer))
+      // Without a listener the connection would be closed, and nobody be told.
+      sent.once('upgrade', ({ statusCode }, socket) => {
+        socket.destroy()
+        answer(response, noAnswer(statusCode))
+      })
+    })
     server.on('proxyRes', (received, _request, response) => passOn(received, response))
     server.on('proxyReqWs', (sent: ClientRequest, _request, socket) => {
       const timer = setTimeout(() => sent.destroy(new Error('it did not answer in time')), TIMEOUT_MS)
@@ -163,9 +175,15 @@ function passOn(received: IncomingMessage, response: ServerResponse): void {
     answer(response, errorReply(502, 'That agent does not take the token of this one: see --admin-peer-token-file'))
     return
   }
+  const status = received.statusCode ?? 0
+  if (status < LEAST_STATUS || status > MOST_STATUS) {
+    received.destroy()
+    answer(response, noAnswer(status))
+    return
+  }
   const timer = setTimeout(() => received.destroy(new Error('it did not answer in time')), TIMEOUT_MS)
   let bytes = 0
-  response.writeHead(received.statusCode ?? 502, {
+  response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
     'cache-control': 'no-store',
     ...SECURITY_HEADERS,
@@ -180,6 +198,10 @@ function passOn(received: IncomingMessage, response: ServerResponse): void {
   })
   received.on('error', () => response.destroy())
   received.pipe(response)
+}
+
+function noAnswer(status = 0): Reply {
+  return errorReply(502, `That agent answered with status ${status}, which ends no request: is it one?`)
 }
 
 function answer(response: ServerResponse, { status, contentType, body }: Reply): void {

@@ -77,10 +77,11 @@ function serve(begin: Begin, webSocket: WebSocket): void {
   webSocket.on('error', () => webSocket.terminate())
 }
 
-/** An answer to an upgrade that is none. */
+/** An answer to an upgrade that is none. Whoever keeps the other half of the connection open keeps no place here by that. */
 export function refuseUpgrade(socket: Duplex, { status, contentType, body }: Reply): void {
   socket.end(
     `HTTP/1.1 ${status} Refused\r\ncontent-type: ${contentType}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
       `cache-control: no-store\r\nconnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
   )
 }

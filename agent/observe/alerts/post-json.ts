@@ -36,7 +36,9 @@ export async function postJson({ url, body, headers, ca, timeoutMs, signal }: Po
       signal: AbortSignal.any([signal, timeout]),
       ...(ca === undefined ? {} : { ca }),
     })
+    let isAnswered = false
     sent.on('response', (response) => {
+      isAnswered = true
       let bytes = 0
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length
@@ -49,6 +51,10 @@ export async function postJson({ url, body, headers, ca, timeoutMs, signal }: Po
     sent.on('error', (error) => {
       const why = timeout.aborted ? `no answer within ${timeoutMs} ms` : errorLine(error)
       resolve({ outcome: 'failed', why })
+    })
+    // A receiver that would speak another protocol (101) has sent no answer, and Node tells of no error.
+    sent.on('close', () => {
+      if (!isAnswered) resolve({ outcome: 'failed', why: 'it ended the connection without an answer' })
     })
     sent.end(body)
   } catch (thrown) {

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -135,6 +136,24 @@ t.test('an agent that does not answer, or breaks off, is told of', async (t) => 
   const socket = new WebSocket(`ws://${address}/nodes/gone/logs?all=true`)
   const [error] = await once(socket, 'error')
   t.match(String(error), /502/)
+})
+
+t.test('what a hostile agent answers ends no agent, and leaves nobody waiting', async (t) => {
+  const answers = ['000 K', '099 K', '600 K', '101 K', '101 K\r\nconnection: upgrade\r\nupgrade: x']
+  for (const line of answers) {
+    const hostile = createTcpServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => socket.write(`HTTP/1.1 ${line}\r\n\r\n`))
+    }).listen(0, '127.0.0.1')
+    await once(hostile, 'listening')
+    const bound = hostile.address()
+    const address = await start(t, { evil: `127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}` })
+    const { status, text } = await get(address, '/nodes/evil/status')
+    t.equal(status, 502, line)
+    t.match(JSON.parse(text), { error: /^That agent answered with status \d+, which ends no request/ })
+    t.equal((await get(address, '/nodes')).status, 200, 'the agent asked is still there')
+    hostile.close()
+  }
 })
 
 t.test('streams of another node come through, with nothing of the browser’s, and end on both sides', async (t) => {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { mkdtempSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -266,3 +266,22 @@ async function abandonedSocket(t: Test): Promise<string> {
   t.ok(statSync(path).isSocket())
   return path
 }
+
+t.test('a stream that was refused keeps no place, whatever becomes of the other half of its connection', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend: new FakeBackend(), logger })
+  const socket = connect({ ...tcp(server), allowHalfOpen: true })
+  const { promise: closed, resolve } = Promise.withResolvers<void>()
+  socket.on('close', () => resolve())
+  // A byte that finds nobody is told of.
+  socket.on('error', () => {})
+  const asked = ['GET /nothing HTTP/1.1', 'host: 127.0.0.1', 'connection: upgrade', 'upgrade: websocket', '', '']
+  socket.write(asked.join('\r\n'))
+  const [answer] = await once(socket, 'data')
+  t.match(String(answer), /^HTTP\/1\.1 404 /)
+  await once(socket.resume(), 'end')
+  const more = setInterval(() => socket.write('x'), 20)
+  await closed
+  clearInterval(more)
+  t.pass('the connection is gone')
+})
