@@ -25,7 +25,9 @@ t.test('a policy that began to deny after a change is told with that change, as 
     sinceMs: atMs,
   }
   t.match(watched.look(denied, 5), [expected])
-  t.match(watched.look(denied, 100), [expected], 'also when nothing else is remembered')
+  const later = { policy: 'AuthorizationPolicy shop/later', change: 'changed' } as const
+  watched.look({ ...denied, policyChanges: [{ atMs: watched.atMs + 10_000, ...later }] })
+  t.match(watched.look(denied, 100), [expected], 'also when nothing else is remembered, and after other changes')
   t.same(watched.look({ edges: [edge('frontend', 'reviews')] }, 6), [])
 })
 
