@@ -229,3 +229,42 @@ t.test('over TLS by a CA of one’s own, with a token; both read anew, and refus
   const { headers } = await receiver.waitFor('the beginning', () => true)
   t.equal(headers['authorization'], 'Bearer secret')
 })
+
+t.test('certificates, saturation, findings and metrics are those of the real node', async (t) => {
+  const now = 'for: 0s'
+  write(`rules:
+  - { name: Certificate, certificate: { expiresWithin: 48h }, identity: "spiffe://cluster.local/ns/shop/sa/*", ${now} }
+  - { name: Memory, saturation: { of: memory, above: 0% }, ${now} }
+  - { name: Processors, saturation: { of: cpu, above: 0% }, ${now} }
+  - { name: Proxies, expression: 'metric("weir_proxy_up") == 1 and metric("weir_enrolled_pods") == 2', ${now} }
+  - { name: Found, finding: [invalid-route], ${now} }
+  - { name: Quiet, service: shop/nobody, rate: { below: 1 }, ${now} }
+  - { name: Never, certificate: { expiresWithin: 1s }, ${now} }
+`)
+  lab.apply(
+    `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: web }]
+  rules: [{ backendRefs: [{ name: missing, port: 80 }] }]
+`,
+    'route.yaml',
+  )
+  const expected = [
+    'Certificate spiffe://cluster.local/ns/shop/sa/client',
+    'Certificate spiffe://cluster.local/ns/shop/sa/web',
+    'Found HTTPRoute shop/web',
+    'Memory ',
+    'Processors ',
+    'Proxies ',
+    'Quiet shop/nobody',
+  ]
+  let found: readonly string[] = []
+  for (let asked = 0; asked < 60 && found.length < expected.length; asked++) {
+    found = (await alerts()).alerts
+      .map(({ rule, labels }) => `${rule} ${labels['identity'] ?? labels['subject'] ?? labels['service'] ?? ''}`)
+      .sort()
+  }
+  t.same(found, expected)
+})

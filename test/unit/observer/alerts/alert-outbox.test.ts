@@ -78,6 +78,16 @@ t.test('what fires again before its end was told is told as firing, with its new
   t.equal(outbox.due(3, REPEAT_MS)[0]?.alerts.length, 1)
 })
 
+t.test('what began and ended again while its first end was under way is told, too', async (t) => {
+  const outbox = new AlertOutbox()
+  outbox.update([], [alert('A', 'x', 1, 2)], 2)
+  const [underWay] = outbox.due(2, REPEAT_MS)
+  outbox.update([alert('A', 'x', 3)], [], 3)
+  outbox.update([], [alert('A', 'x', 3, 4)], 4)
+  if (underWay !== undefined) outbox.delivered(underWay, 5)
+  t.match(outbox.due(5, REPEAT_MS), [{ alerts: [{ startsAtMs: 3, endsAtMs: 4 }] }])
+})
+
 t.test('what the receiver takes for firing and is not any more is ended, whoever forgot it', async (t) => {
   const before = new AlertOutbox()
   before.update([alert('A', 'x', 1), alert('A', 'y', 1)], [], 1)
