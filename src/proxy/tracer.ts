@@ -8,6 +8,7 @@ import { keptRequestId } from './request-id.ts'
 import { RequestTrace } from './request-trace.ts'
 import type { RequestOutcome } from './services.ts'
 import { type SendSpans, SpanOutbox } from './span-outbox.ts'
+import { shownAuthority, shownPath } from './tap-text.ts'
 
 /** Requests that are told of for how they went although their trace is not recorded. */
 const TAIL_PER_SECOND = 100
@@ -107,8 +108,8 @@ export class Tracer {
       startMs: Date.now() - outcome.durationMs,
       durationMs: outcome.durationMs,
       method: exchange.method,
-      path: exchange.path,
-      authority: exchange.authority,
+      path: shownPath(exchange.path, '', false),
+      authority: shownAuthority(exchange.authority),
       isHttp2: exchange.version === 'HTTP/2',
       isGrpc: exchange.grpc,
       isMirror: exchange.pipeline.mirror,

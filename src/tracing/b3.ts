@@ -44,13 +44,18 @@ function readSingle(text: string | undefined): B3 | undefined {
 const TRACE_ID = /^(?:[0-9a-f]{16}|[0-9a-f]{32})$/i
 const SPAN_ID = /^[0-9a-f]{16}$/i
 /** The words were sent before the specification was written. */
-const DECISIONS: Readonly<Record<string, boolean>> = { '0': false, '1': true, false: false, true: true }
+const DECISIONS: ReadonlyMap<string, boolean> = new Map([
+  ['0', false],
+  ['1', true],
+  ['false', false],
+  ['true', true],
+])
 
 function readSeveral(header: (lowerCaseName: string) => string | undefined): B3 | undefined {
   const traceId = header('x-b3-traceid') ?? ''
   const spanId = header('x-b3-spanid') ?? ''
   const debug = header('x-b3-flags') === '1'
-  const sampled = debug ? true : DECISIONS[header('x-b3-sampled')?.toLowerCase() ?? '']
+  const sampled = debug ? true : DECISIONS.get(header('x-b3-sampled')?.toLowerCase() ?? '')
   if (traceId === '' && spanId === '')
     return sampled === undefined ? undefined : made('', '', sampled, debug, 'several')
   if (!TRACE_ID.test(traceId) || !SPAN_ID.test(spanId)) return undefined

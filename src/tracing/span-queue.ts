@@ -30,6 +30,8 @@ export interface SpanQueueOptions {
   readonly random: () => number
   /** Loaded with the first batch; that of OTLP, unless a test has another. */
   readonly openSink?: () => Promise<SpanSink>
+  /** Default 30 000. */
+  readonly exportTimeoutMs?: number
 }
 
 /** Traced requests, not spans. */
@@ -47,6 +49,8 @@ const MAX_WAITING = 8_192
 const GATHER_MS = 100
 const GIVE_UP_MS = 300_000
 const BACKOFF = { baseMs: 500, maxMs: 15_000 }
+/** Longer than the exporter takes with all its own tries. */
+const EXPORT_TIMEOUT_MS = 30_000
 /** For what is left when it ends. */
 const LAST_MS = 2_000
 
@@ -89,12 +93,11 @@ export class SpanQueue {
   }
 
   async #run(): Promise<void> {
-    this.#sink ??= await (this.#options.openSink?.() ?? this.#openOtlp())
     await this.#pause(GATHER_MS)
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.slice(0, MAX_BATCH)
       this.#waiting = this.#waiting.slice(MAX_BATCH)
-      await this.#send(this.#sink, batch)
+      await this.#send(batch)
       // Told to end, it tries all that is left once, unless nobody takes it.
       if (this.#stopped.signal.aborted && this.#problem !== '') return
     }
@@ -105,11 +108,11 @@ export class SpanQueue {
     return new OtlpSpanSink(this.#options.url, this.#options.node)
   }
 
-  async #send(sink: SpanSink, batch: readonly TracedOnEdge[]): Promise<void> {
+  async #send(batch: readonly TracedOnEdge[]): Promise<void> {
     const { now, random, onProblem, url } = this.#options
     const begun = now()
     for (let failures = 1; ; failures++) {
-      const failure = await sink.export(batch)
+      const failure = await this.#export(batch)
       if (failure === undefined) {
         this.#sent += batch.length
         this.#problem = ''
@@ -125,6 +128,23 @@ export class SpanQueue {
         return
       }
       await this.#pause(backoffMs(failures, random(), BACKOFF))
+    }
+  }
+
+  /** Never longer than a while, whatever a sink makes of what a collector answers: then another one is opened. */
+  async #export(batch: readonly TracedOnEdge[]): Promise<SinkFailure | undefined> {
+    this.#sink ??= await (this.#options.openSink?.() ?? this.#openOtlp())
+    const sink = this.#sink
+    const { promise, resolve } = Promise.withResolvers<SinkFailure>()
+    const late = startTimer(this.#options.exportTimeoutMs ?? EXPORT_TIMEOUT_MS, () => {
+      this.#sink = undefined
+      sink[Symbol.dispose]()
+      resolve({ error: new Error('the collector began to answer and did not end'), isFinal: false })
+    })
+    try {
+      return await Promise.race([promise, sink.export(batch)])
+    } finally {
+      late[Symbol.dispose]()
     }
   }
 

@@ -169,3 +169,11 @@ t.test("the kubelet's probes are no traces, unless somebody has begun one", asyn
   all.end({}, { pipeline }, '01')
   t.equal((await sentBy(all)).length, 2)
 })
+
+t.test('what a path holds that is nobody’s business is not told', async (t) => {
+  const all = traced()
+  all.end({}, { path: '/cart;jsessionid=s3cret/items#access_token=s3cret', query: 'token=s3cret' }, '01')
+  const [one] = await sentBy(all)
+  t.equal(one?.request.path, '/cart;jsessionid=[redacted]/items#…')
+  t.notMatch(JSON.stringify(one), /s3cret/)
+})

@@ -30,6 +30,7 @@ t.test('several headers say the same, also as they were sent before there was a 
   t.match(read({ ...ids, 'x-b3-sampled': 'false' }), { ...named, sampled: false })
   t.match(read({ ...ids, 'x-b3-flags': '1' }), { ...named, sampled: true, debug: true })
   t.match(read({ ...ids, 'x-b3-sampled': 'maybe' }), { ...named, sampled: undefined })
+  t.equal(read({ 'x-b3-sampled': 'constructor' }), undefined, 'a word that objects of the language know')
   t.match(read({ 'x-b3-sampled': '0' }), { traceId: '', spanId: '', sampled: false })
 })
 

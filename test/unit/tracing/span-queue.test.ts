@@ -1,9 +1,43 @@
 /** Traced requests on their way to a collector that takes them, or does not: bounded, and all accounted for. */
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import t from 'tap'
 import { type SpanCounts, SpanQueue, type SpanSink, type TracedOnEdge } from '#tracing'
 
 const items = (count: number, round = 0) => {
   return Array.from({ length: count }, () => ({ edge: {}, request: { status: round } }) as TracedOnEdge)
+}
+
+const REQUEST: TracedOnEdge = {
+  edge: { source: undefined, destination: undefined, host: '', sides: 'client' },
+  request: {
+    traceId: '0af7651916cd43dd8448eb211c80319c',
+    parentId: '',
+    clientId: 'b7ad6b7169203331',
+    serverId: '',
+    sampled: true,
+    reason: 'head',
+    startMs: 1,
+    durationMs: 1,
+    method: 'GET',
+    path: '/',
+    authority: 'web',
+    isHttp2: false,
+    isGrpc: false,
+    isMirror: false,
+    status: 200,
+    grpcStatus: -1,
+    flag: '-',
+    why: '',
+    clientAddress: '10.0.0.1',
+    upstream: '10.0.0.2:80',
+    route: '',
+    policy: '',
+    requestId: '',
+    bytesIn: 0,
+    bytesOut: 0,
+    retries: [],
+  },
 }
 
 /** A sink whose answers are those that the test gives, one for each export. */
@@ -115,4 +149,33 @@ t.test('told to end, it tries what is left once', async (t) => {
   await away.sink.answer(FAILED)
   await ended
   t.match(away.counts(), { sent: 0, refused: 256 })
+})
+
+t.test('a collector that answers with another protocol, once, stops no spans', async (t) => {
+  let asked = 0
+  const other = 'HTTP/1.1 101 Other\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'
+  const taken = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}'
+  const collector = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.write(asked++ === 0 ? other : taken))
+    t.teardown(() => socket.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(collector, 'listening')
+  t.teardown(() => collector.close())
+  const bound = collector.address()
+  const { promise: sent, resolve } = Promise.withResolvers<SpanCounts>()
+  const problems: string[] = []
+  const queue = new SpanQueue({
+    node: 'node-1',
+    url: `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}/v1/traces`,
+    onProblem: (problem) => problems.push(problem),
+    onCounts: (counts) => counts.sent > 0 && resolve(counts),
+    now: () => performance.now(),
+    random: () => 0,
+    exportTimeoutMs: 500,
+  })
+  queue.add([REQUEST])
+  t.same(await sent, { sent: 1, overflowed: 0, refused: 0 })
+  t.match(problems, [/: the collector began to answer and did not end$/])
+  await queue.stop()
 })
