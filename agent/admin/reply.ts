@@ -20,3 +20,12 @@ export function textReply(body: string, status = 200, contentType = 'text/plain;
 export function errorReply(status: number, error: string): Reply {
   return jsonReply({ error }, status)
 }
+
+const bytes = new WeakMap<Reply, Buffer>()
+
+/** The body, the same bytes for all who are told it: text is copied for each who is slow to read. */
+export function bytesOf(reply: Reply): Buffer {
+  const known = bytes.get(reply) ?? Buffer.from(reply.body)
+  bytes.set(reply, known)
+  return known
+}

@@ -12,13 +12,15 @@ import type { Duplex } from 'node:stream'
 import { errorLine, startTimer } from '#base'
 import { type AdminAccess, Gatekeeper, LOGIN_PATH, LOGOUT_PATH } from './access.ts'
 import type { AdminBackend } from './backend.ts'
+import { Connections } from './connections.ts'
 import { isAddressInUse, isLoopback, listenOnAddress, listenOnSocket } from './listen.ts'
 import { isPagePath, pageReply } from './page/page-files.ts'
 import { answerPath } from './paths.ts'
 import { type AdminPeers, askPeer, isPeerPath, listNodes, type PeerTarget, peerTarget, streamPeer } from './peers.ts'
 import type { Reply } from './reply.ts'
-import { errorReply } from './reply.ts'
+import { bytesOf, errorReply } from './reply.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { type AnswerTo, sharedMetrics } from './shared-metrics.ts'
 import { prepareStream, refuseOrigin, refuseUpgrade, serveStream } from './streams.ts'
 
 export interface AdminOptions {
@@ -118,25 +120,44 @@ interface Door {
   readonly hosts: HostRule
   /** Where a token is asked for. */
   readonly gatekeeper: Gatekeeper | undefined
+  readonly answers: AnswerTo
 }
 
 function createAdminServer(options: AdminOptions, hosts: HostRule): Server {
   const limits = { maxHeaderSize: 16_384, headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000 }
   const access = options.access ?? NOBODY
-  const door: Door = { options, hosts, gatekeeper: hosts === 'any' ? new Gatekeeper(access) : undefined }
+  const ask: AnswerTo = (path, query) => answerPath(options.backend, path, query)
+  const door: Door = {
+    options,
+    hosts,
+    gatekeeper: hosts === 'any' ? new Gatekeeper(access) : undefined,
+    answers: hosts === 'any' ? sharedMetrics(ask) : ask,
+  }
+  const connections = new Connections()
   const server = createServer(limits, (request, response) => {
-    handle(door, request, response).catch((error: unknown) => {
+    const { socket } = request
+    if (!connections.asks(socket, response)) {
+      socket.destroy()
+      return
+    }
+    const whenAnswered = () => connections.answered(socket, response)
+    handle(door, request, response, whenAnswered).catch((error: unknown) => {
       options.logger.warn({ err: error }, 'admin answer failed')
       response.destroy()
     })
   })
   server.maxConnections = MAX_CONNECTIONS
+  server.on('connection', (socket) => connections.opened(socket))
   // Until then an error is the start's own, and is told by whoever started it.
   server.once('listening', () => {
     server.on('error', (error) => options.logger.warn({ err: error }, 'admin server error'))
   })
   server.on('clientError', (_error, socket) => socket.destroy())
   server.on('upgrade', (request, socket) => {
+    if (!connections.asks(socket)) {
+      socket.destroy()
+      return
+    }
     const open = upgraded.get(server) ?? new Set()
     upgraded.set(server, open.add(socket))
     socket.on('close', () => open.delete(socket))
@@ -174,7 +195,12 @@ async function upgrade(door: Door, request: IncomingMessage, socket: Duplex): Pr
   else refuseUpgrade(socket, begin)
 }
 
-async function handle(door: Door, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(
+  door: Door,
+  request: IncomingMessage,
+  response: ServerResponse,
+  whenAnswered: () => void,
+): Promise<void> {
   const reply = await decideReply(door, request)
   if ('address' in reply) {
     await askPeer(reply, door.options.peers?.token() ?? '', request, response)
@@ -190,7 +216,8 @@ async function handle(door: Door, request: IncomingMessage, response: ServerResp
     ...(reply.status === 405 ? { allow: 'GET, HEAD' } : {}),
     ...reply.headers,
   })
-  response.end(request.method === 'HEAD' ? undefined : reply.body)
+  response.end(request.method === 'HEAD' ? undefined : bytesOf(reply))
+  whenAnswered()
 }
 
 /** A target: another agent is asked instead. */
@@ -221,7 +248,7 @@ async function decideReply(door: Door, request: IncomingMessage): Promise<Reply 
   try {
     const answer = isPagePath(pathname)
       ? pageReply(pathname, headers['if-none-match'])
-      : answerPath(options.backend, pathname, url.searchParams)
+      : door.answers(pathname, url.searchParams)
     return await Promise.race([answer, late])
   } catch (error) {
     options.logger.warn({ err: error, path: pathname }, 'admin request failed')

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { mkdtempSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { request } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -284,4 +284,41 @@ t.test('a stream that was refused keeps no place, whatever becomes of the other 
   await closed
   clearInterval(more)
   t.pass('the connection is gone')
+})
+
+t.test('whoever opens connections and says nothing on them, or does not read, keeps no probe out', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = Object.assign(new FakeBackend(), {
+    metrics: async () => [
+      { families: [{ name: 'x', help: 'y'.repeat(8 << 20), type: 'counter' as const, series: [] }] },
+    ],
+  })
+  await using server = await startAdmin({ socketPath, address: '0.0.0.0:0', backend, logger })
+  const where = { host: '127.0.0.1', port: tcp(server).port }
+  const held: Socket[] = []
+  t.teardown(() => {
+    for (const socket of held) socket.destroy()
+  })
+  for (let i = 0; i < 300; i++) {
+    const socket = connect(where).on('error', () => {})
+    held.push(socket)
+    if (i % 20 === 0) socket.write('GET /metrics HTTP/1.1\r\nhost: weir\r\n\r\n')
+    if (i % 10 === 9) await once(socket, 'connect')
+  }
+  t.equal((await get(where, '/healthz/live')).status, 200)
+})
+
+t.test('who asks before the answer is there is not heard', async (t) => {
+  const socketPath = join(directory(t), 'admin.sock')
+  const backend = new FakeBackend()
+  let asked = 0
+  backend.status = async () => {
+    asked++
+    return await new Promise(() => {})
+  }
+  await using server = await startAdmin({ socketPath, address: '127.0.0.1:0', backend, logger })
+  const socket = connect(tcp(server)).on('error', () => {})
+  socket.resume().write('GET /status HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n'.repeat(100))
+  await once(socket, 'close')
+  t.equal(asked, 1)
 })
