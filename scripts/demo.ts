@@ -166,6 +166,7 @@ async function main(lab: Lab): Promise<void> {
     await keepUntilInterrupted(`The shop stays. In it, for example:
    scripts/lab exec ${lab.id} shop/client curl -s http://${webIp}/
    scripts/weir status --state-dir ${lab.stateDir}
+   scripts/weir tap, top, edges, diagnose: the same way, while calls go on
    ${lab.manifestsDir}: edit, add or remove manifests; they are followed live`)
   }
   await cleanUp([agent], web, rulesBefore)

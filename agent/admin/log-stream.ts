@@ -10,8 +10,12 @@ export const LOGS: AdminStream = {
     if (logs === undefined) return errorReply(503, 'This agent reads no logs: start it without --logs off')
     const query = parseLogQuery(parameters, Date.now())
     if (typeof query === 'string') return errorReply(400, query)
-    const grep = query.grep === '' ? undefined : compileRegex(`.*(?:${query.grep}).*`)
-    if (grep?.ok === false) return errorReply(400, `Parameter grep: ${grep.error}`)
+    // As it was written first: what is wrong is told of that.
+    const patterns = query.grep === '' ? [] : [query.grep, `.*(?:${query.grep}).*`]
+    for (const pattern of patterns) {
+      const grep = compileRegex(pattern)
+      if (!grep.ok) return errorReply(400, `Parameter grep: ${grep.error}`)
+    }
     return (handlers) => logs.open(query, handlers)
   },
 }

@@ -71,8 +71,11 @@ export function parseTapQuery(
     if (wrong !== undefined) return wrong
   }
   const regex = value('path-regex')
-  const compiled = regex === '' ? undefined : compileRegex(`.*(?:${regex}).*`)
-  if (compiled?.ok === false) return `Parameter path-regex: ${compiled.error}`
+  // As it was written first: what is wrong is told of that.
+  for (const pattern of regex === '' ? [] : [regex, `.*(?:${regex}).*`]) {
+    const compiled = compileRegex(pattern)
+    if (!compiled.ok) return `Parameter path-regex: ${compiled.error}`
+  }
   const path = value('path')
   if (path !== '' && !path.startsWith('/')) {
     return `Parameter path: expected what a path begins with, such as /reviews, got ${JSON.stringify(path)}`

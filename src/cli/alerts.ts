@@ -11,6 +11,7 @@ export const alertsVerb: Verb = {
   usage: '',
   options: {},
   optionHelp: [],
+  exitHelp: '0 told, also when something fires',
   async run({ ask, json, nowMs }) {
     const asked = await askJson<AlertsAnswer>(ask, '/alerts')
     if (asked.kind === 'failed') return asked.result

@@ -29,6 +29,14 @@ export function failed(path: string, asked: Asked): VerbResult {
   return wrong(errorIn(asked.text) ?? `The agent answered ${asked.status} to ${path}`)
 }
 
+/** What a stream was refused for. Its parameters are named as the flags that they came from. */
+export function refused(verb: string, status: number, text: string): VerbResult {
+  const result = failed(`/${verb}`, { kind: 'answer', status, text })
+  const flag = /^Parameter ([a-z-]+): (.*)$/s.exec(result.error ?? '')
+  if (status !== 400 || flag === null) return result
+  return { ...result, error: `--${flag[1]}: ${flag[2]} (see weir ${verb} --help)` }
+}
+
 export function jsonOutput(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2)}\n`
 }

@@ -1,6 +1,6 @@
 /** `weir logs`: what pods of this node write, with the mesh's own requests between the lines if asked for. */
 import { textValue } from './arguments.ts'
-import { failed } from './ask-json.ts'
+import { refused } from './ask-json.ts'
 import { EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, EXIT_WRONG } from './exit-code.ts'
 import { renderLogRecord } from './log-text.ts'
 import type { Verb, VerbCall, VerbResult } from './verb.ts'
@@ -83,7 +83,7 @@ async function show({ listen, print, json, isTerminal }: VerbCall, path: string)
   })
   switch (answer.kind) {
     case 'refused':
-      return failed('/logs', { kind: 'answer', status: answer.status, text: answer.text })
+      return refused('logs', answer.status, answer.text)
     case 'unreachable':
       return { exitCode: EXIT_UNREACHABLE, output: '', error: answer.line }
     case 'broken':

@@ -10,7 +10,7 @@ import type { Verb } from './verb.ts'
 export const statVerb: Verb = {
   name: 'stat',
   summary: 'what went on during some seconds, per Service and workload of this node',
-  usage: '[NAMESPACE[/NAME]] [--window SECONDS] [--sort COLUMN]',
+  usage: '[NAMESPACE | NAME | NAMESPACE/NAME] [--window SECONDS] [--sort COLUMN]',
   maxWords: 1,
   options: { window: { type: 'string' }, sort: { type: 'string' } },
   optionHelp: [WINDOW_HELP, SORT_HELP],
@@ -24,7 +24,7 @@ export const statVerb: Verb = {
     const looked = await lookFor(ask, seconds)
     if (looked.kind === 'failed') return looked.result
     const isMeant = ({ name }: { readonly name: string }) =>
-      only === undefined || name === only || (!only.includes('/') && name.startsWith(`${only}/`))
+      only === undefined || name === only || (!only.includes('/') && name.split('/').includes(only))
     const services = looked.traffic.services.filter(isMeant)
     const workloads = looked.traffic.workloads.filter(isMeant)
     const { node } = looked.traffic

@@ -1,7 +1,7 @@
 /** `weir tap`: requests and connections of this node as they end. */
 import { setTimeout } from 'node:timers/promises'
 import { textValue, textValues } from './arguments.ts'
-import { failed } from './ask-json.ts'
+import { refused } from './ask-json.ts'
 import { EXIT_OK, EXIT_UNREACHABLE, EXIT_WRONG } from './exit-code.ts'
 import type { Listened } from './listen.ts'
 import { TapText } from './tap-text.ts'
@@ -120,7 +120,7 @@ async function show(call: VerbCall): Promise<VerbResult> {
   }
   switch (answer.kind) {
     case 'refused':
-      return failed('/tap', { kind: 'answer', status: answer.status, text: answer.text })
+      return refused('tap', answer.status, answer.text)
     case 'unreachable':
       return { exitCode: EXIT_UNREACHABLE, output: '', error: answer.line }
     case 'broken':

@@ -68,6 +68,11 @@ export function explainCommand({ pods, world }: NodeLook, workload: string, serv
   return pod === undefined || url === undefined ? undefined : `weir explain --from ${pod} --to ${url}`
 }
 
+/** What shows a few of the requests that went so, with path, policy and reason. @param which flags of weir tap */
+export function tapCommand(source: string, target: string, which: string): string {
+  return `weir tap --from ${source} --to ${target} ${which} --limit 3`
+}
+
 /** Of a pod of this node, where its log can be read. */
 export function logsCommand({ pods }: NodeLook, workload: string): string | undefined {
   const pod = pods.find(({ owner, lastLogMs }) => owner === workload && lastLogMs !== undefined && lastLogMs > 0)

@@ -67,7 +67,7 @@ t.test('a fault at the end of a chain is told there, and its callers as what fol
   t.match(finding, {
     severity: 'critical',
     says: /^\d+ % of the requests from shop\/reviews to shop\/ratings fail \(0 % before\), because the application answers 500$/,
-    next: 'weir explain --from shop/reviews --to http://ratings.shop:80',
+    next: 'weir tap --from shop/reviews --to shop/ratings --status 5xx --limit 3',
   })
   t.match(finding.evidence.join('\n'), /^So: .* shop\/frontend to shop\/reviews fail/m)
   await diagnosed.until('one finding for one fault', (answer) => ofShop(answer).length === 1)
@@ -90,7 +90,7 @@ spec:
   t.match(finding, {
     severity: 'critical',
     says: /are refused by policy, since AuthorizationPolicy shop\/closed was added$/,
-    next: 'weir explain --from shop/reviews --to http://ratings.shop:80',
+    next: 'weir tap --from shop/reviews --to shop/ratings --flags RBAC --limit 3',
   })
   await diagnosed.until('one finding for one fault', (answer) => ofShop(answer).length === 1)
   await shop.apply()

@@ -116,9 +116,9 @@ t.test('what is asked for wrongly, or is not there, is told with the remedy', as
     [['web', 'x'], 64, /takes no further argument "x"/],
     [['nobody'], 1, /No pod nobody on node .*; weir pods --all/],
     [['outsider'], 1, /Pod outsider is not in the mesh.*--logs all/],
-    [['web', '--grep', '(x'], 1, /Parameter grep: /],
-    [['web', '--since', 'x'], 1, /Parameter since: expected a duration/],
-    [['web', '--tail', '-1'], 1, /Parameter tail/],
+    [['web', '--grep', '(x'], 1, /^--grep: missing \) at offset 2 of "\(x" /],
+    [['web', '--since', 'x'], 1, /^--since: expected a duration/],
+    [['web', '--tail', '-1'], 1, /^--tail: /],
   ] as const) {
     const { stderr, code: ended } = await agent.cli('logs', args)
     t.match({ ended, stderr }, { ended: code, stderr: line }, args.join(' '))

@@ -257,13 +257,13 @@ t.test('for people: a line each, header fields below; mistakes are told with the
   t.notMatch(stdout, /s3cr3t/)
   for (const [args, ended, line] of [
     [['nobody'], 1, /^No pod, workload or Service nobody is known here; weir pods --all/],
-    [['--path-regex', '(x'], 1, /Parameter path-regex: /],
-    [['--status', 'ok'], 1, /Parameter status: expected such as 404, 5xx/],
-    [['--flags', 'RBCA'], 1, /no flag "RBCA"; there are .*RBAC/],
-    [['--header', 'Authorization=Bearer x'], 1, /authorization is not shown, nor looked for/],
-    [['--header', 'x-internal=x'], 1, /x-internal is not shown, nor looked for/],
-    [['--min-duration', 'long'], 1, /Parameter min-duration: expected a duration/],
-    [['--rate', '100000'], 1, /Parameter rate: .* from 1 to 1000/],
+    [['--path-regex', '(x'], 1, /^--path-regex: /],
+    [['--status', 'ok'], 1, /^--status: expected such as 404, 5xx/],
+    [['--flags', 'RBCA'], 1, /^--flags: no flag "RBCA"; there are .*RBAC/],
+    [['--header', 'Authorization=Bearer x'], 1, /^--header: authorization is not shown, nor looked for/],
+    [['--header', 'x-internal=x'], 1, /^--header: x-internal is not shown, nor looked for/],
+    [['--min-duration', 'long'], 1, /^--min-duration: expected a duration/],
+    [['--rate', '100000'], 1, /^--rate: .* from 1 to 1000/],
     [['a', 'b'], 64, /takes no further argument "b"/],
   ] as const) {
     const { stderr, code: exit } = await agent.cli('tap', args)

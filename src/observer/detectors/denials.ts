@@ -4,7 +4,7 @@ import type { LookHistory } from '../look-history.ts'
 import { keyOf, secondsOf } from '../look-history.ts'
 import type { NodeLook, PolicyChange } from '../node-look.ts'
 import { beginning, MIN_REQUESTS, type PairSum, pairName, sumPairs } from '../recent-traffic.ts'
-import { durationWords, explainCommand, percent, placeWords } from '../words.ts'
+import { durationWords, percent, placeWords, tapCommand } from '../words.ts'
 
 /** As for failures: noticed by a user; and once told, down to less. */
 export const DENIED_SHARE = 0.05
@@ -68,7 +68,7 @@ function finding(
         ? []
         : [`${change.policy} was ${change.change} at ${new Date(change.atMs).toISOString()}`]),
     ],
-    next: explainCommand(last, source, pair.service) ?? 'weir policies',
+    next: tapCommand(source, target, '--flags RBAC'),
     sinceMs,
     hurt: denied,
     ...(change === undefined ? {} : { change }),

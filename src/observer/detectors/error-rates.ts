@@ -15,6 +15,7 @@ import {
   percent,
   placeWords,
   reasonWords,
+  tapCommand,
 } from '../words.ts'
 
 /** One in twenty is what a user notices, whatever it was before. */
@@ -155,10 +156,19 @@ function ofMesh(last: NodeLook, { reasons, service }: PairSum): readonly string[
 
 function nextCommand(last: NodeLook, pair: PairSum, reason: string): string {
   const explain = explainCommand(last, pair.source, pair.service)
+  const tap = tapOf(pair, reason)
   const failing = [...pair.destinations].sort((a, b) => b[1].failed - a[1].failed).map(([name]) => name)
   const logs = failing.map((name) => logsCommand(last, name)).find((command) => command !== undefined)
   return (
-    (isApplications(reason) ? (logs ?? explain) : (explain ?? logs)) ??
+    (isApplications(reason) ? (logs ?? tap ?? explain) : (tap ?? explain ?? logs)) ??
     (pair.target === 'unknown' ? 'weir edges' : `weir stat ${pair.target}`)
   )
+}
+
+/** Of what happened after the decision how to route it, which `weir explain` cannot tell. */
+function tapOf({ source, target }: PairSum, reason: string): string | undefined {
+  const [flag = '', status = ''] = reason.split(' ')
+  if (target === 'unknown') return undefined
+  if (['UF', 'UC', 'UPE'].includes(flag)) return tapCommand(source, target, `--flags ${flag}`)
+  return flag === '-' && status.startsWith('5') ? tapCommand(source, target, '--status 5xx') : undefined
 }

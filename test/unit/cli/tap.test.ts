@@ -150,7 +150,7 @@ t.test('an agent that is not there, refuses or has a problem ends it', async (t)
     result: { exitCode: 69, error: 'no agent' },
   })
   t.match(await run({}, [{ answer: { kind: 'refused', status: 400, text: '{"error":"Parameter status: x"}' } }]), {
-    result: { exitCode: 1, error: 'Parameter status: x' },
+    result: { exitCode: 1, error: '--status: x (see weir tap --help)' },
   })
   const problem = { kind: 'problem', problem: 'There are 16 taps already' }
   t.match(await run({}, [{ messages: [problem], answer: { kind: 'ended' } }]), {

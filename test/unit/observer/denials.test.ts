@@ -21,7 +21,7 @@ t.test('a policy that began to deny after a change is told with that change, as 
     severity: 'critical',
     subject: 'shop/frontend -> shop/reviews',
     says: /requests from shop\/frontend to shop\/reviews are refused by policy, since AuthorizationPolicy shop\/reviews was added$/,
-    next: 'weir explain --from shop/frontend-1 --to http://reviews.shop:80',
+    next: 'weir tap --from shop/frontend --to shop/reviews --flags RBAC --limit 3',
     sinceMs: atMs,
   }
   t.match(watched.look(denied, 5), [expected])

@@ -60,7 +60,7 @@ t.test('a chain is told at its end, and its callers as what follows', async (t) 
   t.equal(found.length, 1)
   t.match(found[0], {
     subject: 'shop/reviews -> shop/ratings',
-    next: 'weir explain --from shop/reviews-1 --to http://ratings.shop:80',
+    next: 'weir tap --from shop/reviews --to shop/ratings --flags UC --limit 3',
   })
   t.match(found[0]?.evidence.slice(1), [
     /^So: 50 % of the requests from shop\/frontend to shop\/reviews fail/,
