@@ -70,7 +70,8 @@ export class LookTaker {
     const peers = () =>
       new Map(
         mesh.peerAuthentications().map(({ pods: _pods, ...one }) => {
-          return [`${one.namespace}/${one.name}`, JSON.stringify(one)] as const
+          const seen = { says: JSON.stringify(one), isMeshWide: one.scope === 'mesh' }
+          return [`${one.namespace}/${one.name}`, seen] as const
         }),
       )
     const { world, changes } = this.#world.look(mesh.snapshot, peers, now)

@@ -1,18 +1,25 @@
 /** What finding faults needs of the objects: worked out when they have changed, and seldom where that takes long. */
-import type { AuthorizationPolicy, MeshService } from '#contract'
+import type { MeshService } from '#contract'
 import type { Snapshot } from '#mesh'
-import type { EmptyService, PolicyChange, WorldSample } from '#observer'
+import { type EmptyService, fairShare, namespaceIn, type PolicyChange, type WorldSample } from '#observer'
 
 /** In a large cluster that changes all the time, one part in so many of the time is given to it. */
 const SHARE = 50
 /** Services without endpoints, that are told. */
 const MAX_EMPTY = 500
 
+/** A policy at one time. */
+interface PolicySeen {
+  /** The same value while it does not change. */
+  readonly says: unknown
+  readonly isMeshWide: boolean
+}
+
 export class WorldLook {
   readonly #node: string
   #snapshot: Snapshot | undefined
   #sample: WorldSample | undefined
-  #policies: ReadonlyMap<string, unknown> = new Map()
+  #policies: ReadonlyMap<string, PolicySeen> = new Map()
   #dueAtMs = 0
 
   constructor(node: string) {
@@ -25,7 +32,7 @@ export class WorldLook {
    */
   look(
     snapshot: Snapshot,
-    peerAuthentications: () => ReadonlyMap<string, string>,
+    peerAuthentications: () => ReadonlyMap<string, PolicySeen>,
     { nowMs, atMs }: { readonly nowMs: number; readonly atMs: number },
   ): { readonly world: WorldSample; readonly changes: readonly PolicyChange[] } {
     const known = this.#sample
@@ -60,11 +67,11 @@ function emptyServices(snapshot: Snapshot): readonly EmptyService[] {
     if (service.external !== undefined || service.externalName !== undefined || service.ports.length === 0) continue
     const endpoints = Object.values(service.endpoints).flat()
     if (endpoints.some(({ ready, terminating }) => ready && !terminating)) continue
-    if (empty.length >= MAX_EMPTY) break
     const unready = new Set(endpoints.map(({ address }) => address)).size
     empty.push({ service: nameOf(service), unready, routes: [] })
   }
-  return empty.length === 0 ? empty : withRoutes(empty, snapshot)
+  const told = fairShare(empty, MAX_EMPTY, ({ service }) => namespaceIn(service))
+  return told.length === 0 ? told : withRoutes(told, snapshot)
 }
 
 function withRoutes(empty: readonly EmptyService[], snapshot: Snapshot): readonly EmptyService[] {
@@ -121,30 +128,32 @@ function nameOf({ namespace, name }: Pick<MeshService, 'namespace' | 'name'>): s
   return `${namespace}/${name}`
 }
 
-/** Each with a value that is the same while it does not change. */
-function policiesOf(snapshot: Snapshot, peers: ReadonlyMap<string, string>): ReadonlyMap<string, unknown> {
+function policiesOf(snapshot: Snapshot, peers: ReadonlyMap<string, PolicySeen>): ReadonlyMap<string, PolicySeen> {
   const { meshPolicies, policiesByNamespace } = snapshot.indexes()
   const authorization = [...meshPolicies.values(), ...policiesByNamespace.values()]
     .flat()
-    .map((policy): [string, AuthorizationPolicy | string] => [`AuthorizationPolicy ${nameOf(policy)}`, policy])
-  return new Map<string, unknown>([
+    .map((policy): [string, PolicySeen] => {
+      return [`AuthorizationPolicy ${nameOf(policy)}`, { says: policy, isMeshWide: policy.scope === 'mesh' }]
+    })
+  return new Map<string, PolicySeen>([
     ...authorization,
     ...Array.from(peers, ([name, says]) => [`PeerAuthentication ${name}`, says] as const),
   ])
 }
 
 function policyChanges(
-  before: ReadonlyMap<string, unknown>,
-  after: ReadonlyMap<string, unknown>,
+  before: ReadonlyMap<string, PolicySeen>,
+  after: ReadonlyMap<string, PolicySeen>,
   atMs: number,
 ): readonly PolicyChange[] {
   const changes: PolicyChange[] = []
   const add = (policy: string, change: PolicyChange['change']) => {
-    changes.push({ atMs, policy, change })
+    const isMeshWide = [before, after].some((policies) => policies.get(policy)?.isMeshWide === true)
+    changes.push({ atMs, policy, change, ...(isMeshWide ? { isMeshWide } : {}) })
   }
   for (const [policy, value] of after) {
     if (!before.has(policy)) add(policy, 'added')
-    else if (before.get(policy) !== value) add(policy, 'changed')
+    else if (before.get(policy)?.says !== value.says) add(policy, 'changed')
   }
   for (const policy of before.keys()) if (!after.has(policy)) add(policy, 'removed')
   return changes

@@ -3,10 +3,11 @@
  * the sums are kept.
  */
 import type { MetricFamily } from '#contract'
+import { fairShare, namespaceIn } from './fair-share.ts'
 import type { Edge, EdgeSample } from './node-look.ts'
 import { edgeNames, isFailure, type Labels } from './traffic-rates.ts'
 
-/** Of more edges at one time, the busiest are told. */
+/** Of more edges at one time, the busiest of each namespace that calls are told. */
 const MAX_EDGES = 500
 
 interface Growing {
@@ -122,11 +123,12 @@ function statusOf(labels: Labels): string {
 function toldOnce(found: ReadonlyMap<string, Growing>): readonly EdgeSample[] {
   const bySource = new Set<string>()
   for (const { reporter, edge } of found.values()) if (reporter === 'source') bySource.add(nameOf(edge))
-  return [...found.values()]
+  const busiest = [...found.values()]
     .filter(({ reporter, edge, requests }) => requests > 0 && (reporter === 'source' || !bySource.has(nameOf(edge))))
     .sort((a, b) => b.requests - a.requests)
-    .slice(0, MAX_EDGES)
-    .map(({ reporter: _reporter, ...sample }) => sample)
+  return fairShare(busiest, MAX_EDGES, ({ edge }) => namespaceIn(edge.source)).map(
+    ({ reporter: _reporter, ...sample }) => sample,
+  )
 }
 
 export function nameOf({ source, destination, service }: Edge): string {

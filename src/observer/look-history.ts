@@ -4,6 +4,7 @@
  */
 import type { FindingKind } from '#contract'
 import type { Detected } from './detected.ts'
+import { fairShare, namespaceIn } from './fair-share.ts'
 import type { NodeLook, PolicyChange } from './node-look.ts'
 
 /** What goes on now: a minute of looks every ten seconds. Shorter, and one slow garbage collection is a finding. */
@@ -15,7 +16,7 @@ const MAX_CHANGES = 50
 
 export class LookHistory {
   readonly #looks: NodeLook[] = []
-  readonly #changes: PolicyChange[] = []
+  #changes: readonly PolicyChange[] = []
   #told = new Map<string, Detected>()
   #firstMs = 0
 
@@ -25,8 +26,8 @@ export class LookHistory {
     else this.#looks.push(compacted(before))
     this.#looks.push(look)
     if (this.#looks.length > MAX_LOOKS) this.#looks.shift()
-    this.#changes.push(...look.policyChanges)
-    this.#changes.splice(0, this.#changes.length - MAX_CHANGES)
+    const latestFirst = [...this.#changes, ...look.policyChanges].reverse()
+    this.#changes = fairShare(latestFirst, MAX_CHANGES, ({ policy }) => namespaceIn(policy)).toReversed()
   }
 
   /** What was found in all that has been added, for those who ask next time whether it was so before. */

@@ -117,6 +117,8 @@ export interface PolicyChange {
   /** Kind and `namespace/name`. */
   readonly policy: string
   readonly change: 'added' | 'changed' | 'removed'
+  /** Whether it decides for pods of all namespaces; others decide for those of their own alone. */
+  readonly isMeshWide?: boolean
 }
 
 /** A Service that no endpoint of which can be asked. */

@@ -4,9 +4,10 @@
  */
 import type { Finding, FindingSeverity } from '#contract'
 import type { Detected } from './detected.ts'
+import { fairShare, namespaceIn } from './fair-share.ts'
 import { keyOf } from './look-history.ts'
 
-/** More than anybody reads at 3 a.m.; the worst come first. */
+/** More than anybody reads at 3 a.m.; the worst of each namespace come first. */
 export const MAX_FINDINGS = 100
 /** Of what follows from one cause so many are named. */
 const MAX_CONSEQUENCES = 3
@@ -22,11 +23,12 @@ export function rankFindings(found: readonly Detected[]): readonly Finding[] {
     groups.set(cause, group)
     if (cause !== one) group.push(one)
   }
-  return [...groups]
+  const ranked = [...groups]
     .map(([cause, consequences]) => ({ cause: withConsequences(cause, consequences), subjectKey: cause.subject }))
     .sort((a, b) => compare(a.cause, b.cause) || (a.subjectKey < b.subjectKey ? -1 : 1))
-    .slice(0, MAX_FINDINGS)
-    .map(({ cause: { hurt: _hurt, follows: _follows, change: _change, ...finding } }) => finding)
+  return fairShare(ranked, MAX_FINDINGS, ({ subjectKey }) => namespaceIn(subjectKey)).map(
+    ({ cause: { hurt: _hurt, follows: _follows, change: _change, ...finding } }) => finding,
+  )
 }
 
 function compare(a: Detected, b: Detected): number {

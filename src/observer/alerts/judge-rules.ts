@@ -3,7 +3,7 @@
  * no clock.
  */
 import type { Finding, MetricFamily } from '#contract'
-import { percentile } from '#observer'
+import { fairShare, namespaceIn, percentile } from '#observer'
 import type { AlertCondition, AlertRule, ThresholdCondition } from './alert-rule.ts'
 import { evaluateCondition, firstValue, type KnownValues, ratesIn, type Series } from './evaluate-expression.ts'
 import { type ConditionNode, NODE_VALUES, type NumberNode, type ValueName } from './expression.ts'
@@ -46,7 +46,7 @@ export interface JudgedRule {
   readonly others: 'clear' | 'unknown'
 }
 
-/** Things that one rule may be about at a time. */
+/** Things that one rule may be about at a time; of more, so many of each namespace. */
 const MAX_SUBJECTS = 500
 
 export class RuleJudge {
@@ -85,7 +85,9 @@ export class RuleJudge {
         return { judged: judgeCertificates(rule, condition, look), others: 'clear' }
       default: {
         const key = JSON.stringify([rule.scope, rule.windowMs, condition.kind === 'saturation' && condition.of])
-        const subjects = this.#known.get(key) ?? this.#subjects(rule, look).slice(0, MAX_SUBJECTS)
+        const subjects =
+          this.#known.get(key) ??
+          fairShare(this.#subjects(rule, look), MAX_SUBJECTS, ({ subject }) => namespaceIn(subject))
         this.#known.set(key, subjects)
         return {
           judged: subjects.map((subject) => this.#judgeValues(rule, condition, subject, look)),

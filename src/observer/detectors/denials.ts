@@ -1,5 +1,6 @@
 /** Requests that policies refuse and did not refuse before, with the change of a policy that came before that. */
 import type { Detected } from '../detected.ts'
+import { namespaceIn } from '../fair-share.ts'
 import type { LookHistory } from '../look-history.ts'
 import { keyOf, secondsOf } from '../look-history.ts'
 import type { NodeLook, PolicyChange } from '../node-look.ts'
@@ -82,5 +83,8 @@ function changeBefore({ looks, policyChanges }: LookHistory, first: number, name
   const near = policyChanges.filter(({ atMs }) => atMs <= untilMs && atMs >= (good?.atMs ?? 0))
   const [, target = ''] = name.split(' -> ')
   const namespace = target.split('/')[0] ?? ''
-  return near.findLast(({ policy }) => policy.includes(` ${namespace}/`)) ?? near.at(-1)
+  // That of another namespace cannot have refused anything here, however often its owner changes it.
+  return (
+    near.findLast(({ policy }) => namespaceIn(policy) === namespace) ?? near.findLast(({ isMeshWide }) => isMeshWide)
+  )
 }

@@ -16,6 +16,8 @@ function unready(name: string): MeshService {
   return service(name, { endpoints: { 80: [{ address: '10.1.0.9', port: 8080, ready: false, terminating: false }] } })
 }
 
+const MESH_WIDE = 'mesh-wide'
+
 class Looking {
   readonly world = new World()
   readonly #look = new WorldLook('node-1')
@@ -30,7 +32,8 @@ class Looking {
     // Long enough after the look before.
     this.#nowMs += 60_000
     const clock = { nowMs: this.#nowMs, atMs: this.#nowMs }
-    return this.#look.look(this.world.snapshot, () => new Map(Object.entries(peers)), clock)
+    const seen = Object.entries(peers).map(([name, says]) => [name, { says, isMeshWide: says === MESH_WIDE }] as const)
+    return this.#look.look(this.world.snapshot, () => new Map(seen), clock)
   }
 }
 
@@ -125,4 +128,27 @@ t.test('endpoints are told by their Services, also when the objects change', asy
       .sort(),
     ['shop/other:80', 'shop/web:80'],
   )
+})
+
+t.test('of policies that decide for all namespaces that is told, and also when they are gone', async (t) => {
+  const looking = new Looking()
+  looking.apply([service('web')])
+  looking.look({ 'shop/peers': 'a' })
+  looking.apply([service('web', { addresses: ['10.2.0.1'] })])
+  const added = looking.look({ 'shop/peers': 'b', 'root/all': MESH_WIDE }).changes
+  t.match(added, [
+    { policy: 'PeerAuthentication shop/peers', change: 'changed', isMeshWide: undefined },
+    { policy: 'PeerAuthentication root/all', change: 'added', isMeshWide: true },
+  ])
+  looking.apply([service('web', { addresses: ['10.2.0.2'] })])
+  t.match(looking.look({ 'shop/peers': 'b' }).changes, [{ change: 'removed', isMeshWide: true }])
+})
+
+t.test('Services without endpoints of one namespace crowd out none of another', async (t) => {
+  const looking = new Looking()
+  const many = Array.from({ length: 600 }, (_, i) => ({ ...unready(`s${i}`), namespace: 'evil' }))
+  looking.apply([...many, { ...unready('web'), namespace: 'victim' }])
+  const names = looking.look().world.emptyServices.map((one) => one.service)
+  t.equal(names.length, 500)
+  t.ok(names.includes('victim/web'))
 })

@@ -31,6 +31,23 @@ t.test('a policy that began to deny after a change is told with that change, as 
   t.same(watched.look({ edges: [edge('frontend', 'reviews')] }, 6), [])
 })
 
+t.test('no tenant has its policies named for what those of another namespace refuse', async (t) => {
+  const watched = new Watched()
+  watched.look({ edges: [edge('frontend', 'reviews')] }, 12)
+  const atMs = watched.atMs + 10_000
+  const denied = { edges: [edge('frontend', 'reviews', { denied: 100 })] }
+  const churn = Array.from({ length: 200 }, (_, i) => {
+    return { atMs, policy: `AuthorizationPolicy evil/x${i}`, change: 'changed' } as const
+  })
+  const meshWide = { atMs, policy: 'AuthorizationPolicy root/all', change: 'added', isMeshWide: true } as const
+  watched.look({ ...denied, policyChanges: [meshWide, ...churn] })
+  t.match(watched.look(denied, 5), [{ says: /refused by policy, since AuthorizationPolicy root\/all was added$/ }])
+  const other = new Watched()
+  other.look({ edges: [edge('frontend', 'reviews')] }, 12)
+  other.look({ ...denied, policyChanges: churn.map((one) => ({ ...one, atMs: other.atMs + 10_000 })) })
+  t.match(other.look(denied, 5), [{ says: /refused by policy$/, severity: 'critical' }], 'a jump, and no cause known')
+})
+
 t.test('a change that refuses many is told once', async (t) => {
   const watched = new Watched()
   const edges = (denied: number) => [edge('a', 'b', { denied }), edge('c', 'd', { denied: denied / 2 })]

@@ -125,3 +125,21 @@ t.test('names are shared from look to look', async (t) => {
   const [second] = growth.grown(requests({ value: 3 }))
   t.equal(first?.edge, second?.edge)
 })
+
+t.test('a namespace that calls a thousand names crowds out no edge of another', async (t) => {
+  const growth = new EdgeGrowth()
+  const alive = new Set(['1'])
+  const count = (value: number) => {
+    const many = Array.from({ length: 1000 }, (_, i) => ({ service: `s${i}`, value: value * 10 }))
+    const families = requests(...many, { service: 'victim', value })
+    for (const { series } of families) {
+      const own = series.at(-1)?.labels
+      if (own !== undefined) Object.assign(own, { source_workload_namespace: 'bank' })
+    }
+    return growth.grown([{ process: '1', families }], alive)
+  }
+  count(1)
+  const told = count(2)
+  t.equal(told.length, 500)
+  t.ok(told.some(({ edge }) => edge.source === 'bank/a'))
+})

@@ -65,6 +65,20 @@ t.test('of many consequences the worst are named, and the rest counted', async (
   t.same(only?.evidence, ['So: d8 fails', 'So: d7 fails', 'So: d6 fails', 'So: 6 more like these'])
 })
 
+t.test('who makes many findings crowds out nobody’s of another namespace', async (t) => {
+  const many = Array.from({ length: 300 }, (_, i) => {
+    return detected(`HTTPRoute evil/r${i}`, { severity: 'critical', hurt: 1000 })
+  })
+  const found = subjects([
+    ...many,
+    detected('shop/a -> shop/b'),
+    detected('spiffe://td/ns/bank/sa/x'),
+    detected('proxy 1'),
+  ])
+  t.equal(found.length, MAX_FINDINGS)
+  t.same(found.slice(-3).toSorted(), ['proxy 1', 'shop/a -> shop/b', 'spiffe://td/ns/bank/sa/x'])
+})
+
 t.test('so many at most', async (t) => {
   const many = Array.from({ length: MAX_FINDINGS + 50 }, (_, i) => detected(`d${i}`))
   t.equal(rankFindings(many).length, MAX_FINDINGS)
