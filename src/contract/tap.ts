@@ -49,7 +49,7 @@ export interface TapLoss {
  * `proxy-authorization`, `cookie`, `set-cookie`, `x-api-key`, and all that sound like them.
  */
 const SECRET_FIELD =
-  /auth|cookie|token|secret|passw|credential|session|signature|bearer|jwt|csrf|xsrf|dpop|key$|^sec-websocket-protocol$/
+  /auth|cookie|token|secret|pass|pwd|credential|sess|signature|-sig$|bearer|jwt|csrf|xsrf|dpop|saml|assertion|principal|private|cert$|keys?$|key-id$|(?:^|-)(?:otp|pin|sid|sso)(?:$|-)|^sec-websocket-protocol$/
 
 /** Is no value of that field told? `more` in lower case, with dashes; an underscore in `name` counts as a dash. */
 export function isRedactedField(name: string, more: readonly string[]): boolean {

@@ -14,25 +14,52 @@ const MAX_VALUE_CHARS = 1024
 const MAX_FIELDS_CHARS = 8192
 
 /** A scheme of RFC 9110 section 11.1 before its credentials, whatever the field is called. */
-const CREDENTIALS = /^\s*(?:bearer|basic|digest|negotiate|ntlm|hmac|aws4-hmac-sha256)\b/i
-/** RFC 7519: a JSON Web Token. */
-const WEB_TOKEN = /\beyJ[\w-]+\.[\w-]+\./
+const CREDENTIALS =
+  /^[\s"']*(?:bearer|basic|digest|negotiate|ntlm|hmac|aws4-hmac-sha256|token|apikey|scram|hoba|mutual|vapid|dpop|gnap)\b/i
+/** How a JSON Web Token begins (RFC 7519): an object, encoded. */
+const WEB_TOKEN_START = 'eyJ'
+const WEB_TOKEN_PART = /^[\w-]+$/
+/** Somewhere in a value; no name is longer. */
+const PARAMETER = /([\w.-]{1,64})=/g
 /** RFC 3986 section 3.2.1. */
 const USER_INFO = /\/\/[^/?#]*@/g
-const PATH_PARAMETER = /;([^/;=]*)=[^/;]*/g
+/** Some servers decode before they split. */
+const PATH_PARAMETER = /(;|%3b)((?:(?!%3b|%3d)[^/;=])*)(=|%3d)[^/;]*/gi
 
 /** @param query without its question mark; empty: there is none */
 export function shownPath(path: string, query: string, showQueries: boolean): string {
   // A fragment has no business in a request (RFC 9110 section 7.1), but some clients send one.
   const hash = showQueries ? -1 : path.indexOf('#')
   let shown = hash < 0 ? path : `${path.slice(0, hash)}#…`
-  if (shown.includes(';')) {
-    shown = shown.replace(PATH_PARAMETER, (all, name: string) =>
-      isSecretParameter(name) ? `;${name}=${REDACTED}` : all,
+  if (shown.includes(';') || shown.includes('%3')) {
+    shown = shown.replace(PATH_PARAMETER, (all, sign: string, name: string, equals: string) =>
+      isSecretParameter(name) ? `${sign}${name}${equals}${REDACTED}` : all,
     )
+  }
+  if (shown.includes(WEB_TOKEN_START)) {
+    const segments = shown.split('/')
+    shown = segments.map((segment) => (holdsWebToken(segment) ? REDACTED : segment)).join('/')
   }
   if (query === '') return shown
   return showQueries ? `${shown}?${query}` : `${shown}?…`
+}
+
+/** In a time that grows with the length alone, whatever a stranger has sent: proxies do this while others wait. */
+function holdsWebToken(text: string): boolean {
+  if (!text.includes(WEB_TOKEN_START)) return false
+  const parts = text.split('.')
+  return parts.some((part, at) => {
+    const next = parts[at + 1]
+    if (next === undefined || parts[at + 2] === undefined || !WEB_TOKEN_PART.test(next)) return false
+    const start = part.lastIndexOf(WEB_TOKEN_START)
+    return start >= 0 && WEB_TOKEN_PART.test(part.slice(start))
+  })
+}
+
+function namesSecret(value: string): boolean {
+  if (!value.includes('=')) return false
+  for (const [, name = ''] of value.matchAll(PARAMETER)) if (isSecretParameter(name)) return true
+  return false
 }
 
 /** Without what stands before the host. */
@@ -43,12 +70,13 @@ export function shownAuthority(authority: string): string {
 
 /** Of a field whose name says nothing of secrets. */
 function shownValue(value: string, showQueries: boolean): string {
-  if (CREDENTIALS.test(value) || WEB_TOKEN.test(value)) return REDACTED
+  if (CREDENTIALS.test(value) || holdsWebToken(value)) return REDACTED
   const withoutUser = value.includes('@') ? value.replace(USER_INFO, `//${REDACTED}@`) : value
   // Anything may be a URL: a Referer, a Location, what a proxy has added.
   const end = showQueries ? -1 : withoutUser.search(/[?#]/)
   const shown = end < 0 ? withoutUser : `${withoutUser.slice(0, end + 1)}…`
-  return shown.length > MAX_VALUE_CHARS ? `${shown.slice(0, MAX_VALUE_CHARS)}…` : shown
+  const cut = shown.length > MAX_VALUE_CHARS ? `${shown.slice(0, MAX_VALUE_CHARS)}…` : shown
+  return !showQueries && namesSecret(cut) ? REDACTED : cut
 }
 
 export interface ShownFields {
