@@ -47,6 +47,8 @@ export class GrpcBindings {
   }
 
   remove(object: KubernetesObject): void {
+    // An HTTPRoute may have the same name.
+    if (object.kind !== 'GRPCRoute') return
     for (const key of grpcKeysOf(object)) {
       const rest = this.#bindings.get(key)?.filter(({ route }) => route !== object.metadata.name) ?? []
       if (rest.length > 0) this.#bindings.set(key, rest)

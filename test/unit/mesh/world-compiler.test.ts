@@ -8,7 +8,7 @@ import { changedObjects } from '../../../src/mesh/compile/changed-objects.ts'
 import { checkReferences, compileWorld, diffWorld, enrolments, WorldCompiler } from '../../../src/mesh/compile/index.ts'
 import { AutomaticAddresses } from '../../../src/mesh/compile/service-entries.ts'
 import { changesOf, KIND_NAMES, type ObjectChange } from './any-objects.ts'
-import { objectsOf } from './compile-samples.ts'
+import { manifest, objectsOf } from './compile-samples.ts'
 
 const NODE = 'node-1'
 const OPTIONS = { trustDomain: 'cluster.local', node: NODE }
@@ -202,6 +202,21 @@ t.test('likewise after changes of few kinds, in a world without problems', async
     fc.property(steps, (steps) => followThrough(calm, steps)),
     { numRuns: 1500 },
   )
+})
+
+t.test('a GRPCRoute keeps its ports when an HTTPRoute of its name changes', async () => {
+  const route = (kind: string, rule = ''): ObjectChange => ({
+    what: `${kind} r1`,
+    text: manifest(
+      'gateway.networking.k8s.io/v1',
+      kind,
+      'r1',
+      `spec: { parentRefs: [{ group: "", kind: Service, name: a }], rules: [{ backendRefs: []${rule} }] }`,
+    ),
+  })
+  const mirror = ', filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: b, port: 80 } } }]'
+  const calm = REST.filter(({ metadata: { name } }) => name !== 'none')
+  followThrough(calm, [[route('GRPCRoute')], [route('HTTPRoute')], [route('HTTPRoute', mirror)]])
 })
 
 t.test(
