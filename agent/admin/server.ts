@@ -229,7 +229,8 @@ async function decideReply(door: Door, request: IncomingMessage): Promise<Reply 
   if (isPost && url?.pathname === LOGIN_PATH) {
     return gatekeeper.logIn({ headers, remoteAddress: request.socket.remoteAddress })
   }
-  if (isPost && url?.pathname === LOGOUT_PATH) return gatekeeper.logOut()
+  // To an address that is not loopback, over HTTP, a browser names the origin alone.
+  if (isPost && url?.pathname === LOGOUT_PATH && refuseOrigin(request) === undefined) return gatekeeper.logOut()
   if (method !== 'GET' && method !== 'HEAD') return errorReply(405, 'Only GET is answered here')
   const refusal = refuseAsker(door, url, request)
   if (refusal !== undefined) return refusal

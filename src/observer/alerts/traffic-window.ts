@@ -3,7 +3,7 @@
  * be, since there are many of them; of the counters themselves only the sums per edge.
  */
 import type { MetricFamily } from '#contract'
-import { type EdgeTally, edgeNames, isTold, tallyEdges } from '#observer'
+import { type EdgeTally, edgeNames, fairShare, isTold, namespaceIn, tallyEdges } from '#observer'
 
 /** Of an edge, or of several together. */
 export interface TrafficSum {
@@ -48,7 +48,7 @@ interface Step {
   readonly grown: ReadonlyMap<string, Grown>
 }
 
-/** Of more edges, the busiest since the proxies were started are looked at. */
+/** Of more edges, the busiest of each namespace that calls, since the proxies were started, are looked at. */
 const MAX_EDGES = 1000
 /** Looks may come closer together than meant. */
 const MAX_STEPS = 120
@@ -57,6 +57,8 @@ export class TrafficWindow {
   readonly #longestMs: number
   #steps: Step[] = []
   #totals: ReadonlyMap<string, EdgeTally> | undefined
+  /** Not all that were counted are among them. */
+  #isCut = false
   #atMs = 0
   /** Of the last look, by the window: many rules have the same. */
   readonly #sums = new Map<number, WindowTraffic>()
@@ -69,11 +71,14 @@ export class TrafficWindow {
   /** @param atMs of the counters; a look that is no later than the last one is left out */
   add(atMs: number, families: readonly MetricFamily[]): void {
     if (this.#totals !== undefined && atMs <= this.#atMs) return
-    const totals = busiest(tallyEdges([], families))
+    const all = tallyEdges([], families)
+    const totals = busiest(all)
     const before = this.#totals
     if (before !== undefined) {
       const grown = new Map<string, Grown>()
       for (const [key, total] of totals) {
+        // What came into view has not begun now: it was counted before, and left out.
+        if (this.#isCut && !before.has(key)) continue
         const growth = growthOf(before.get(key), total)
         if (growth !== undefined) grown.set(key, growth)
       }
@@ -83,6 +88,7 @@ export class TrafficWindow {
     // What began before the window is in it while its end is.
     this.#steps = this.#steps.filter((step) => step.atMs > from).slice(-MAX_STEPS)
     this.#totals = totals
+    this.#isCut = totals.size < all.size
     this.#atMs = atMs
     this.#sums.clear()
   }
@@ -137,7 +143,8 @@ function addGrown(into: TrafficSum, grown: Grown | undefined): void {
 function busiest(all: ReadonlyMap<string, EdgeTally>): ReadonlyMap<string, EdgeTally> {
   if (all.size <= MAX_EDGES) return all
   const weight = ({ requests, openedEver }: EdgeTally) => requests + openedEver
-  return new Map([...all].sort(([, a], [, b]) => weight(b) - weight(a)).slice(0, MAX_EDGES))
+  const sorted = [...all].sort(([, a], [, b]) => weight(b) - weight(a))
+  return new Map(fairShare(sorted, MAX_EDGES, ([, { labels }]) => namespaceIn(edgeNames(labels).source)))
 }
 
 /** Undefined: nothing was added. A proxy that was started again counts from 0: what it added is not known then, and not told. */

@@ -134,6 +134,7 @@ t.test('where others reach it the token is asked for: the page itself, probes an
       .status,
     405,
   )
+  t.equal((await get(where, '/logout', 'POST', { cookie, origin: 'http://evil.example' })).status, 405)
   t.match(await get({ socketPath }, '/status'), { status: 200 }, 'over the socket it is root that asks')
   t.equal((await get({ socketPath }, '/login', 'POST', bearer)).status, 405)
 })

@@ -112,6 +112,20 @@ t.test('a window ends, and what was before it does not count', async (t) => {
   t.same(judged(rule, looks), ['shop/web clear 0'])
 })
 
+t.test(
+  'of more edges than there is room for, none crowds out another namespace’s, and what comes into view is not new',
+  async (t) => {
+    const rule = '- { name: A, service: shop/web, errors: { above: 20%, minRequests: 1 } }'
+    const many = (source: string, ok: number) =>
+      Array.from({ length: 1500 }, (_, i) => ({ source, service: `${source.split('/')[0]}/s${i}`, ok }))
+    const busy = (ok: number, failed: number) => families([...many('evil/a', 1000), { ok, failed }])
+    t.same(judged(rule, [look(0, busy(5, 0)), look(10, busy(10, 5))]), ['shop/web over 0.5'])
+    const own = (ok: number) => families([...many('shop/client', 1000), { ok, failed: 500 }])
+    t.same(judged(rule, [look(0, own(0)), look(10, own(1000))]), ['shop/web unknown -'])
+    t.same(judged(rule, [look(0, own(0)), look(10, own(1000)), look(20, own(1100))]), ['shop/web clear 0'])
+  },
+)
+
 t.test('a proxy that was started again counts from 0: what is less than before adds nothing', async (t) => {
   const rule = '- { name: A, service: shop/web, errors: { above: 50%, minRequests: 1 } }'
   const counts = (ok: number, failed: number) => families([{ ok, failed }])
