@@ -88,9 +88,13 @@ t.test('destinations that never answer leave no socket behind', async (t) => {
   const before = readdirSync(`/proc/${pid}/fd`).length
   // Nobody has the address: its SYNs are lost.
   const sockets = await Promise.all(
-    Array.from({ length: 300 }, () => connectIn(client.netnsPath, web.ipv4.replace(/\d+$/, '250'), 9)),
+    Array.from({ length: 300 }, async () => {
+      const socket = await connectIn(client.netnsPath, web.ipv4.replace(/\d+$/, '250'), 9)
+      // At once: whoever says nothing until the dialling has failed gets a reset.
+      await socket.send('GET / HTTP/1.1\r\nHost: w\r\n\r\n')
+      return socket
+    }),
   )
-  for (const socket of sockets) await socket.send('GET / HTTP/1.1\r\nHost: w\r\n\r\n')
   for (const socket of sockets) {
     t.match((await socket.message()).start, /503|504/)
     socket[Symbol.dispose]()
