@@ -1,5 +1,6 @@
 /** The Container Runtime Interface as a kubelet speaks it, over a runtime's socket; its messages in cri.proto. */
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js'
 import { loadSync, type ServiceDefinition } from '@grpc/proto-loader'
 
@@ -130,7 +131,20 @@ export class CriClient implements Disposable {
     await new Promise<void>((resolve, reject) => {
       this.#client.waitForReady(Date.now() + timeoutMs, (error) => (error ? reject(error) : resolve()))
     })
-    await this.#runtime('Version', {})
+    const deadline = Date.now() + timeoutMs
+    // It listens a little before its services are there.
+    while (!(await this.#isInitialized(Date.now() >= deadline))) await delay(20)
+  }
+
+  /** @throws what Version fails with for another reason, or for the `last` time. */
+  async #isInitialized(last: boolean): Promise<boolean> {
+    try {
+      await this.#runtime('Version', {})
+      return true
+    } catch (error) {
+      if (last || !String(error).includes('not initialized yet')) throw error
+      return false
+    }
   }
 
   /** What the runtime says of its network: undefined when it is ready, else why not. */
