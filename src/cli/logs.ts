@@ -1,8 +1,8 @@
 /** `weir logs`: what pods of this node write, with the mesh's own requests between the lines if asked for. */
 import { textValue } from './arguments.ts'
-import { refused } from './ask-json.ts'
-import { EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, EXIT_WRONG } from './exit-code.ts'
+import { EXIT_USAGE } from './exit-code.ts'
 import { renderLogRecord } from './log-text.ts'
+import { resultOfStream } from './stream-end.ts'
 import type { Verb, VerbCall, VerbResult } from './verb.ts'
 
 const TEXT_FLAGS = ['selector', 'namespace', 'container', 'since', 'grep', 'trace', 'tail'] as const
@@ -81,16 +81,5 @@ async function show({ listen, print, json, isTerminal }: VerbCall, path: string)
     })
     return texts.length === 0 ? Promise.resolve(true) : print(texts.join(''))
   })
-  switch (answer.kind) {
-    case 'refused':
-      return refused('logs', answer.status, answer.text)
-    case 'unreachable':
-      return { exitCode: EXIT_UNREACHABLE, output: '', error: answer.line }
-    case 'broken':
-      return { exitCode: EXIT_WRONG, output: '', error: answer.line }
-    case 'ended':
-      return problem === '' ? { exitCode: EXIT_OK, output: '' } : { exitCode: EXIT_WRONG, output: '', error: problem }
-    default:
-      return answer satisfies never
-  }
+  return resultOfStream('logs', answer, problem)
 }

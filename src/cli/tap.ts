@@ -1,9 +1,8 @@
 /** `weir tap`: requests and connections of this node as they end. */
 import { setTimeout } from 'node:timers/promises'
 import { textValue, textValues } from './arguments.ts'
-import { refused } from './ask-json.ts'
-import { EXIT_OK, EXIT_UNREACHABLE, EXIT_WRONG } from './exit-code.ts'
 import type { Listened } from './listen.ts'
+import { resultOfStream } from './stream-end.ts'
 import { TapText } from './tap-text.ts'
 import type { Verb, VerbCall, VerbResult } from './verb.ts'
 
@@ -118,18 +117,7 @@ async function show(call: VerbCall): Promise<VerbResult> {
     await setTimeout(ASK_AGAIN_MS)
     answer = await listen(pathOf(call, limit - shown), tell)
   }
-  switch (answer.kind) {
-    case 'refused':
-      return refused('tap', answer.status, answer.text)
-    case 'unreachable':
-      return { exitCode: EXIT_UNREACHABLE, output: '', error: answer.line }
-    case 'broken':
-      return { exitCode: EXIT_WRONG, output: '', error: answer.line }
-    case 'ended':
-      return problem === '' ? { exitCode: EXIT_OK, output: '' } : { exitCode: EXIT_WRONG, output: '', error: problem }
-    default:
-      return answer satisfies never
-  }
+  return resultOfStream('tap', answer, problem)
 }
 
 /** @param until an agent that was there is waited for; 0: it was there until now */

@@ -18,3 +18,18 @@ export const GRPC_STATUS = {
   DATA_LOSS: 15,
   UNAUTHENTICATED: 16,
 } as const satisfies Record<string, number>
+
+/** The server's fault, as OpenTelemetry has it (semantic conventions for RPC, gRPC). */
+export const GRPC_SERVER_ERRORS: ReadonlySet<number> = new Set([
+  GRPC_STATUS.UNKNOWN,
+  GRPC_STATUS.DEADLINE_EXCEEDED,
+  GRPC_STATUS.UNIMPLEMENTED,
+  GRPC_STATUS.INTERNAL,
+  GRPC_STATUS.UNAVAILABLE,
+  GRPC_STATUS.DATA_LOSS,
+])
+
+/** As its number where it has no name. */
+export function grpcStatusName(status: number): string {
+  return Object.entries(GRPC_STATUS).find(([, number]) => number === status)?.[0] ?? String(status)
+}

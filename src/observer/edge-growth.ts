@@ -5,7 +5,7 @@
 import type { MetricFamily } from '#contract'
 import { fairShare, namespaceIn } from './fair-share.ts'
 import type { Edge, EdgeSample } from './node-look.ts'
-import { edgeNames, isFailure, type Labels } from './traffic-rates.ts'
+import { edgeKey, edgeNames, isFailure, type Labels } from './traffic-rates.ts'
 
 /** Of more edges at one time, the busiest of each namespace that calls are told. */
 const MAX_EDGES = 500
@@ -137,22 +137,6 @@ export function nameOf({ source, destination, service }: Edge): string {
 
 function newGrowing(edge: Edge, reporter: string): Growing {
   return { edge, reporter, requests: 0, failed: 0, denied: 0, reasons: {}, durationMs: 0 }
-}
-
-const EDGE_LABELS = [
-  'reporter',
-  'source_workload',
-  'source_workload_namespace',
-  'destination_workload',
-  'destination_workload_namespace',
-  'destination_service_name',
-  'destination_service_namespace',
-]
-
-function edgeKey(labels: Labels): string {
-  let key = ''
-  for (const name of EDGE_LABELS) key += `${labels[name] ?? ''}\n`
-  return key
 }
 
 function outcomeKey(labels: Labels): string {

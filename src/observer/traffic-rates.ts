@@ -150,8 +150,11 @@ const EDGE_LABELS = [
   'destination_service_namespace',
 ]
 
-function edgeKey(labels: Labels): string {
-  return EDGE_LABELS.map((name) => labels[name] ?? '').join('\n')
+/** Of both ends and the Service, as one of them reports it. */
+export function edgeKey(labels: Labels): string {
+  let key = ''
+  for (const name of EDGE_LABELS) key += `${labels[name] ?? ''}\n`
+  return key
 }
 
 export function tallyEdges(before: readonly MetricFamily[], after: readonly MetricFamily[]): Map<string, EdgeTally> {

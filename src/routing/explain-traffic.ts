@@ -9,7 +9,7 @@ import type {
   RetryPlan,
   TrafficPolicy,
 } from '#contract'
-import { GRPC_STATUS, REFUSAL, RETRY_BUDGET_DEFAULT } from '#contract'
+import { grpcStatusName, REFUSAL, RETRY_BUDGET_DEFAULT } from '#contract'
 import type { Snapshot } from '#mesh'
 import type { ForwardDecision } from './decision.ts'
 import { durationWords } from './duration-words.ts'
@@ -116,10 +116,6 @@ function explainRetry(plan: RetryPlan, traffic: TrafficPolicy | undefined): stri
   const { percent, minPerSecond } = traffic?.retryBudget ?? RETRY_BUDGET_DEFAULT
   const often = plan.attempts === 1 ? 'once' : `up to ${plan.attempts} times`
   return `It is tried again ${often} after ${causes.join(' or ')}, ${durationWords(plan.backoffMs)} later or more, while retries are below ${percent} % of requests plus ${minPerSecond} a second and its body is not larger than 64 KiB.`
-}
-
-function grpcStatusName(status: number): string {
-  return Object.entries(GRPC_STATUS).find(([, number]) => number === status)?.[0] ?? String(status)
 }
 
 function explainBalancing({ algorithm, hashOn, slowStartMs, locality }: Balancing): string {

@@ -1,4 +1,5 @@
 /** Which traces are recorded: decided at their head for all who take part, or at the tail of one request by how it went. */
+import { GRPC_SERVER_ERRORS } from '#contract'
 
 /** Digits of a trace id that a decision goes by: the first 52 bits of its right half, as exactly as a number holds. */
 const DIGITS_FROM = 16
@@ -26,8 +27,6 @@ export interface RequestEnd {
   readonly waitedMs: number
 }
 
-/** Of gRPC (statuscodes.md): UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: the server's fault. */
-export const GRPC_SERVER_ERRORS: ReadonlySet<number> = new Set([2, 4, 12, 13, 14, 15])
 /** What is no fault of the answer. */
 const HARMLESS_FLAGS: ReadonlySet<string> = new Set(['-', 'DI'])
 

@@ -2,7 +2,7 @@
  * The spans of a traced request, named and described as OpenTelemetry's semantic conventions have it (HTTP spans, stable;
  * RPC spans, release candidate). What they do not know is `weir.…`. No query strings: they hold what is nobody's business.
  */
-import { GRPC_SERVER_ERRORS } from './sampling.ts'
+import { GRPC_SERVER_ERRORS, grpcStatusName } from '#contract'
 import type { TracedEdge, TracedPeer, TracedRequest } from './traced-request.ts'
 
 export type SpanAttributes = Readonly<Record<string, string | number | boolean>>
@@ -33,26 +33,6 @@ const METHODS = /^(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUERY)
 const NOT_SENT: ReadonlySet<string> = new Set(['UF', 'UO', 'RL', 'FI', 'OM'])
 /** Flags of answers that are the application's own. */
 const OWN_ANSWER: ReadonlySet<string> = new Set(['-', 'DI', 'URX'])
-
-const GRPC_STATUS: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-]
 
 /** One, or that of the client and that of the server. */
 export function spansOf(edge: TracedEdge, request: TracedRequest): readonly Span[] {
@@ -169,10 +149,6 @@ function meshAttributes({ flag, reason, route, policy, requestId, isMirror }: Tr
 /** The fully qualified one: the path without its first slash. */
 function rpcMethod(path: string): string {
   return path.startsWith('/') ? path.slice(1) : path
-}
-
-function grpcStatusName(status: number): string {
-  return GRPC_STATUS[status] ?? String(status)
 }
 
 /** `host`, `host:port`, `[v6]:port`. */
