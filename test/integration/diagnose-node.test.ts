@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { DiagnoseAnswer } from '#contract'
+import { LAG_SAMPLE_MS } from '../../src/proxy/load-shedder.ts'
 import { Diagnosed, LOOK_ARGS } from '../support/diagnosed.ts'
 import { LogWriter } from '../support/log-writer.ts'
 import { openShop } from '../support/shop.ts'
@@ -100,9 +101,10 @@ t.test('a proxy that sheds load', async (t) => {
   const stopping = (async () => {
     while (!ended) {
       process.kill(pid, 'SIGSTOP')
-      await delay(400)
+      await delay(4 * LAG_SAMPLE_MS)
       process.kill(pid, 'SIGCONT')
-      await delay(100)
+      // Less than there is between two looks at the clock: none may come in time.
+      await delay(LAG_SAMPLE_MS / 4)
     }
   })()
   try {
