@@ -1,6 +1,6 @@
 /** What a reader of /tap asks for; every mistake is told by the name of its parameter. */
 import { isIP } from 'node:net'
-import { isRedactedField, type ResponseFlag, type TapFilter } from '#contract'
+import { isRedactedField, type ResponseFlag, TAP_TEXTS, type TapFilter } from '#contract'
 import type { Snapshot } from '#mesh'
 import { compileRegex } from '#routing'
 import type { TapQuery } from './backend.ts'
@@ -34,23 +34,7 @@ const FLAGS: Readonly<Record<ResponseFlag, true>> = {
   URX: true,
 }
 
-const PARAMETERS: ReadonlySet<string> = new Set([
-  'end',
-  'from',
-  'to',
-  'namespace',
-  'service',
-  'method',
-  'path',
-  'path-regex',
-  'status',
-  'flags',
-  'min-duration',
-  'header',
-  'headers',
-  'limit',
-  'rate',
-])
+const PARAMETERS: ReadonlySet<string> = new Set(['end', ...TAP_TEXTS, 'header', 'headers'])
 
 /** A text says what is wrong. `redact`: header fields of which the agent tells no value, besides the usual ones. */
 export function parseTapQuery(

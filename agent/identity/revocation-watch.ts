@@ -2,10 +2,10 @@
  * The revocation list that the node goes by, followed live. Once read, a list stays in force until a good one replaces
  * it, also past its own end: nobody that was revoked comes back because a file was lost, or is late.
  */
-import { readFile, stat } from 'node:fs/promises'
 import { errorLine } from '#base'
 import type { Revocations } from '#contract'
 import type { RevocationList } from '#identity/ca'
+import { fileState, isMissingFile, readBounded } from '../followed-file.ts'
 import { type Clock, systemClock } from './clock.ts'
 
 export interface RevocationWatchOptions {
@@ -82,11 +82,11 @@ export class RevocationWatch implements Disposable {
     const { file, optional } = this.#options
     const issuersPem = this.#options.issuersPem()
     if (issuersPem === '') return
-    const fileState = await stateOf(file)
-    const state = `${fileState} ${issuersPem}`
+    const written = await fileState(file)
+    const state = `${written} ${issuersPem}`
     if (state !== this.#state) {
       this.#state = state
-      if (fileState === '' && optional) this.#take({ revocations: [], nextUpdateMs: Number.POSITIVE_INFINITY })
+      if (written === '' && optional) this.#take({ revocations: [], nextUpdateMs: Number.POSITIVE_INFINITY })
       else await this.#read(issuersPem)
     }
     if (!this.#disposed) this.#tell()
@@ -94,11 +94,10 @@ export class RevocationWatch implements Disposable {
 
   async #read(issuersPem: string): Promise<void> {
     try {
-      const text = await readFile(this.#options.file, 'utf8').catch((thrown: unknown) => {
-        const missing = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'
-        throw new Error(missing ? MISSING : `cannot be read: ${errorLine(thrown)}`)
+      const text = await readBounded(this.#options.file, MAX_FILE_BYTES).catch((thrown: unknown) => {
+        throw new Error(isMissingFile(thrown) ? MISSING : `cannot be read: ${errorLine(thrown)}`)
       })
-      if (text.length > MAX_FILE_BYTES) throw new Error('is larger than 1 MiB')
+      if (text === undefined) throw new Error('is larger than 1 MiB')
       this.#take(await this.#options.read(text, issuersPem))
     } catch (thrown) {
       this.#fault = errorLine(thrown)
@@ -132,16 +131,5 @@ export class RevocationWatch implements Disposable {
     if (this.#clock.nowMs() < this.#nextUpdateMs) return ''
     const ended = new Date(this.#nextUpdateMs).toISOString()
     return `The revocation list ${file} was to be replaced by ${ended} and stays in force: put a newer one there`
-  }
-}
-
-/** Differs whenever the file was written or replaced; empty when there is none. */
-async function stateOf(file: string): Promise<string> {
-  try {
-    const { ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true })
-    return `${ino}:${size}:${mtimeNs}:${ctimeNs}`
-  } catch (thrown) {
-    const missing = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'
-    return missing ? '' : 'unreadable'
   }
 }

@@ -1,7 +1,6 @@
 /** How long the node's certificates last, and what stands in the way of new ones. */
 
-import type { CheckLine } from '#contract'
-import type { IdentityAnswer } from './answers.ts'
+import type { CheckLine, IdentityAnswer } from '#contract'
 import { renderEnd } from './table.ts'
 
 export function checkCertificates(issuer: string, identities: readonly IdentityAnswer[], nowMs: number): CheckLine {

@@ -3,8 +3,7 @@
  * --preflight: could it be, before an agent runs.
  */
 
-import type { CheckLine } from '#contract'
-import type { PodAnswer, ProblemAnswer, ProxyAnswer, StatusAnswer } from './answers.ts'
+import type { CheckLine, PodAnswer, ProblemAnswer, ProxyAnswer, StatusAnswer } from '#contract'
 import { textValue } from './arguments.ts'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { checkCertificates } from './check-certificates.ts'

@@ -1,6 +1,6 @@
 /** `weir explain`: what would become of a request, in words: route, backends, policy. */
 
-import type { ExplainAnswer } from './answers.ts'
+import type { ExplainAnswer } from '#contract'
 import { textValue, textValues } from './arguments.ts'
 import { askJson, type JsonFailed, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-code.ts'

@@ -1,5 +1,5 @@
 /** `weir pods`: the pods of this node and how they are intercepted. Exit 1 when one failed. */
-import type { PodAnswer, StatusAnswer } from './answers.ts'
+import type { PodAnswer, StatusAnswer } from '#contract'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { showPod } from './pod-view.ts'

@@ -1,5 +1,5 @@
 /** `weir policies`: the policies in force. Exit 1 when one is not valid (it denies what it selects, or does not apply). */
-import type { PeerAuthenticationAnswer, PolicyAnswer, TrafficPolicyAnswer } from './answers.ts'
+import type { PeerAuthenticationAnswer, PolicyAnswer, TrafficPolicyAnswer } from '#contract'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { renderTable } from './table.ts'

@@ -3,8 +3,8 @@
  * runs them may; else they say what to do, and exit 1, for it is not done.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { PodAnswer, StatusAnswer } from '#contract'
 import { ANNOTATION } from '#contract'
-import type { PodAnswer, StatusAnswer } from './answers.ts'
 import { textValue } from './arguments.ts'
 import type { Ask } from './ask.ts'
 import { askJson, jsonOutput } from './ask-json.ts'

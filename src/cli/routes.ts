@@ -1,5 +1,5 @@
 /** `weir routes`: the routes in force, of all kinds. Exit 1 when one is not valid. */
-import type { RouteAnswer, RouteMatchAnswer } from './answers.ts'
+import type { RouteAnswer, RouteMatchAnswer } from '#contract'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { renderTable } from './table.ts'

@@ -1,5 +1,5 @@
 /** `weir status`: the agent, its proxies, its certificates, its problems. Exit 1 when one is an error or it is not ready. */
-import type { IdentityAnswer, ProblemAnswer, StatusAnswer } from './answers.ts'
+import type { IdentityAnswer, ProblemAnswer, StatusAnswer } from '#contract'
 import { askJson, jsonOutput } from './ask-json.ts'
 import { EXIT_OK, EXIT_WRONG } from './exit-code.ts'
 import { printable, renderAge, renderBytes, renderEnd, renderTable } from './table.ts'

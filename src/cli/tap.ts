@@ -1,25 +1,13 @@
 /** `weir tap`: requests and connections of this node as they end. */
 import { setTimeout } from 'node:timers/promises'
+import { TAP_TEXTS } from '#contract'
 import { textValue, textValues } from './arguments.ts'
 import type { Listened } from './listen.ts'
 import { resultOfStream } from './stream-end.ts'
 import { TapText } from './tap-text.ts'
 import type { Verb, VerbCall, VerbResult } from './verb.ts'
 
-const TEXT_FLAGS = [
-  'from',
-  'to',
-  'namespace',
-  'service',
-  'method',
-  'path',
-  'path-regex',
-  'status',
-  'flags',
-  'min-duration',
-  'limit',
-  'rate',
-] as const
+const TEXT_OPTIONS = Object.fromEntries(TAP_TEXTS.map((name) => [name, { type: 'string' as const }]))
 
 export const tapVerb: Verb = {
   name: 'tap',
@@ -28,20 +16,10 @@ export const tapVerb: Verb = {
   usage: '[POD | WORKLOAD | SERVICE | NAMESPACE/NAME] [flags]',
   maxWords: 1,
   options: {
-    from: { type: 'string' },
-    to: { type: 'string' },
+    ...TEXT_OPTIONS,
     namespace: { type: 'string', short: 'n' },
-    service: { type: 'string' },
-    method: { type: 'string' },
-    path: { type: 'string' },
-    'path-regex': { type: 'string' },
-    status: { type: 'string' },
-    flags: { type: 'string' },
-    'min-duration': { type: 'string' },
     header: { type: 'string', multiple: true },
     headers: { type: 'boolean' },
-    limit: { type: 'string' },
-    rate: { type: 'string' },
     wide: { type: 'boolean', short: 'w' },
   },
   optionHelp: [
@@ -76,7 +54,7 @@ function pathOf({ values, words }: VerbCall, left: number): string {
   const query = new URLSearchParams()
   const [end] = words
   if (end !== undefined) query.set('end', end)
-  for (const name of TEXT_FLAGS) {
+  for (const name of TAP_TEXTS) {
     const value = textValue(values, name)
     if (value !== undefined) query.set(name, name === 'limit' && Number.isInteger(left) ? String(left) : value)
   }

@@ -1,4 +1,7 @@
-/** What the verbs read of the admin API's answers. Fields that no verb shows are not named here. */
+/**
+ * What verbs and the page read of the admin API's answers. Fields that neither shows are not named here; that the agent
+ * answers so is checked by the compiler (test/unit/cli/cli.test.ts).
+ */
 
 export interface StatusAnswer {
   readonly node: string
@@ -149,4 +152,14 @@ export interface PeerAuthenticationAnswer {
 
 export interface ExplainAnswer {
   readonly steps: readonly string[]
+}
+
+/** The agents that can be asked through one of them. */
+export interface NodesAnswer {
+  readonly nodes: readonly {
+    readonly name: string
+    /** The node of the agent that was asked. */
+    readonly own: boolean
+  }[]
+  readonly asksToken: boolean
 }

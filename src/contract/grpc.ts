@@ -19,6 +19,9 @@ export const GRPC_STATUS = {
   UNAUTHENTICATED: 16,
 } as const satisfies Record<string, number>
 
+/** The names of all but OK. */
+export const GRPC_FAILURES = Object.keys(GRPC_STATUS).filter(isFailure)
+
 /** The server's fault, as OpenTelemetry has it (semantic conventions for RPC, gRPC). */
 export const GRPC_SERVER_ERRORS: ReadonlySet<number> = new Set([
   GRPC_STATUS.UNKNOWN,
@@ -32,4 +35,8 @@ export const GRPC_SERVER_ERRORS: ReadonlySet<number> = new Set([
 /** As its number where it has no name. */
 export function grpcStatusName(status: number): string {
   return Object.entries(GRPC_STATUS).find(([, number]) => number === status)?.[0] ?? String(status)
+}
+
+function isFailure(name: string): name is Exclude<keyof typeof GRPC_STATUS, 'OK'> {
+  return name !== 'OK' && Object.hasOwn(GRPC_STATUS, name)
 }

@@ -1,3 +1,4 @@
+export * from './admin-answers.ts'
 export * from './alerts.ts'
 export * from './check-line.ts'
 export * from './facts.ts'

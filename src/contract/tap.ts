@@ -24,6 +24,22 @@ export interface TapFilter {
   readonly headers: readonly { readonly name: string; readonly value: string }[]
 }
 
+/** What a reader may ask for with one text each: flags of `weir tap`, parameters of /tap. */
+export const TAP_TEXTS = [
+  'from',
+  'to',
+  'namespace',
+  'service',
+  'method',
+  'path',
+  'path-regex',
+  'status',
+  'flags',
+  'min-duration',
+  'limit',
+  'rate',
+] as const
+
 export interface TapSpec {
   readonly filter: TapFilter
   /** Header fields are told, too. */

@@ -1,7 +1,15 @@
 /** What views are told, and how old it is. Absent: not asked for yet, or not answered. */
-import type { AlertsAnswer, DiagnoseAnswer, PodView } from '#contract'
+import type {
+  AlertsAnswer,
+  DiagnoseAnswer,
+  PodAnswer,
+  PodView,
+  ProblemAnswer,
+  RouteAnswer,
+  StatusAnswer,
+} from '#contract'
 import type { Traffic } from '#observer'
-import type { PodAnswer, PolicyAnswer, ProblemAnswer, RouteAnswer, StatusAnswer } from './answers.ts'
+import type { AnyPolicyAnswer } from './policy-answer.ts'
 
 export interface Data {
   readonly nowMs: number
@@ -12,7 +20,7 @@ export interface Data {
   readonly pod?: PodView
   readonly pods?: readonly PodAnswer[]
   readonly routes?: readonly RouteAnswer[]
-  readonly policies?: readonly PolicyAnswer[]
+  readonly policies?: readonly AnyPolicyAnswer[]
   readonly problems?: readonly ProblemAnswer[]
   /** Of the path that the view asked for, `Need` by `Need`. */
   readonly refusals: ReadonlyMap<Need, string>

@@ -1,7 +1,6 @@
 /** The page: reads the place from the address, asks the agent what its view needs, every two seconds, and draws it. */
-import type { DiagnoseAnswer, TrafficAnswer } from '#contract'
+import type { DiagnoseAnswer, NodesAnswer, TrafficAnswer } from '#contract'
 import { AllNodes, type AskedAll } from './all-nodes.ts'
-import type { NodesAnswer } from './answers.ts'
 import { ask, pathAt } from './ask.ts'
 import type { Data, Need, View } from './data.ts'
 import { h, morph } from './element.ts'

@@ -1,6 +1,6 @@
 /** Which node is looked at: there is nothing to choose where the agent knows of no other. */
 
-import type { NodesAnswer } from './answers.ts'
+import type { NodesAnswer } from '#contract'
 import { h } from './element.ts'
 import { ALL_NODES } from './join-nodes.ts'
 

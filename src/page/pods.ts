@@ -1,5 +1,5 @@
 /** The pods of the node, and which are in the mesh. */
-import type { PodAnswer } from './answers.ts'
+import type { PodAnswer } from '#contract'
 import { h } from './element.ts'
 import { hashOf } from './place.ts'
 import { renderTable } from './table.ts'

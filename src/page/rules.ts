@@ -1,6 +1,7 @@
 /** Routes and policies in force, and objects that are not, with the reason. */
-import type { PolicyAnswer, ProblemAnswer, RouteAnswer } from './answers.ts'
+import type { ProblemAnswer, RouteAnswer } from '#contract'
 import { h } from './element.ts'
+import type { AnyPolicyAnswer } from './policy-answer.ts'
 import { type Row, renderTable } from './table.ts'
 
 export function renderProblems(problems: readonly ProblemAnswer[]): HTMLElement {
@@ -53,7 +54,7 @@ function backendText(backends: RouteAnswer['rules'][number]['backends']): string
   return texts.join(', ') || '-'
 }
 
-export function renderPolicies(policies: readonly PolicyAnswer[]): HTMLElement {
+export function renderPolicies(policies: readonly AnyPolicyAnswer[]): HTMLElement {
   if (policies.length === 0) return h('p', { class: 'dim' }, 'No policies.')
   const rows = policies.map((policy): Row => {
     const { kind, namespace, name, invalid = '' } = policy
@@ -68,13 +69,13 @@ export function renderPolicies(policies: readonly PolicyAnswer[]): HTMLElement {
   )
 }
 
-function effectText({ action, mode, rules, says = [] }: PolicyAnswer): string {
+function effectText({ action, mode, rules, says = [] }: AnyPolicyAnswer): string {
   if (action !== undefined)
     return `${action}${rules === undefined ? '' : `, ${rules} ${rules === 1 ? 'rule' : 'rules'}`}`
   return mode ?? says.join(', ')
 }
 
-function scopeText({ scope = '', selector = {}, services = [] }: PolicyAnswer): string {
+function scopeText({ scope = '', selector = {}, services = [] }: AnyPolicyAnswer): string {
   const labels = Object.entries(selector).map(([name, value]) => `${name}=${value}`)
   return [scope, ...labels, ...services].filter((text) => text !== '').join(' ') || '-'
 }

@@ -2,6 +2,7 @@
  * TrafficPolicy (weir.dev/v1alpha1), strict: how requests to Services are balanced, tried again, bounded and disturbed.
  * Defaults are filled in where the policy is compiled.
  */
+import { GRPC_FAILURES } from '#contract'
 import {
   durationWithin,
   type Issue,
@@ -97,33 +98,13 @@ const backoff = refine(
   },
 )
 
-/** All but OK. */
-const GRPC_STATUSES = [
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-] as const
-
 const retry = refine(
   object(
     'strict',
     {
       attempts: withDefault(integer(1, 10), 2),
       codes: withDefault(list(integer(400, 599), { min: 1, max: 64 }), []),
-      grpcStatuses: withDefault(list(oneOf(...GRPC_STATUSES), { min: 1, max: 16 }), []),
+      grpcStatuses: withDefault(list(oneOf(...GRPC_FAILURES), { min: 1, max: GRPC_FAILURES.length }), []),
       failures: withDefault(list(oneOf('ConnectFailure', 'Reset', 'Timeout'), { min: 1, max: 3 }), []),
       backoff: optional(backoff),
       perTryTimeout: optional(time),

@@ -2,12 +2,12 @@
  * The file with the alert rules, looked at whenever it is asked to. Rules once read stay in force until better ones replace them: a file that
  * is broken, or vanishes, ends no alert.
  */
-import { readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { errorLine } from '#base'
 import { describeYamlError } from '#discovery'
 import { type AlertsFile, parseAlerts } from '#observer/alerts'
+import { fileState, readBounded } from '../../followed-file.ts'
 
 export interface RulesFileOptions {
   readonly file: string
@@ -57,7 +57,7 @@ export class RulesFile implements Disposable {
 
   async #look(): Promise<void> {
     const { file } = this.#options
-    const state = await stateOf(file)
+    const state = await fileState(file)
     if (state === this.#state || this.#disposed) return
     this.#state = state
     if (state === '') {
@@ -86,8 +86,8 @@ export class RulesFile implements Disposable {
 async function readRules(file: string): Promise<AlertsFile | readonly string[]> {
   let value: unknown
   try {
-    const text = await readFile(file, 'utf8')
-    if (text.length > MAX_FILE_BYTES) return [`is larger than ${MAX_FILE_BYTES >> 10} KiB`]
+    const text = await readBounded(file, MAX_FILE_BYTES)
+    if (text === undefined) return [`is larger than ${MAX_FILE_BYTES >> 10} KiB`]
     const document = parseDocument(text, { logLevel: 'silent', stringKeys: true })
     const [error] = document.errors
     if (error !== undefined) return [describeYamlError(error)]
@@ -107,15 +107,4 @@ async function readRules(file: string): Promise<AlertsFile | readonly string[]> 
   const beside = (path: string | undefined) => (path === undefined ? undefined : resolve(file, '..', path))
   const { bearerTokenFile, caFile } = webhook
   return { rules, webhook: { ...webhook, bearerTokenFile: beside(bearerTokenFile), caFile: beside(caFile) } }
-}
-
-/** Differs whenever the file was written or replaced; empty when there is none. */
-async function stateOf(file: string): Promise<string> {
-  try {
-    const { ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true })
-    return `${ino}:${size}:${mtimeNs}:${ctimeNs}`
-  } catch (thrown) {
-    const missing = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'
-    return missing ? '' : 'unreadable'
-  }
 }

@@ -6,15 +6,6 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { AgentStatus, PodStatus, Problem } from '../../../agent/admin/backend.ts'
-import type { Explanation } from '../../../agent/admin/explain.ts'
-import { startAdmin } from '../../../agent/admin/server.ts'
-import type {
-  PeerAuthenticationListing,
-  PolicyListing,
-  RouteListing,
-  TrafficListing,
-} from '../../../agent/admin/world-listing.ts'
 import type {
   ExplainAnswer,
   PeerAuthenticationAnswer,
@@ -24,7 +15,16 @@ import type {
   RouteAnswer,
   StatusAnswer,
   TrafficPolicyAnswer,
-} from '../../../src/cli/answers.ts'
+} from '#contract'
+import type { AgentStatus, PodStatus, Problem } from '../../../agent/admin/backend.ts'
+import type { Explanation } from '../../../agent/admin/explain.ts'
+import { startAdmin } from '../../../agent/admin/server.ts'
+import type {
+  PeerAuthenticationListing,
+  PolicyListing,
+  RouteListing,
+  TrafficListing,
+} from '../../../agent/admin/world-listing.ts'
 import { runCli } from '../../../src/cli/cli.ts'
 import { FakeBackend } from '../admin/fake-backend.ts'
 
