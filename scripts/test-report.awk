@@ -19,6 +19,7 @@ function keep(line) { if (line !~ /^ *ok / && line !~ /^ *$/) story = story line
   if (/^not ok/ && failedHere == 0) { failedHere = crashed = 1; story = story block }
   if (/^ok/ && passedHere + failedHere + skippedHere == 0) { failedHere = 1; story = story "    no test in this file\n" }
   printf "%s%s - %s: %d passed, %d failed\n", story, failedHere ? "not ok" : "ok", name, passedHere, failedHere
+  fflush()
   passed += passedHere
   failed += failedHere
   inFile = 0
