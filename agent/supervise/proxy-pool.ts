@@ -46,6 +46,8 @@ export interface ProxyPoolOptions {
   readonly world: WorldFeed
   readonly log: AgentLog
   settings(proxyId: number): ProxySettings
+  /** From one question whether a proxy is there to the next; `PING_MS` unless given. */
+  readonly pingMs?: number
   /** What a proxy tells of so many traced requests. */
   readonly onSpans?: ((count: number, batch: string) => void) | undefined
 }
@@ -109,7 +111,7 @@ export class ProxyPool {
       lastStatus: undefined,
       retry: undefined,
     }))
-    this.#pinger = startInterval(PING_MS, () => this.#ping())
+    this.#pinger = startInterval(options.pingMs ?? PING_MS, () => this.#ping())
   }
 
   start(): void {

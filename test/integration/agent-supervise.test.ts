@@ -14,11 +14,12 @@ interface FakeStatus {
   readonly sockets: readonly number[]
 }
 
-function createPool(count: number, compileCacheDir: string) {
+function createPool(count: number, compileCacheDir: string, pingMs?: number) {
   const pool = new ProxyPool({
     count,
     mainPath: join(import.meta.dirname, '../support/fake-proxy.ts'),
     uid: 1337,
+    ...(pingMs === undefined ? {} : { pingMs }),
     compileCacheDir,
     output: 'inherit',
     world: { version: 3, objects: () => [] },
@@ -102,6 +103,26 @@ t.test(
     closeListeners(listeners)
   },
 )
+
+t.test('a proxy that hangs is ended and another one started; one that answers stays', async (t) => {
+  await using running = createPool(2, t.testdir(), 500)
+  const { pool } = running
+  const [stuck, sound] = await until('both proxies up', async () => {
+    const all = await running.statuses()
+    return all.length === 2 && all.map(({ pid }) => pid)
+  })
+  process.kill(stuck ?? 0, 'SIGSTOP')
+  // An answer is waited for two seconds long.
+  await until('two that answer', async () => {
+    const all = await running.statuses()
+    return all.length === 2 && all.every(({ pid }) => pid !== stuck)
+  })
+  t.match(pool.lastStatus(), [
+    { restarts: 1, missedPings: 0 },
+    { restarts: 0, pid: sound },
+  ])
+  t.throws(() => process.kill(stuck ?? 0, 0), { code: 'ESRCH' })
+})
 
 t.test('removing a pod from proxies that are gone ends by itself', async () => {
   await using running = createPool(1, t.testdir())

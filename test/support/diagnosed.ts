@@ -13,10 +13,13 @@ const EXIT_USAGE = 64
 export class Diagnosed {
   readonly #shop: Shop
   readonly #agent: LabAgent
+  readonly #patienceMs: number
 
-  constructor(shop: Shop, agent: LabAgent = shop.agent) {
+  /** @param patienceMs what is waited for may need so long on a machine that has nothing else to do, and more */
+  constructor(shop: Shop, agent: LabAgent = shop.agent, patienceMs = PATIENCE_MS) {
     this.#shop = shop
     this.#agent = agent
+    this.#patienceMs = patienceMs
   }
 
   async now(): Promise<DiagnoseAnswer> {
@@ -61,7 +64,7 @@ export class Diagnosed {
   /** Waits until what is found is as wanted. */
   async until(what: string, isWanted: (answer: DiagnoseAnswer) => boolean): Promise<DiagnoseAnswer> {
     let last: DiagnoseAnswer | undefined
-    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += ASK_MS) {
+    for (let waitedMs = 0; waitedMs < this.#patienceMs; waitedMs += ASK_MS) {
       last = await this.now()
       if (isWanted(last)) return last
       await delay(ASK_MS)

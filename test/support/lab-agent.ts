@@ -5,6 +5,8 @@ import type { ExecOptions, ExecResult, LabProcess } from './lab-process.ts'
 
 const WEIR = join(import.meta.dirname, '../../scripts/weir')
 
+const OWN_MOUNTS: [string, string[]] = ['unshare', ['--mount', '--propagation', 'slave', WEIR]]
+
 export type LogLine = Readonly<Record<string, unknown>>
 
 export interface AgentOptions {
@@ -17,6 +19,8 @@ export interface AgentOptions {
   readonly stateDir?: string
   /** Follows that cluster, not the lab's manifests. */
   readonly kubeconfig?: string
+  /** Sees what the machine has mounted, and besides what the test alone mounts for it (`lab-mounts.ts`). */
+  readonly ownMounts?: boolean
 }
 
 export interface AgentPlace {
@@ -39,7 +43,8 @@ export class LabAgent implements AsyncDisposable {
     const args = ['agent', '--node', place.host.name, ...source, '--state-dir', place.stateDir]
     if (options.proxies !== undefined) args.push('--proxies', String(options.proxies))
     args.push(...(options.extraArgs ?? []))
-    this.process = place.host.spawn(WEIR, args, options.env === undefined ? {} : { env: options.env })
+    const [program, first] = options.ownMounts === true ? OWN_MOUNTS : [WEIR, []]
+    this.process = place.host.spawn(program, [...first, ...args], options.env === undefined ? {} : { env: options.env })
   }
 
   get pid(): number {

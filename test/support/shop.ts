@@ -83,6 +83,12 @@ export class Shop implements AsyncDisposable {
     return this.#agent
   }
 
+  /** It sees, besides what the machine has mounted, what the test alone mounts for it (`lab-mounts.ts`). */
+  async startWithOwnMounts(extraArgs: readonly string[] = []): Promise<LabAgent> {
+    this.#agent = await this.lab.startAgent({ proxies: 1, extraArgs, ownMounts: true })
+    return this.#agent
+  }
+
   /** A pod in `shop` whose account and label `app` are its name, unless said otherwise. */
   pod(name: string, spec: Partial<PodSpec> = {}): Promise<LabPod> {
     return this.lab.addPod({ name, namespace: 'shop', serviceAccount: name, labels: { app: name }, ...spec })

@@ -48,7 +48,10 @@ function saturated(history: LookHistory, last: NodeLook, proxy: ProxySample): re
       subject,
       says: `Proxy ${id} of this node ${what}`,
       evidence: [
-        `Its event loop lagged ${Math.round(lagMs)} ms at most in the last 10 to 20 s`,
+        // What it told last is of before it got stuck.
+        isStuck
+          ? `It has not answered ${missedPings} times in a row, asked every 5 s; after half a minute it is started again`
+          : `Its event loop lagged ${Math.round(lagMs)} ms at most in the last 10 to 20 s`,
         ...(busy === undefined ? [] : [`It used ${percent(busy, 1)} of one processor`]),
         `${last.proxies.length} proxies serve the pods of this node (weir agent --proxies)`,
       ],
