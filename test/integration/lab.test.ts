@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { openLab } from '../support/lab.ts'
-import { listNetns, netnsPath } from '../support/lab-network.ts'
+import { inNetns, listNetns, netnsPath, removeNetns } from '../support/lab-network.ts'
 import { collectAbandonedLabs, listLabs } from '../support/lab-registry.ts'
 import { rootNetwork } from '../support/lab-root-network.ts'
 
@@ -162,6 +162,28 @@ t.test('what an owner killed with SIGKILL leaves behind is collected, with its p
   t.same(listNetns(`weir-${id}-`), [])
   t.notOk(existsSync(dir))
   t.notOk(existsSync(`/proc/${serverPid}/net`) && existsSync(`/proc/${serverPid}/exe`), 'its server is gone')
+})
+
+t.test('a pod that goes away takes its processes with it, and none that only looks in', async (t) => {
+  await using lab = await openLab()
+  const pod = await lab.addPod({ name: 'web' })
+  const resident = pod.spawn('sh', ['-c', 'echo up; exec sleep 60'])
+  await resident.until('it is there', () => resident.stdout || undefined)
+  const looksIn = `
+    import { readSync, writeSync } from 'node:fs'
+    import { openNetns, withNetns } from '${join(import.meta.dirname, '../../src/linux/netns.ts')}'
+    withNetns(openNetns('${netnsPath(`weir-${lab.id}-default-web`)}'), () => {
+      writeSync(1, 'inside\\n')
+      readSync(0, Buffer.alloc(1))
+    })
+    console.log('back')`
+  const [command, args] = inNetns(lab.node.netns, process.execPath, ['--input-type=module', '--eval', looksIn])
+  const visitor = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  t.equal(await firstLine(visitor.stdout), 'inside')
+  removeNetns(`weir-${lab.id}-default-web`)
+  t.equal(await resident.exited, -1)
+  visitor.stdin.end('.')
+  t.same(await once(visitor, 'exit'), [0, null])
 })
 
 t.test('an owner that is asked to end takes its lab down first', async (t) => {

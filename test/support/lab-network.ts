@@ -3,7 +3,7 @@
  * Works synchronously, so that the same code can also clean up from a process's exit hook.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import type { AddressPair } from './lab-addresses.ts'
 
 const NETNS_DIR = '/run/netns'
@@ -122,15 +122,24 @@ export function listNetns(prefix: string): string[] {
   return existsSync(NETNS_DIR) ? readdirSync(NETNS_DIR).filter((name) => name.startsWith(prefix)) : []
 }
 
-/** Kills every process inside a namespace, then removes it. Never fails: what is gone is gone. */
+/**
+ * Kills every process that lives in a namespace, then removes it. Never fails: what is gone is gone. An agent that only
+ * looks in (one of its threads is there for a moment) goes on living.
+ */
 export function removeNetns(netns: string): void {
   const { stdout } = spawnSync('ip', ['netns', 'pids', netns], { encoding: 'utf8' })
   for (const pid of (stdout ?? '').split(/\s+/).filter(Boolean)) {
     try {
-      process.kill(Number(pid), 'SIGKILL')
+      if (livesIn(netns, pid)) process.kill(Number(pid), 'SIGKILL')
     } catch {
       // It ended by itself meanwhile.
     }
   }
   spawnSync('ip', ['netns', 'del', netns])
+}
+
+function livesIn(netns: string, pid: string): boolean {
+  const namespace = `net:[${statSync(netnsPath(netns)).ino}]`
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks).every((thread) => readlinkSync(`${tasks}/${thread}/ns/net`) === namespace)
 }

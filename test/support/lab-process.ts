@@ -53,6 +53,7 @@ export class LabProcess implements AsyncDisposable {
   readonly #title: string
   readonly #changes = new EventEmitter()
   #running = true
+  #signal: NodeJS.Signals | null = null
 
   constructor(netns: string, command: string, args: readonly string[], options: SpawnOptions = {}) {
     const [file, fileArgs] = inNetns(netns, command, args, options.env)
@@ -74,8 +75,9 @@ export class LabProcess implements AsyncDisposable {
     })
     this.exited = new Promise((resolve, reject) => {
       this.#child.once('error', reject)
-      this.#child.once('close', (code) => {
+      this.#child.once('close', (code, signal) => {
         this.#running = false
+        this.#signal = signal
         resolve(code ?? -1)
         this.#changes.emit('change')
       })
@@ -137,7 +139,7 @@ export class LabProcess implements AsyncDisposable {
 
   /** All that it printed, for error messages. */
   output(): string {
-    return `--- ${this.#title} (pid ${this.pid})\n${this.stdout}--- its standard error\n${this.stderr}---`
+    return `--- ${this.#title} (pid ${this.pid}${this.#signal === null ? '' : `, ended by ${this.#signal}`})\n${this.stdout}--- its standard error\n${this.stderr}---`
   }
 
   /** Asks it to end, kills it when it has not after `graceMs`. @returns the exit code. */
