@@ -32,14 +32,18 @@ import { HealthChecks } from './health/health-checks.ts'
 import { HeldBytes } from './held-body.ts'
 import { HttpConnection } from './http-connection.ts'
 import type { HttpExchange } from './http-exchange.ts'
+import { InboundPipeline } from './inbound-pipeline.ts'
 import { LAG_SAMPLE_MS, LoadShedder } from './load-shedder.ts'
+import { MirrorPipeline } from './mirror-pipeline.ts'
 import { Mirrors, type RequestCopy } from './mirrors.ts'
-import { InboundPipeline, isMeshSocket, MirrorPipeline, OutboundPipeline, type SocketName } from './pipeline.ts'
+import { OutboundPipeline } from './outbound-pipeline.ts'
+import { isMeshSocket } from './pipeline.ts'
 import { Pod } from './pod.ts'
 import { PodUseFamilies } from './pod-use.ts'
 import { Recorder } from './recorder.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
+import type { SocketName } from './socket-name.ts'
 import { SocketStock } from './sockets.ts'
 import type { SendSpans } from './span-outbox.ts'
 import { type TapPort, Taps } from './tap.ts'
@@ -404,7 +408,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
     for (const pod of this.#pods.values()) {
       pod.sweep(now, idleSince)
     }
-    this.targets.sweep()
+    this.targets.loads.sweep()
     this.health.sweep(now)
     for (const [uid, until] of this.#refused) if (until < now) this.#refused.delete(uid)
   }
@@ -417,7 +421,7 @@ export class Engine implements Services, SpokenProtocols, TargetHost, TunnelHost
 
   lookAnswer(only?: readonly string[]): LookAnswer {
     const { families } = only === undefined ? this.metricsAnswer() : this.metrics.snapshot(new Set(only))
-    return { families, endpoints: this.targets.takeLatencies() }
+    return { families, endpoints: this.targets.loads.takeLatencies() }
   }
 
   statusAnswer(): ProxyStatusAnswer {

@@ -11,8 +11,8 @@ import { baggageOf } from './baggage.ts'
 import { dialHandle } from './dialer.ts'
 import { HeldArrival } from './held-arrival.ts'
 import { HeldTunnel } from './held-tunnel.ts'
-import type { SocketName } from './pipeline.ts'
 import type { Pod } from './pod.ts'
+import type { SocketName } from './socket-name.ts'
 import { NOBODY, peerAddress, TcpStream, toSocket } from './tcp.ts'
 
 export interface TunnelHost {
