@@ -78,8 +78,8 @@ t.test('while the CA is down traffic goes on with the certificates at hand, and 
   const from = [near.logs.length, far.logs.length] as const
   await ca.stop('SIGKILL')
   await Promise.all([
-    near.waitFor(notIssued, { from: from[0], timeoutMs: TTL_MS }),
-    far.waitFor(notIssued, { from: from[1], timeoutMs: TTL_MS }),
+    near.waitFor(notIssued, { from: from[0], timeoutMs: 3 * TTL_MS }),
+    far.waitFor(notIssued, { from: from[1], timeoutMs: 3 * TTL_MS }),
   ])
   t.equal((await client.curl(url)).status, 200)
   const check = await near.cli('check')
@@ -99,8 +99,8 @@ t.test('when the CA is back, certificates are renewed and nothing is lost', asyn
   const from = [near.logs.length, far.logs.length] as const
   ca = await startCa()
   await Promise.all([
-    near.waitFor(issued, { from: from[0], timeoutMs: TTL_MS }),
-    far.waitFor(issued, { from: from[1], timeoutMs: TTL_MS }),
+    near.waitFor(issued, { from: from[0], timeoutMs: 3 * TTL_MS }),
+    far.waitFor(issued, { from: from[1], timeoutMs: 3 * TTL_MS }),
   ])
   t.equal((await client.curl(url)).status, 200)
   const after = await statusOf(near)
@@ -110,13 +110,13 @@ t.test('when the CA is back, certificates are renewed and nothing is lost', asyn
 })
 
 t.test('a revoked certificate is refused until the next one, and nothing is restarted', async (t) => {
-  const { serial } = await near.waitFor(issued, { from: near.logs.length, timeoutMs: TTL_MS })
+  const { serial } = await near.waitFor(issued, { from: near.logs.length, timeoutMs: 3 * TTL_MS })
   const from = [near.logs.length, far.logs.length] as const
   await revoke(String(serial))
   const inForce = 'revocation list in force'
   await Promise.all([near.waitFor(inForce, { from: from[0] }), far.waitFor(inForce, { from: from[1] })])
   t.equal((await client.curl(url)).status, 503)
-  await near.waitFor(issued, { from: from[0], timeoutMs: TTL_MS })
+  await near.waitFor(issued, { from: from[0], timeoutMs: 3 * TTL_MS })
   t.equal((await client.curl(url)).status, 200)
   t.equal((await near.cli('check')).code, 0)
 })

@@ -195,7 +195,7 @@ t.test('an agent that was restarted knows the pods that it was told of', async (
   t.notMatch(inPod(pod, 'iptables-save'), 'WEIR')
   const second = await startAgentSide(t, place)
   second.set(podText('web', 'enabled'))
-  t.match(await second.enroller.settled('uid-web', 10_000), { state: 'enrolled' })
+  t.match(await second.enroller.settled('uid-web', 30_000), { state: 'enrolled' })
   t.match(inPod(pod, 'iptables-save'), 'WEIR_OUTPUT')
 })
 

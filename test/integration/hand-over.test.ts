@@ -118,7 +118,7 @@ function ask(
 ): Promise<{ readonly status: number; readonly body: string; readonly closes: boolean }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string; closes: boolean }>()
   let text = ''
-  const late = setTimeout(() => fail(new Error('No answer')), 8_000)
+  const late = setTimeout(() => fail(new Error('No answer')), 20_000)
   const done = () => {
     clearTimeout(late)
     socket.off('data', take)

@@ -69,7 +69,7 @@ function call(path: string, metadata: Readonly<Record<string, string>> = {}, fro
   let headers: Answer['headers'] = {}
   let by = ''
   const { requestSerialize, responseDeserialize } = bytesMethod(path)
-  const options = { deadline: Date.now() + 8_000 }
+  const options = { deadline: Date.now() + 20_000 }
   from.client
     .makeUnaryRequest(
       path,

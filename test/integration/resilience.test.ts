@@ -175,7 +175,7 @@ t.test('an endpoint that fails again and again gets nothing for a while', async 
   for (let i = 0; i < 10; i++) t.equal((await ask()).by, 'two')
   t.equal(one.bodies.length, 0)
   const since = performance.now()
-  while ((await ask()).by !== 'one') if (performance.now() - since > 8_000) throw new Error('it never comes back')
+  while ((await ask()).by !== 'one') if (performance.now() - since > 20_000) throw new Error('it never comes back')
   t.pass('it comes back')
 })
 
@@ -214,7 +214,7 @@ t.test('an endpoint whose success rate is far below the others’ is ejected', a
   const since = performance.now()
   while ((await ejected()) === 0) {
     for (let i = 0; i < 20; i++) await shop.ask(client, rated.ipv4, 80)
-    if (performance.now() - since > 8_000) throw new Error('nobody is ejected')
+    if (performance.now() - since > 20_000) throw new Error('nobody is ejected')
   }
   one.reset()
   for (let i = 0; i < 8; i++) t.equal((await shop.ask(client, rated.ipv4, 80)).by, 'two')

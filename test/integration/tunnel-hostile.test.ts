@@ -72,7 +72,7 @@ async function ended(socket: Socket, what: string): Promise<void> {
   socket.resume()
   if (socket.closed) return
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const timer = setTimeout(() => reject(new Error(`The connection was not closed: ${what}`)), 8_000)
+  const timer = setTimeout(() => reject(new Error(`The connection was not closed: ${what}`)), 20_000)
   socket.once('close', resolve)
   await promise.finally(() => clearTimeout(timer))
 }

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { inNetns } from './lab-network.ts'
 
 const PROGRAM = '/usr/bin/chromium-headless-shell'
-const PATIENCE_MS = 15_000
+const PATIENCE_MS = 40_000
 const LOOK_MS = 50
 
 interface Message {

@@ -7,7 +7,7 @@ import type { Shop } from './shop.ts'
 /** So often the agent looks: what needs minutes in life needs seconds. */
 export const LOOK_ARGS = ['--look-ms', '200']
 const ASK_MS = 100
-const PATIENCE_MS = 15_000
+const PATIENCE_MS = 40_000
 const EXIT_USAGE = 64
 
 export class Diagnosed {

@@ -173,7 +173,7 @@ export async function exchange(
     server,
   )
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-  const late = setTimeout(() => reject(new Error('No answer')), 8_000)
+  const late = setTimeout(() => reject(new Error('No answer')), 20_000)
   socket.on('message', resolve).on('error', reject)
   socket.connect(53, server, () => socket.send(query))
   try {

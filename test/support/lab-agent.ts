@@ -69,7 +69,7 @@ export class LabAgent implements AsyncDisposable {
    */
   waitFor(
     wanted: string | ((line: LogLine) => boolean),
-    { from = 0, timeoutMs = 10_000 }: { readonly from?: number; readonly timeoutMs?: number } = {},
+    { from = 0, timeoutMs = 30_000 }: { readonly from?: number; readonly timeoutMs?: number } = {},
   ): Promise<LogLine> {
     const matches = typeof wanted === 'string' ? (line: LogLine) => line['msg'] === wanted : wanted
     let next = from

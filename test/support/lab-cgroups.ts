@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 const CGROUPS = '/sys/fs/cgroup'
-const PATIENCE_MS = 2_000
+const PATIENCE_MS = 5_000
 const RETRY_MS = 10
 
 /** Directories of the cgroups whose path begins with `prefix`, such as `weir-1a2b3c-`; those that lie below others first. */

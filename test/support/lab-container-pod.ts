@@ -240,7 +240,7 @@ export class LabContainerPod extends LabHost implements AsyncDisposable {
   }
 
   /** Resolves with the first line of the log that matches; fails with the whole log, at once when the container ends. */
-  async waitForLog(pattern: RegExp, timeoutMs = 15_000): Promise<string> {
+  async waitForLog(pattern: RegExp, timeoutMs = 40_000): Promise<string> {
     const deadline = Date.now() + timeoutMs
     for (;;) {
       const { state, exit_code: code } = await this.#runtime.cri.containerStatus(this.containerId)

@@ -52,7 +52,7 @@ export class LabFabric extends LabHost {
 
   /** Resolves when every link carries packets: the kernel takes a moment to believe that a veth is up. */
   async ready(): Promise<void> {
-    const deadline = AbortSignal.timeout(10_000)
+    const deadline = AbortSignal.timeout(30_000)
     for (const netns of [this.netns, ...this.#nodes]) {
       for (;;) {
         const { stdout } = await execInNetns(netns, 'ip', ['-o', 'addr', 'show', 'type', 'veth'], {})

@@ -13,7 +13,7 @@ export interface ExecResult {
 
 export interface ExecOptions {
   readonly input?: string
-  /** Then the process is killed; 15 000 ms by default. */
+  /** Then the process is killed; 40 000 ms by default. */
   readonly timeoutMs?: number
   readonly env?: Readonly<Record<string, string>>
 }
@@ -33,7 +33,7 @@ export async function execInNetns(
 ): Promise<ExecResult> {
   const child = new LabProcess(netns, command, args, options.env === undefined ? {} : { env: options.env })
   child.endInput(options.input ?? '')
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 15_000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 40_000)
   try {
     const code = await child.exited
     return { code, stdout: child.stdout, stderr: child.stderr }
@@ -106,7 +106,7 @@ export class LabProcess implements AsyncDisposable {
    * Waits until `probe` returns something, asking it after every output. Fails with all output when the process
    * ends first, or after `timeoutMs`.
    */
-  async until<T>(what: string, probe: () => T | undefined, timeoutMs = 10_000): Promise<T> {
+  async until<T>(what: string, probe: () => T | undefined, timeoutMs = 30_000): Promise<T> {
     const expired = AbortSignal.timeout(timeoutMs)
     for (;;) {
       const value = probe()
@@ -143,7 +143,7 @@ export class LabProcess implements AsyncDisposable {
   }
 
   /** Asks it to end, kills it when it has not after `graceMs`. @returns the exit code. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM', graceMs = 15_000): Promise<number> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM', graceMs = 40_000): Promise<number> {
     this.kill(signal)
     const patience = new AbortController()
     const killer = delay(graceMs, undefined, { signal: patience.signal }).then(

@@ -7,7 +7,7 @@ import net from 'node:net'
 import { connectSocketIn, listenSocketIn } from './pod-sockets.ts'
 
 /** Failing here is better than a test that hangs. */
-const PATIENCE_MS = 8_000
+const PATIENCE_MS = 20_000
 
 export interface RawMessage {
   /** Request or status line. */

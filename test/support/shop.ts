@@ -193,7 +193,7 @@ export class Shop implements AsyncDisposable {
         })
       },
     )
-    request.setTimeout(8_000, () => request.destroy(new Error(`No answer to ${ask.target ?? '/'}`)))
+    request.setTimeout(20_000, () => request.destroy(new Error(`No answer to ${ask.target ?? '/'}`)))
     request.on('error', reject)
     request.end()
     return promise
