@@ -1,39 +1,23 @@
 /**
  * One client connection that speaks HTTP/1.1: requests read one after another, each an exchange of its own, bodies
  * streamed with back-pressure both ways, answers in order. One state machine, one way in (`onData`) and one way out
- * (`finish` or `refuse`) per request.
+ * (`#next` or `refuse`) per request. What is sent on of a request, and kept, is with `relayed-request.ts`; how an answer
+ * is written with `answer-writer.ts`.
  */
 import { type HeaderEdit, REFUSAL, REFUSAL_HEADER, type Refusal, type ResponseFlag } from '#contract'
-import {
-  type BodyMode,
-  BodyReader,
-  type BodySink,
-  type ByteStream,
-  ChunkGather,
-  Head,
-  latin1,
-  PARSE_BAD,
-  PARSE_DONE,
-  type StreamOwner,
-} from '#http'
+import { type BodyMode, type BodySink, type ByteStream, Head, PARSE_BAD, PARSE_DONE, type StreamOwner } from '#http'
 import { outcomeOfStatus, responseEditsOf } from '#routing'
 import type { CompiledRule, TranslatedResponse } from '#translation'
+import { AnswerWriter, type Framing } from './answer-writer.ts'
 import { type Connecting, Exchange, MAX_ATTEMPTS } from './exchange.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
-import { answerRefusal, HELD, HeldBody, requestRefusal } from './held-body.ts'
+import { answerRefusal, HeldBody, requestRefusal } from './held-body.ts'
 import type { HttpPipeline } from './http-exchange.ts'
+import { asksTunnel, nameTarget, renderHead, renderHeadOfCopy } from './http1-request-head.ts'
 import { isMeshHeader } from './mesh-headers.ts'
 import type { HeldConnection, Pod } from './pod.ts'
-import {
-  linesOf,
-  type ResponseRendering,
-  renderCopy,
-  renderOwn,
-  renderRefusal,
-  renderRequest,
-  renderResponse,
-  renderTrailers,
-} from './render.ts'
+import { RelayedRequest } from './relayed-request.ts'
+import { type ResponseRendering, renderOwn, renderRefusal, renderResponse } from './render.ts'
 import type { Services } from './services.ts'
 import { fieldsOfHead } from './tap-text.ts'
 import type { UpstreamClient, UpstreamConnection } from './upstream.ts'
@@ -48,13 +32,7 @@ const TUNNEL = 2
 /** Our last answer is sent; what still arrives is thrown away until the client closes. */
 const LINGER = 3
 
-/** Bodies up to this are sent as text together with their head: one write. */
-const COMBINE_BYTES = 8192
-/** A request up to this, body included, is kept to be sent again after the keep-alive race. */
-const MAX_REPLAY_BYTES = 65536
 const LINGER_MS = 2_000
-/** Pieces that a kept body is put together of. */
-const MAX_PIECES = 64
 /** How long a client that has ended its side is given an answer that does not move. */
 const HALF_CLOSED_MS = 5_000
 /** Interim answers (1xx) to one request; an upstream that sends more is not sane. */
@@ -63,32 +41,8 @@ const MAX_INTERIM = 32
 const MAX_PER_TURN = 16
 /** How long a draining proxy keeps an idle client connection. */
 const DRAIN_IDLE_MS = 1_000
-/** An upgrade to HTTP/2 would carry requests that nothing judges: it is left out, as RFC 9110 section 7.8 allows. */
-const NOT_TUNNELLED = /(?:^|,)\s*(?:h2c?|http)\s*(?:\/|,|$)/i
 const NO_EDITS: readonly HeaderEdit[] = Object.freeze([])
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
-
-/** Used within one call at a time. */
-const chunks = new ChunkGather()
-
-class RequestSink implements BodySink {
-  readonly #connection: HttpConnection
-  constructor(connection: HttpConnection) {
-    this.#connection = connection
-  }
-  bodyData(bytes: Buffer, start: number, end: number): void {
-    this.#connection.requestData(bytes, start, end)
-  }
-}
-class ResponseSink implements BodySink {
-  readonly #connection: HttpConnection
-  constructor(connection: HttpConnection) {
-    this.#connection = connection
-  }
-  bodyData(bytes: Buffer, start: number, end: number): void {
-    this.#connection.responseData(bytes, start, end)
-  }
-}
 
 interface HeldAnswer {
   readonly body: HeldBody
@@ -98,14 +52,13 @@ interface HeldAnswer {
 
 export class HttpConnection
   extends Exchange<UpstreamConnection>
-  implements StreamOwner, UpstreamClient, HeldConnection
+  implements StreamOwner, UpstreamClient, HeldConnection, BodySink
 {
   readonly version = 'HTTP/1.1'
   readonly stream: ByteStream
   readonly head: Head
-  readonly #body: BodyReader
-  readonly #requestSink: RequestSink
-  readonly #responseSink: ResponseSink
+  readonly #request: RelayedRequest
+  readonly #writer: AnswerWriter
   #state = READY
   /** Bytes of an unfinished head, or of requests that wait for their turn. */
   #pending: Buffer | undefined
@@ -114,25 +67,9 @@ export class HttpConnection
   #draining = false
   #clientEnded = false
 
-  /** The request's body is still coming, and is kept in `#replay` as it is sent. */
-  #keeping = false
-  #pieces = 0
-  /** Not yet written upstream: head, and body bytes that came with it. */
-  #unsent = ''
-  #collecting = false
-  #requestChunked = false
-  #requestDone = true
-  /** The request as sent, while it can be sent again as a whole. */
-  #replay = ''
-  #responseFraming: 'none' | 'length' | 'chunked' | 'close' = 'none'
-  #responseText = ''
-  #combining = false
-  #closeAfter = false
   #upgrading = false
   #lingerLeft = 0
   #interim = 0
-  /** Length of the head within `#unsent`; what follows is body. */
-  #headLength = 0
   #pumping = false
   /** The request's body, while it is held to be translated. */
   #held: HeldBody | undefined
@@ -148,9 +85,8 @@ export class HttpConnection
     this.stream = stream
     const { maxHeadBytes, maxHeaders } = services.limits
     this.head = new Head(maxHeadBytes, maxHeaders)
-    this.#body = new BodyReader(maxHeadBytes, maxHeaders)
-    this.#requestSink = new RequestSink(this)
-    this.#responseSink = new ResponseSink(this)
+    this.#request = new RelayedRequest(maxHeadBytes, maxHeaders)
+    this.#writer = new AnswerWriter(stream)
     this.#deadline = services.now() + services.limits.headTimeoutMs
     pod.connections.add(this)
   }
@@ -177,7 +113,7 @@ export class HttpConnection
         this.#readHead(bytes, 0, length)
         break
       case BUSY:
-        if (this.#requestDone) this.#hold(bytes, 0, length)
+        if (this.#request.done) this.#hold(bytes, 0, length)
         else if (this.#held !== undefined) this.#holdBody(this.#held, bytes, 0, length)
         else if (this.upstream === undefined) this.#hold(bytes, 0, length)
         else this.#readBody(bytes, 0, length)
@@ -247,7 +183,7 @@ export class HttpConnection
   #beginUnread(started: number): void {
     this.begin(started)
     this.#state = BUSY
-    this.#requestDone = false
+    this.#request.beginUnread()
     this.#deadline = 0
   }
 
@@ -258,27 +194,23 @@ export class HttpConnection
     this.#state = BUSY
     this.#headSince = 0
     this.#deadline = 0
-    this.#keeping = false
-    this.#replay = ''
-    this.#responseText = ''
     this.#upgrading = false
     this.#interim = 0
     this.method = head.method
-    this.#splitTarget()
-    this.#closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || this.#draining
-    this.#requestChunked = head.chunked
-    this.#body.begin(head.chunked ? 'chunked' : 'length', Math.max(0, head.contentLength))
-    this.#requestDone = this.#body.done
+    nameTarget(head, this)
+    this.#writer.begin(head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || this.#draining)
+    const request = this.#request
+    request.begin(head.chunked, head.contentLength)
 
     const choice = this.admit(now)
     if (choice.kind !== 'forward') {
       if (bodyStart < end) this.#hold(bytes, bodyStart, end)
-      if (choice.kind === 'refuse' && choice.close === true) this.#closeAfter = true
+      if (choice.kind === 'refuse' && choice.close === true) this.#writer.closes = true
       this.answerInstead(choice)
       return
     }
     if (choice.decision?.versions !== undefined) {
-      const how = this.beginVersion(choice, !this.#requestDone, head.contentLength)
+      const how = this.beginVersion(choice, !this.#request.done, head.contentLength)
       if (how === 'hold') {
         this.#beginHolding(choice.decision.versions.maxBodyBytes, bytes, bodyStart, end)
         return
@@ -289,21 +221,19 @@ export class HttpConnection
         return
       }
     }
-    this.#unsent = this.#renderRequest(choice)
-    this.#headLength = this.#unsent.length
+    const text = this.#renderRequest(choice)
     if (choice.decision !== undefined) this.startTimers(choice.decision)
 
-    if (!this.#requestDone) {
-      // Body bytes that came with the head travel with it.
-      this.#deadline = now + this.services.limits.bodyIdleTimeoutMs
-      this.#collecting = true
-      if (!this.#consumeBody(bytes, bodyStart, end)) return
-      this.#collecting = false
+    // Body bytes that came with the head travel with it.
+    const hasBody = !request.done
+    if (hasBody) this.#deadline = now + this.services.limits.bodyIdleTimeoutMs
+    const stop = request.gather(text, this.copy, bytes, bodyStart, end)
+    if (hasBody) {
+      if (!this.#bodyRead(bytes, stop, end)) return
     } else {
       if (bodyStart < end) this.#hold(bytes, bodyStart, end)
       if (this.copy !== undefined) this.#copyRequest()
     }
-    if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     this.sendFirst(choice)
   }
 
@@ -320,16 +250,15 @@ export class HttpConnection
   }
 
   #holdBody(held: HeldBody, bytes: Buffer, start: number, end: number): void {
-    const body = this.#body
+    const request = this.#request
     this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
-    const stop = body.read(bytes, start, end, held)
-    if (body.problem !== '') this.#failRequest(REFUSAL.malformed, `request body: ${body.problem}`)
+    const stop = request.readInto(held, bytes, start, end)
+    if (request.problem !== '') this.#failRequest(REFUSAL.malformed, `request body: ${request.problem}`)
     else if (held.problem !== undefined) this.refuse(...requestRefusal(held.problem))
-    else if (!body.done) this.stream.resume()
+    else if (!request.done) this.stream.resume()
     else {
-      this.#requestDone = true
       this.#deadline = 0
-      this.bytesIn += body.received
+      this.bytesIn += request.received
       if (stop < end) this.#hold(bytes, stop, end)
       this.#sendHeld(held)
     }
@@ -347,11 +276,8 @@ export class HttpConnection
     }
     if (target === undefined) return
     this.#translatedLength = body.length
-    const head = this.#renderRequest(target)
-    this.#headLength = head.length
-    this.#unsent = head + latin1(body, 0, body.length)
+    this.#request.gatherWhole(this.#renderRequest(target), body)
     if (this.copy !== undefined) this.#copyRequest()
-    if (this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
     if (target.decision !== undefined) this.startTimers(target.decision)
     this.sendFirst(target)
   }
@@ -383,15 +309,10 @@ export class HttpConnection
       return
     }
     this.responseStarted = true
-    if (!this.#requestDone) this.#closeAfter = true
+    if (!this.#request.done) this.#writer.closes = true
     const text = this.#renderAnswer(upstream.head, 'length', answer.edits, body.length)
     this.bytesOut += body.length
-    if (body.length <= COMBINE_BYTES) this.#writeResponse(text + latin1(body, 0, body.length))
-    else {
-      this.stream.writeText(text)
-      if (this.#closeAfter) this.stream.holdForEnd()
-      this.stream.writeBytes(body)
-    }
+    this.#writer.writeWhole(text, body)
     this.#responseComplete(upstream, surplus)
   }
 
@@ -409,110 +330,32 @@ export class HttpConnection
     this.#owed.length = 0
   }
 
-  #splitTarget(): void {
-    const head = this.head
-    let target = head.target
-    this.authority = head.hostIndex >= 0 ? head.value(head.hostIndex) : ''
-    if (target.charCodeAt(0) !== 47 && target !== '*') {
-      if (head.method === 'CONNECT') {
-        this.authority = target
-        this.path = '/'
-        this.query = ''
-        return
-      }
-      // Absolute form: its authority replaces the Host header (RFC 9112 section 3.2.2).
-      const authorityStart = target.indexOf('//') + 2
-      const pathStart = target.slice(authorityStart).search(/[/?]/)
-      this.authority =
-        pathStart < 0 ? target.slice(authorityStart) : target.slice(authorityStart, authorityStart + pathStart)
-      target = pathStart < 0 ? '/' : target.slice(authorityStart + pathStart)
-      if (target.charCodeAt(0) === 63) target = `/${target}`
-    }
-    const question = target.indexOf('?')
-    if (question < 0) {
-      this.path = target
-      this.query = ''
-    } else {
-      this.path = target.slice(0, question)
-      this.query = target.slice(question + 1)
-    }
-  }
-
   #renderRequest(target: ExchangeTarget): string {
-    const head = this.head
-    const decision = target.decision
-    let extra = target.identityLines
+    const { head } = this
+    this.#upgrading = asksTunnel(head)
     const traceparent = this.joinTrace(target)
-    if (traceparent !== '') extra += `traceparent: ${traceparent}\r\n`
-    const { traced } = this
-    if (traced !== undefined) extra += linesOf(traced.b3Fields(target.reporters))
-    let host: string | undefined
-    let requestTarget = head.target
-    const first = requestTarget.charCodeAt(0)
-    if (first !== 47 || head.hostIndex < 0) {
-      host =
-        head.method === 'CONNECT' && head.hostIndex >= 0
-          ? undefined
-          : this.authority || this.services.originalAuthority(this)
-    }
-    if (decision !== undefined) {
-      if (decision.rewrites) requestTarget = this.services.rewriteTarget(decision, this)
-      if (decision.hostname !== undefined) host = decision.hostname
-      if (this.versioned !== undefined) return this.#renderVersioned(requestTarget, host, extra, decision.requestEdits)
-    }
-    this.#seeUpgrade()
-    return renderRequest(head, {
-      target: requestTarget,
-      host,
-      extra,
-      edits: decision?.requestEdits ?? NO_EDITS,
-      upgrade: this.#upgrading && head.method !== 'CONNECT',
-      dropTrace: traced !== undefined,
-    })
+    return renderHead(
+      this.services,
+      this,
+      head,
+      target,
+      traceparent,
+      this.traced,
+      this.#upgrading,
+      this.#translatedLength,
+    )
   }
 
-  #seeUpgrade(): void {
-    const { head } = this
-    this.#upgrading =
-      head.method === 'CONNECT' ||
-      (head.connectionUpgrade &&
-        head.upgradeIndex >= 0 &&
-        head.minor === 1 &&
-        !NOT_TUNNELLED.test(head.value(head.upgradeIndex)))
-  }
-
-  #renderVersioned(target: string, host: string | undefined, extra: string, ofRoute: readonly HeaderEdit[]): string {
-    const { head } = this
-    const translated = this.versioned?.translated
-    this.#seeUpgrade()
-    const isConnect = head.method === 'CONNECT'
-    const rendering = {
-      target: translated === undefined || isConnect ? target : translated.target,
-      host,
-      extra,
-      edits: translated === undefined ? ofRoute : [...ofRoute, translated.edit()],
-      upgrade: this.#upgrading && !isConnect,
-      dropTrace: this.traced !== undefined,
-    }
-    const length = this.#translatedLength
-    if (length === undefined) return renderRequest(head, rendering)
-    return renderRequest(head, { ...rendering, edits: [...rendering.edits, HELD], length })
-  }
-
-  /** Reads body bytes out of [start, end); false when that ended the exchange. */
-  #consumeBody(bytes: Buffer, start: number, end: number): boolean {
-    const body = this.#body
-    chunks.clear()
-    const stop = body.read(bytes, start, end, this.#requestSink)
-    if (body.problem !== '') {
-      this.#failRequest(REFUSAL.malformed, `request body: ${body.problem}`)
+  /** What was read of the body, up to `stop`; false when that ended the exchange. */
+  #bodyRead(bytes: Buffer, stop: number, end: number): boolean {
+    const request = this.#request
+    if (request.problem !== '') {
+      this.#failRequest(REFUSAL.malformed, `request body: ${request.problem}`)
       return false
     }
-    if (this.#requestChunked) this.#sendRequestChunk()
-    if (body.done) {
-      this.#requestDone = true
+    if (request.done) {
       this.#deadline = 0
-      this.bytesIn += body.received
+      this.bytesIn += request.received
       if (stop < end) this.#hold(bytes, stop, end)
       if (this.copy !== undefined) this.#copyRequest()
     }
@@ -522,61 +365,14 @@ export class HttpConnection
   /** To its mirrors: now that it is known to be one. What becomes a tunnel is no request alone. */
   #copyRequest(): void {
     if (this.#upgrading) return
-    const host = this.head.hostIndex >= 0 ? undefined : this.authority || this.services.originalAuthority(this)
-    this.sendCopy(renderCopy(this.head, host))
+    this.sendCopy(renderHeadOfCopy(this.services, this, this.head))
   }
 
   #readBody(bytes: Buffer, start: number, end: number): void {
     this.#deadline = this.services.now() + this.services.limits.bodyIdleTimeoutMs
-    if (!this.#consumeBody(bytes, start, end)) return
+    const stop = this.#request.read(bytes, start, end)
+    if (!this.#bodyRead(bytes, stop, end)) return
     if ((this.upstream?.stream.pendingWrites ?? 0) > 0) this.stream.pause()
-    if (this.#requestDone && this.responseStarted && this.upstream?.body.done === true) this.#finish()
-  }
-
-  /** A piece of the request's body. */
-  requestData(bytes: Buffer, start: number, end: number): void {
-    if (this.copy !== undefined) this.copy.add(bytes, start, end)
-    if (this.#requestChunked) chunks.add(bytes, start, end)
-    else if (this.#collecting) this.#unsent += latin1(bytes, start, end)
-    else {
-      if (this.#keeping) this.#keep(latin1(bytes, start, end))
-      this.upstream?.stream.writeSlice(bytes, start, end)
-    }
-  }
-
-  /** What was sent may have to be sent again; more than there is room for never is. */
-  #keep(text: string): void {
-    if (this.#replay.length + text.length > MAX_REPLAY_BYTES) {
-      this.#replay = ''
-      this.#keeping = false
-      return
-    }
-    this.#replay += text
-    // A string put together of many small pieces takes many times its length: made one of its own now and then.
-    if (++this.#pieces % MAX_PIECES === 0) this.#replay = Buffer.from(this.#replay, 'latin1').toString('latin1')
-  }
-
-  /** What one read brought, as one chunk, and the end of the body when it is there. */
-  #sendRequestChunk(): void {
-    const chunk = chunks.chunk()
-    const end = this.#body.done ? lastChunk(this.#body) : ''
-    if (chunk === undefined) {
-      if (end !== '') this.#writeRequest(end)
-    } else if (this.#collecting || chunk.length <= COMBINE_BYTES) {
-      this.#writeRequest(latin1(chunk, 0, chunk.length) + end)
-    } else {
-      if (this.#keeping) this.#keep(latin1(chunk, 0, chunk.length))
-      this.upstream?.stream.writeSlice(chunk, 0, chunk.length)
-      if (end !== '') this.#writeRequest(end)
-    }
-  }
-
-  #writeRequest(text: string): void {
-    if (this.#collecting) this.#unsent += text
-    else {
-      if (this.#keeping) this.#keep(text)
-      this.upstream?.stream.writeText(text)
-    }
   }
 
   // ── Upstream side ─────────────────────────────────────────────────────────────────────────────
@@ -600,7 +396,7 @@ export class HttpConnection
   }
 
   protected holdBody(): void {
-    if (!this.#requestDone) this.stream.pause()
+    if (!this.#request.done) this.stream.pause()
   }
 
   protected reserve({ flow, pool, speaks }: ExchangeTarget): boolean {
@@ -627,33 +423,24 @@ export class HttpConnection
   }
 
   protected letGo(upstream: UpstreamConnection, reusable: boolean): void {
+    this.#request.detach()
     if (reusable) upstream.release(this.services.now())
     else upstream.discard()
   }
 
   protected repeatable(): boolean {
-    return this.#requestDone && this.#replay !== ''
+    return this.#request.repeatable
   }
 
   protected renderAgain(next: ExchangeTarget): void {
-    const before = this.#unsent === '' ? this.#replay : this.#unsent
-    const head = this.#renderRequest(next)
-    this.#unsent = head + before.slice(this.#headLength)
-    this.#headLength = head.length
-    if (this.#requestDone && this.#unsent.length <= MAX_REPLAY_BYTES) this.#replay = this.#unsent
+    this.#request.replaceHead(this.#renderRequest(next))
   }
 
   protected attach(upstream: UpstreamConnection): void {
     this.upstream = upstream
     upstream.begin(this)
-    const text = this.#unsent
-    this.#unsent = ''
-    if (!this.#requestDone && this.target?.decision?.retry !== undefined && text.length <= MAX_REPLAY_BYTES) {
-      this.#replay = text
-      this.#keeping = true
-    }
-    upstream.stream.writeText(text)
-    if (this.#requestDone || upstream.stream.closed) return
+    this.#request.sendOn(upstream.stream, this.target?.decision?.retry !== undefined)
+    if (this.#request.done || upstream.stream.closed) return
     const pending = this.#pending
     if (pending !== undefined) {
       this.#pending = undefined
@@ -690,8 +477,7 @@ export class HttpConnection
       if (status >= 400 && target.flow !== undefined && this.#retryInstead(target, upstream, end - bodyStart)) return
     }
     this.takeAnswer(status, target?.tunnelled === true ? head.get(REFUSAL_HEADER) : undefined)
-    this.#replay = ''
-    this.#keeping = false
+    this.#request.keepNoMore()
     if (status === 101 || (this.head.method === 'CONNECT' && status < 300)) {
       this.#beginTunnel(upstream, bytes, bodyStart, end)
       return
@@ -699,9 +485,8 @@ export class HttpConnection
     const bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
     const mode = bodyless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'close'
     const framing = mode === 'none' || mode === 'length' ? mode : this.head.minor === 1 ? 'chunked' : 'close'
-    this.#responseFraming = framing
-    if (framing === 'close') this.#closeAfter = true
-    if (this.#draining) this.#closeAfter = true
+    if (framing === 'close') this.#writer.closes = true
+    if (this.#draining) this.#writer.closes = true
     if (this.#clientEnded) this.#deadline = this.services.now() + HALF_CLOSED_MS
     // A request whose body is still coming when its answer is complete ends the connection (section 9.3).
     upstream.body.begin(mode, Math.max(0, head.contentLength))
@@ -719,14 +504,14 @@ export class HttpConnection
   /** `length`: of a body that is not the upstream's own. */
   #renderAnswer(
     head: Head,
-    framing: ResponseRendering['framing'],
+    framing: Framing,
     edits: readonly HeaderEdit[],
     length?: ResponseRendering['length'],
   ): string {
     return renderResponse(head, {
       framing,
-      close: this.#closeAfter,
-      keepAlive10: this.head.minor === 0 && !this.#closeAfter,
+      close: this.#writer.closes,
+      keepAlive10: this.head.minor === 0 && !this.#writer.closes,
       edits,
       upgrade: false,
       session: this.sessionHeader(),
@@ -739,7 +524,7 @@ export class HttpConnection
     upstream: UpstreamConnection,
     { edit, rules, problem }: TranslatedResponse,
     mode: BodyMode,
-    framing: 'none' | 'length' | 'chunked' | 'close',
+    framing: Framing,
     ofRoute: readonly HeaderEdit[],
     bytes: Buffer,
     bodyStart: number,
@@ -768,24 +553,22 @@ export class HttpConnection
   #answerHead(
     upstream: UpstreamConnection,
     text: string,
-    framing: 'none' | 'length' | 'chunked' | 'close',
+    framing: Framing,
     bytes: Buffer,
     bodyStart: number,
     end: number,
   ): void {
     if (upstream.body.done) {
-      this.#writeResponse(text)
+      this.#writer.writeHead(text, framing, true)
       this.#responseComplete(upstream, bodyStart < end)
       return
     }
     upstream.beginBody()
     if (bodyStart === end) {
-      this.#writeResponse(text)
+      this.#writer.writeHead(text, framing, false)
       return
     }
-    this.#responseText = text
-    this.#combining = framing !== 'chunked' && end - bodyStart <= COMBINE_BYTES
-    if (!this.#combining && framing !== 'chunked') this.#flushResponse()
+    this.#writer.joinHead(text, framing, end - bodyStart)
     this.responseBytes(upstream, bytes, bodyStart, end)
   }
 
@@ -813,14 +596,13 @@ export class HttpConnection
       return
     }
     const body = upstream.body
-    chunks.clear()
-    const stop = body.read(bytes, start, end, this.#responseSink)
+    this.#writer.beginRead()
+    const stop = body.read(bytes, start, end, this)
     if (body.problem !== '') {
       this.upstreamMalformed(upstream, `response body: ${body.problem}`)
       return
     }
-    if (this.#responseFraming === 'chunked') this.#sendResponseChunk(body)
-    else this.#flushResponse()
+    this.#writer.endRead(body)
     if (body.done) this.#responseComplete(upstream, stop < end)
     else if (this.#clientEnded) this.#deadline = this.services.now() + HALF_CLOSED_MS
     if (!body.done && this.stream.pendingWrites > 0) {
@@ -829,74 +611,32 @@ export class HttpConnection
     }
   }
 
-  /** What one read brought, as one chunk, behind the head when that waits, and the end of the body when it is there. */
-  #sendResponseChunk(body: BodyReader): void {
-    const head = this.#responseText
-    const chunk = chunks.chunk()
-    const end = body.done ? lastChunk(body) : ''
-    this.#responseText = ''
-    if (chunk === undefined || chunk.length <= COMBINE_BYTES) {
-      const text = chunk === undefined ? head + end : head + latin1(chunk, 0, chunk.length) + end
-      if (text !== '') this.#writeResponse(text)
-      return
-    }
-    if (head !== '') this.#writeResponse(head)
-    this.stream.writeSlice(chunk, 0, chunk.length)
-    if (end !== '') this.#writeResponse(end)
-  }
-
-  #flushResponse(): void {
-    const text = this.#responseText
-    this.#combining = false
-    this.#responseText = ''
-    if (text !== '') this.#writeResponse(text)
-  }
-
-  /** A piece of the response's body. */
-  responseData(bytes: Buffer, start: number, end: number): void {
+  /** A piece of the answer's body. */
+  bodyData(bytes: Buffer, start: number, end: number): void {
     this.bytesOut += end - start
-    if (this.#responseFraming === 'chunked') chunks.add(bytes, start, end)
-    else if (this.#combining) this.#responseText += latin1(bytes, start, end)
-    else this.stream.writeSlice(bytes, start, end)
-  }
-
-  #writeResponse(text: string): void {
-    // A client that finds the end with the answer does not close first, and keeps no port in TIME_WAIT.
-    if (this.#closeAfter && this.upstream?.body.done === true) this.stream.holdForEnd()
-    this.stream.writeText(text)
+    this.#writer.add(bytes, start, end)
   }
 
   #responseComplete(upstream: UpstreamConnection, surplus: boolean): void {
-    if (!this.#requestDone) {
+    if (!this.#request.done) {
       // The answer came before the request was complete: neither connection can be used again.
-      this.#closeAfter = true
+      this.#writer.closes = true
       this.record(this.flag, '')
       this.detach(false)
       this.#beginLinger()
       return
     }
-    const reusable =
-      !surplus &&
-      upstream.body.mode !== 'close' &&
-      !upstream.head.connectionClose &&
-      (upstream.head.minor === 1 || upstream.head.connectionKeepAlive) &&
-      !upstream.stream.readEnded
+    const reusable = !surplus && upstream.persists
     this.record(this.flag, '')
     this.detach(reusable)
     this.#next()
-  }
-
-  /** Both directions are complete (the request's last byte came after the response's). */
-  #finish(): void {
-    const upstream = this.upstream
-    if (upstream !== undefined) this.#responseComplete(upstream, false)
   }
 
   /** The exchange is over: read the next request, or close. */
   #next(): void {
     this.endExchange()
     if (this.stream.closed) return
-    if (this.#closeAfter || this.#draining) {
+    if (this.#writer.closes || this.#draining) {
       this.#beginLinger()
       return
     }
@@ -941,7 +681,7 @@ export class HttpConnection
     if (this.#state === READY) {
       if (this.#clientEnded) this.stream.end()
       else this.stream.resume()
-    } else if (this.#state === BUSY && this.#requestDone && this.#pending === undefined) this.stream.resume()
+    } else if (this.#state === BUSY && this.#request.done && this.#pending === undefined) this.stream.resume()
   }
 
   protected override endExchange(): void {
@@ -950,9 +690,7 @@ export class HttpConnection
     this.#heldAnswer = undefined
     this.#translatedLength = undefined
     if (this.stream.pendingWrites === 0 || this.stream.closed) this.#payOwed()
-    this.#replay = ''
-    this.#keeping = false
-    this.#unsent = ''
+    this.#request.forget()
   }
 
   #beginLinger(): void {
@@ -979,12 +717,11 @@ export class HttpConnection
     }
     if (this.responseStarted) {
       if (status === 0 && upstream.body.end()) {
-        this.#flushResponse()
-        if (this.#responseFraming === 'chunked') this.#writeResponse(lastChunk(upstream.body))
+        this.#writer.end(upstream.body)
         this.#responseComplete(upstream, false)
         return
       }
-      this.#flushResponse()
+      this.#writer.flush()
       this.#cut('UC', 'the upstream closed in the middle of its response')
       return
     }
@@ -993,18 +730,16 @@ export class HttpConnection
       return
     }
     // The keep-alive race: an idle connection closed as we wrote. Nothing came back, so send it again.
-    const replay = this.#replay
     const target = this.target
     const again =
       target !== undefined &&
-      replay !== '' &&
-      this.#requestDone &&
+      this.#request.repeatable &&
       !upstream.answered &&
       // Refused by a session of HTTP/2: nobody has looked at it.
       (status === STATUS_REFUSED || (upstream.reused && IDEMPOTENT.has(this.method)))
     this.detach(false)
     if (again && this.attempts < MAX_ATTEMPTS) {
-      this.#unsent = replay
+      this.#request.rewind()
       this.resend(target)
       return
     }
@@ -1027,7 +762,7 @@ export class HttpConnection
   onDrain(): void {
     if (this.#state !== BUSY) this.#payOwed()
     if (this.#state === BUSY || this.#state === TUNNEL) {
-      if (this.#requestDone && this.#state === BUSY) this.#deadline = 0
+      if (this.#request.done && this.#state === BUSY) this.#deadline = 0
       this.upstream?.stream.resume()
     } else if (this.#state === READY) this.#takePending()
   }
@@ -1077,14 +812,13 @@ export class HttpConnection
   refuse(refusal: Refusal, why: string): void {
     this.clearTimers()
     const malformed = refusal.flag === 'DPE' || refusal.flag === 'SI'
-    if (malformed || !this.#requestDone) this.#closeAfter = true
+    if (malformed || !this.#request.done) this.#writer.closes = true
     this.status = refusal.status
     const headOnly = this.method === 'HEAD'
     if (!headOnly) this.bytesOut += refusal.body.length
-    if (this.#closeAfter) this.stream.holdForEnd()
-    this.stream.writeText(renderRefusal(refusal, this.#closeAfter, headOnly, this.pipeline.fromTunnel))
+    this.#writer.writeOwn(renderRefusal(refusal, this.#writer.closes, headOnly, this.pipeline.fromTunnel))
     this.record(refusal.flag, why)
-    if (this.#closeAfter) this.#beginLinger()
+    if (this.#writer.closes) this.#beginLinger()
     else this.#next()
   }
 
@@ -1109,13 +843,12 @@ export class HttpConnection
   protected redirect(status: number, location: string, extra: string): void {
     this.clearTimers()
     this.status = status
-    if (!this.#requestDone) this.#closeAfter = true
+    if (!this.#request.done) this.#writer.closes = true
     const lines = location === '' ? extra : `location: ${location}\r\n${extra}`
-    const text = renderOwn(status, '', this.#closeAfter, this.method === 'HEAD', lines)
-    if (this.#closeAfter) this.stream.holdForEnd()
-    this.stream.writeText(text)
+    const text = renderOwn(status, '', this.#writer.closes, this.method === 'HEAD', lines)
+    this.#writer.writeOwn(text)
     this.record('-', '')
-    if (this.#closeAfter) this.#beginLinger()
+    if (this.#writer.closes) this.#beginLinger()
     else this.#next()
   }
 
@@ -1128,10 +861,10 @@ export class HttpConnection
         else this.stream.end()
         break
       case BUSY:
-        if (!this.#requestDone) {
+        if (!this.#request.done) {
           this.#failRequest(REFUSAL.malformed, 'the client ended in the middle of its request')
         } else {
-          this.#closeAfter = true
+          this.#writer.closes = true
           // Half-closed or gone, which only a write would tell: the answer must begin soon, and go on.
           this.#deadline = this.services.now() + HALF_CLOSED_MS
         }
@@ -1165,10 +898,10 @@ export class HttpConnection
     if (this.#state === READY && this.#headSince !== 0) {
       this.#beginUnread(this.#headSince)
       this.refuse(REFUSAL.clientTimeout, 'the request head did not arrive in time')
-    } else if (this.#state === BUSY && !this.#requestDone && !this.stream.reading && this.stream.pendingWrites === 0) {
+    } else if (this.#state === BUSY && !this.#request.done && !this.stream.reading && this.stream.pendingWrites === 0) {
       // Not the client is slow but the upstream, which does not take the body.
       this.#deadline = now + this.services.limits.bodyIdleTimeoutMs
-    } else if (this.#state === BUSY && !this.responseStarted && !this.#requestDone) {
+    } else if (this.#state === BUSY && !this.responseStarted && !this.#request.done) {
       this.detach(false)
       this.refuse(REFUSAL.clientTimeout, 'the request body did not arrive in time')
     } else if (this.#state === BUSY) {
@@ -1218,9 +951,4 @@ export class HttpConnection
     this.onData(bytes, bytes.length)
     if (!this.stream.closed && this.#state !== LINGER && this.#pending === undefined) this.stream.resume()
   }
-}
-
-/** The end of a chunked body, with its trailers. */
-function lastChunk({ trailers }: BodyReader): string {
-  return `0\r\n${trailers === undefined ? '' : renderTrailers(trailers)}\r\n`
 }

@@ -160,20 +160,12 @@ export class Http1Outgoing implements Outgoing, OutgoingStream, UpstreamClient, 
   over(inOrder: boolean): void {
     this.closed = true
     const connection = this.#connection
-    const { head, body, stream } = connection
     const reusable =
       inOrder &&
-      (this.#owner === undefined ||
-        (this.#answerDone &&
-          this.writeEnded &&
-          !this.#tunnel &&
-          body.mode !== 'close' &&
-          !head.connectionClose &&
-          (head.minor === 1 || head.connectionKeepAlive) &&
-          !stream.readEnded))
+      (this.#owner === undefined || (this.#answerDone && this.writeEnded && !this.#tunnel && connection.persists))
     if (reusable) {
       // It may have been paused for a reader that was slow.
-      stream.resume()
+      connection.stream.resume()
       connection.release(performance.now())
     } else connection.discard()
   }

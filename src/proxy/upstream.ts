@@ -61,6 +61,17 @@ export class UpstreamConnection implements StreamOwner, CountedConnection {
     return this.client === undefined
   }
 
+  /** Behind the answer just read there may be another: both sides have said so (RFC 9112 section 9.3). */
+  get persists(): boolean {
+    const { head, body, stream } = this
+    return (
+      body.mode !== 'close' &&
+      !head.connectionClose &&
+      (head.minor === 1 || head.connectionKeepAlive) &&
+      !stream.readEnded
+    )
+  }
+
   /** Begins an exchange: the response read next is for this client. */
   begin(client: UpstreamClient): void {
     this.client = client
