@@ -200,14 +200,15 @@ function drawNode(name: string, { x, y }: Point, { inward, outward, calledBySelf
     ...(bad ? [`${shareText(share)} errors`] : []),
     ...(calledBySelf ? ['calls itself'] : []),
   ]
-  const spoken = `${name}: asked ${asked.toFixed(1)} times a second${share > 0 ? `, ${shareText(share)} errors` : ''}, by ${inward.length}; asks ${outward.length}`
+  const [title, small] = [shortened(short, 22), shortened(below.join(' · '), 28)]
+  const errors = share > 0 ? `, ${shareText(share)} errors` : ''
+  const facts = `${name}: asked ${asked.toFixed(1)} times a second${errors}, by ${inward.length}; asks ${outward.length}`
   return svg(
     'a',
     {
       href: hashOf(['edges'], node, { of: name }),
       class: bad ? 'node bad' : 'node',
       'data-key': name,
-      'aria-label': spoken,
     },
     svg('rect', {
       x: String(x - NODE.width / 2),
@@ -216,13 +217,10 @@ function drawNode(name: string, { x, y }: Point, { inward, outward, calledBySelf
       height: String(NODE.height),
       rx: '8',
     }),
-    svg('text', { x: String(x), y: String(y - 3), 'text-anchor': 'middle', class: 'name' }, shortened(short, 22)),
-    svg(
-      'text',
-      { x: String(x), y: String(y + 14), 'text-anchor': 'middle', class: 'small' },
-      shortened(below.join(' · '), 28),
-    ),
-    svg('title', {}, spoken),
+    svg('text', { x: String(x), y: String(y - 3), 'text-anchor': 'middle', class: 'name' }, title),
+    svg('text', { x: String(x), y: String(y + 14), 'text-anchor': 'middle', class: 'small' }, small),
+    // Its name, too. It begins with what is to be seen: by that who speaks to the browser chooses it.
+    svg('title', {}, `${title} ${small}. ${facts}`),
   )
 }
 

@@ -8,6 +8,8 @@ const MAX_LINES = 1_000
 
 export class LineList {
   readonly element: HTMLElement
+  /** What is scrolled. */
+  readonly #box: HTMLElement
   readonly #list: HTMLElement
   readonly #more: HTMLElement
   #waiting: HTMLElement[] = []
@@ -16,16 +18,15 @@ export class LineList {
   #held = 0
 
   constructor(label: string) {
-    this.#list = h('ol', {
-      class: 'lines',
-      'data-own': 'lines',
-      role: 'log',
-      'aria-live': 'off',
-      'aria-label': label,
-      tabindex: '0',
-    })
+    this.#list = h('ol', {})
+    // Not the list itself: that would be a list no more.
+    this.#box = h(
+      'div',
+      { class: 'lines', 'data-own': 'lines', role: 'log', 'aria-live': 'off', 'aria-label': label, tabindex: '0' },
+      this.#list,
+    )
     this.#more = h('p', { class: 'dim' })
-    this.element = h('div', { 'data-own': 'line-list' }, this.#list, this.#more)
+    this.element = h('div', { 'data-own': 'line-list' }, this.#box, this.#more)
   }
 
   set paused(isPaused: boolean) {
@@ -53,10 +54,11 @@ export class LineList {
   #show(): void {
     this.#frame = 0
     const list = this.#list
-    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40
+    const box = this.#box
+    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40
     list.append(...this.#waiting)
     this.#waiting = []
     while (list.childElementCount > MAX_LINES) list.firstElementChild?.remove()
-    if (isAtEnd) list.scrollTop = list.scrollHeight
+    if (isAtEnd) box.scrollTop = box.scrollHeight
   }
 }

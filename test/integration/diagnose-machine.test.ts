@@ -35,7 +35,7 @@ function ticks(): { readonly busy: number; readonly total: number } {
 
 /** Waits until nothing is told of the processors; on a machine that others use up it is told, and so it should be. */
 async function untilQuietOrBusy(): Promise<'quiet' | 'busy'> {
-  for (let asked = 0; asked < 15; asked++) {
+  for (let asked = 0; asked < 6; asked++) {
     const before = ticks()
     // Twice as many looks as are judged together: when those are busy, half of this time was.
     const answer = await diagnosed.looked(2 * RECENT_LOOKS)
