@@ -3,10 +3,10 @@
  * behalf of readers. Where the folder of the pods' logs is not there, there is no thread.
  */
 import { existsSync, mkdirSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
 import { errorLine, startInterval, startTimer } from '#base'
 import type { LogPod, LogQuery, LogsConfig, LogsStatus } from '#logs'
 import type { AgentLog } from '../log.ts'
+import { WorkerThread } from '../worker-thread.ts'
 import type { FromLogWorker, LogWorkerData, ToLogWorker } from './log-messages.ts'
 
 export interface LogReaderHandlers {
@@ -28,9 +28,9 @@ export interface LogDeskOptions {
   readonly pods: () => readonly LogPod[]
 }
 
-const WORKER = new URL('./log-worker.ts', import.meta.url)
+const MODULE = new URL('./log-worker.ts', import.meta.url)
 /** What lines can make it take; beyond it the thread ends, and begins anew where it was. */
-const HEAP_MIB = { maxOldGenerationSizeMb: 160, maxYoungGenerationSizeMb: 16 }
+const HEAP_MIB = { old: 160, young: 16 }
 const LOOK_MS = 10_000
 const RESTART_MS = 5_000
 const STATUS_TIMEOUT_MS = 2_000
@@ -40,19 +40,31 @@ const PODS_DELAY_MS = 100
 
 export class LogDesk {
   readonly #options: LogDeskOptions
+  readonly #thread: WorkerThread<ToLogWorker, FromLogWorker>
   readonly #readers = new Map<number, LogReaderHandlers>()
   readonly #asked = new Map<number, (status: LogsStatus | undefined) => void>()
-  #worker: Worker | undefined
   #look: Disposable | undefined
   #restart: Disposable | undefined
   #podsTimer: Disposable | undefined
   #begun = false
   #stopped = false
   #lastId = 0
-  #gone: (() => void) | undefined
 
   constructor(options: LogDeskOptions) {
     this.#options = options
+    const { config, log } = options
+    const workerData: LogWorkerData = { config }
+    this.#thread = new WorkerThread({
+      module: MODULE,
+      name: 'log',
+      workerData,
+      heapMib: HEAP_MIB,
+      stopTimeoutMs: STOP_TIMEOUT_MS,
+      log,
+      first: () => this.#prepare(),
+      onMessage: (message) => this.#heard(message),
+      onEnded: () => this.#ended(),
+    })
   }
 
   /** From now on this agent is the one of its node that keeps and ships. */
@@ -61,7 +73,7 @@ export class LogDesk {
     const start = () => {
       if (!existsSync(this.#options.config.root)) return
       this.#look?.[Symbol.dispose]()
-      this.#say({ type: 'begin' })
+      this.#thread.say({ type: 'begin' })
     }
     this.#look = startInterval(LOOK_MS, start)
     start()
@@ -69,30 +81,30 @@ export class LogDesk {
 
   /** The world has changed. */
   podsChanged(): void {
-    if (this.#worker === undefined || this.#podsTimer !== undefined) return
+    if (!this.#thread.isRunning || this.#podsTimer !== undefined) return
     this.#podsTimer = startTimer(PODS_DELAY_MS, () => {
       this.#podsTimer = undefined
-      if (this.#worker !== undefined) this.#say({ type: 'pods', pods: this.#options.pods() })
+      this.#thread.sayIfRunning({ type: 'pods', pods: this.#options.pods() })
     })
   }
 
   open(query: LogQuery, handlers: LogReaderHandlers): LogReader {
     const id = ++this.#lastId
     this.#readers.set(id, handlers)
-    this.#say({ type: 'pods', pods: this.#options.pods() })
-    this.#say({ type: 'open', id, query })
+    this.#thread.say({ type: 'pods', pods: this.#options.pods() })
+    this.#thread.say({ type: 'open', id, query })
     return {
-      acknowledge: () => this.#worker?.postMessage({ type: 'acknowledge', id } satisfies ToLogWorker),
+      acknowledge: () => this.#thread.sayIfRunning({ type: 'acknowledge', id }),
       close: () => {
         this.#readers.delete(id)
-        this.#worker?.postMessage({ type: 'close', id } satisfies ToLogWorker)
+        this.#thread.sayIfRunning({ type: 'close', id })
       },
     }
   }
 
   /** Undefined while there is no thread, or it does not answer. */
   status(): Promise<LogsStatus | undefined> {
-    if (this.#worker === undefined) return Promise.resolve(undefined)
+    if (!this.#thread.isRunning) return Promise.resolve(undefined)
     const id = ++this.#lastId
     const { promise, resolve } = Promise.withResolvers<LogsStatus | undefined>()
     const late = startTimer(STATUS_TIMEOUT_MS, () => this.#asked.get(id)?.(undefined))
@@ -101,7 +113,7 @@ export class LogDesk {
       this.#asked.delete(id)
       resolve(status)
     })
-    this.#say({ type: 'status', id })
+    this.#thread.say({ type: 'status', id })
     return promise
   }
 
@@ -111,33 +123,14 @@ export class LogDesk {
     this.#look?.[Symbol.dispose]()
     this.#restart?.[Symbol.dispose]()
     this.#podsTimer?.[Symbol.dispose]()
-    const worker = this.#worker
-    if (worker === undefined) return
-    const gone = Promise.withResolvers<void>()
-    this.#gone = gone.resolve
-    const late = startTimer(STOP_TIMEOUT_MS, gone.resolve)
-    worker.postMessage({ type: 'stop' } satisfies ToLogWorker)
-    await gone.promise
-    late[Symbol.dispose]()
-    await worker.terminate()
+    await this.#thread.stop({ type: 'stop' })
   }
 
-  #say(message: ToLogWorker): void {
-    if (this.#stopped) return
-    this.#worker ??= this.#start()
-    this.#worker.postMessage(message)
-  }
-
-  #start(): Worker {
-    const { config, pods, log } = this.#options
+  /** What a thread that has just started is told first. */
+  #prepare(): readonly ToLogWorker[] {
+    const { config, pods } = this.#options
     mkdirSync(config.stateFolder, { recursive: true, mode: 0o700 })
-    const workerData: LogWorkerData = { config }
-    const worker = new Worker(WORKER, { workerData, resourceLimits: HEAP_MIB, name: 'logs' })
-    worker.postMessage({ type: 'pods', pods: pods() } satisfies ToLogWorker)
-    worker.on('message', (message: FromLogWorker) => this.#heard(message))
-    worker.on('error', (thrown) => log.error({ err: thrown }, 'log thread failed'))
-    worker.on('exit', () => this.#ended())
-    return worker
+    return [{ type: 'pods', pods: pods() }]
   }
 
   #heard(message: FromLogWorker): void {
@@ -148,14 +141,8 @@ export class LogDesk {
       case 'ended':
         this.#end(message.id, message.problem)
         break
-      case 'problem':
-        this.#options.log.warn({ problem: message.problem }, 'problem')
-        break
       case 'status':
         this.#asked.get(message.id)?.(message.status)
-        break
-      case 'stopped':
-        this.#gone?.()
         break
       default:
         message satisfies never
@@ -169,14 +156,13 @@ export class LogDesk {
   }
 
   #ended(): void {
-    this.#worker = undefined
-    this.#gone?.()
     for (const answer of [...this.#asked.values()]) answer(undefined)
     for (const id of [...this.#readers.keys()]) this.#end(id, 'The log thread of the agent ended; ask again')
     if (this.#stopped || !this.#begun) return
+    this.#restart?.[Symbol.dispose]()
     this.#restart = startTimer(RESTART_MS, () => {
       try {
-        this.#say({ type: 'begin' })
+        this.#thread.say({ type: 'begin' })
       } catch (thrown) {
         this.#options.log.error({ problem: errorLine(thrown) }, 'log thread not started')
       }

@@ -1,4 +1,4 @@
-/** What the agent and its log thread say to each other. */
+/** What the agent and its log thread say to each other, besides what all threads do (`FromAnyWorker`). */
 import type { LogPod, LogQuery, LogsConfig, LogsStatus } from '#logs'
 
 export interface LogWorkerData {
@@ -18,6 +18,4 @@ export type FromLogWorker =
   | { readonly type: 'frame'; readonly id: number; readonly text: string }
   /** The reader's last word; `problem` is empty when nothing is wrong. */
   | { readonly type: 'ended'; readonly id: number; readonly problem: string }
-  | { readonly type: 'problem'; readonly problem: string }
   | { readonly type: 'status'; readonly id: number; readonly status: LogsStatus }
-  | { readonly type: 'stopped' }

@@ -4,10 +4,12 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { type LogQuery, LogService } from '#logs'
+import { guardHeap } from '../heap-guard.ts'
+import type { FromAnyWorker } from '../worker-thread.ts'
 import type { FromLogWorker, LogWorkerData, ToLogWorker } from './log-messages.ts'
 
 function serve(port: MessagePort, { config }: LogWorkerData): void {
-  const tell = (message: FromLogWorker) => port.postMessage(message)
+  const tell = (message: FromLogWorker | FromAnyWorker) => port.postMessage(message)
   const service = new LogService(config, (problem) => tell({ type: 'problem', problem }), Date.now)
   /** Readers whose expression is still being compiled. */
   const opening = new Set<number>()
@@ -62,4 +64,7 @@ async function matcherOf({ grep }: LogQuery): Promise<(message: string) => boole
   return compiled.ok ? (message) => compiled.regex.matches(message) : () => false
 }
 
-if (parentPort !== null) serve(parentPort, workerData as LogWorkerData)
+if (parentPort !== null) {
+  guardHeap()
+  serve(parentPort, workerData as LogWorkerData)
+}

@@ -2,11 +2,10 @@
  * The agent's side of its span thread: started with the first spans, started again when it dies. Never waited for: what it
  * cannot take is dropped, and counted.
  */
-import { Worker } from 'node:worker_threads'
-import { startTimer } from '#base'
 import type { MetricFamily } from '#contract'
 import type { SpanCounts } from '#tracing'
 import type { AgentLog } from '../log.ts'
+import { WorkerThread } from '../worker-thread.ts'
 import type { FromSpanWorker, SpanWorkerData, ToSpanWorker } from './span-messages.ts'
 
 export interface SpanDeskOptions {
@@ -15,9 +14,9 @@ export interface SpanDeskOptions {
   readonly log: AgentLog
 }
 
-const WORKER = new URL('./span-worker.ts', import.meta.url)
-/** More than its queue can ever take: a thread without room would take the agent along. */
-const HEAP_MIB = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 8 }
+const MODULE = new URL('./span-worker.ts', import.meta.url)
+/** More than twice what its queue can ever take. */
+const HEAP_MIB = { old: 192, young: 8 }
 /** Of what the thread has not read yet. */
 const MAX_UNREAD_CHARACTERS = 16 << 20
 /** Of one batch; proxies cut what clients can make long. */
@@ -28,8 +27,7 @@ const STOP_TIMEOUT_MS = 3_000
 const NONE: SpanCounts = { sent: 0, overflowed: 0, refused: 0 }
 
 export class SpanDesk {
-  readonly #options: SpanDeskOptions
-  #worker: Worker | undefined
+  readonly #thread: WorkerThread<ToSpanWorker, FromSpanWorker>
   /** Of batches, in the order in which they were handed over. */
   readonly #unread: { readonly count: number; readonly characters: number }[] = []
   #unreadCharacters = 0
@@ -39,10 +37,20 @@ export class SpanDesk {
   #counts: SpanCounts = NONE
   #notBefore = 0
   #stopped = false
-  #gone: (() => void) | undefined
 
   constructor(options: SpanDeskOptions) {
-    this.#options = options
+    const { node, url, log } = options
+    const workerData: SpanWorkerData = { node, url }
+    this.#thread = new WorkerThread({
+      module: MODULE,
+      name: 'span',
+      workerData,
+      heapMib: HEAP_MIB,
+      stopTimeoutMs: STOP_TIMEOUT_MS,
+      log,
+      onMessage: (message) => this.#heard(message),
+      onEnded: () => this.#ended(),
+    })
   }
 
   /** @param batch of so many requests, as a proxy told it */
@@ -50,14 +58,13 @@ export class SpanDesk {
     if (this.#stopped) return
     const characters = batch.length
     const hasRoom = characters <= MAX_BATCH_CHARACTERS && this.#unreadCharacters + characters <= MAX_UNREAD_CHARACTERS
-    if (!hasRoom || (this.#worker === undefined && Date.now() < this.#notBefore)) {
+    if (!hasRoom || (!this.#thread.isRunning && Date.now() < this.#notBefore)) {
       this.#overflowed += count
       return
     }
     this.#unread.push({ count, characters })
     this.#unreadCharacters += characters
-    this.#worker ??= this.#start()
-    this.#worker.postMessage({ type: 'spans', batch } satisfies ToSpanWorker)
+    this.#thread.say({ type: 'spans', batch })
   }
 
   families(): readonly MetricFamily[] {
@@ -84,25 +91,7 @@ export class SpanDesk {
   /** Resolves when what was taken is sent, or a few seconds later. */
   async stop(): Promise<void> {
     this.#stopped = true
-    const worker = this.#worker
-    if (worker === undefined) return
-    const gone = Promise.withResolvers<void>()
-    this.#gone = gone.resolve
-    const late = startTimer(STOP_TIMEOUT_MS, gone.resolve)
-    worker.postMessage({ type: 'stop' } satisfies ToSpanWorker)
-    await gone.promise
-    late[Symbol.dispose]()
-    await worker.terminate()
-  }
-
-  #start(): Worker {
-    const { node, url, log } = this.#options
-    const workerData: SpanWorkerData = { node, url }
-    const worker = new Worker(WORKER, { workerData, resourceLimits: HEAP_MIB, name: 'spans' })
-    worker.on('message', (message: FromSpanWorker) => this.#heard(message))
-    worker.on('error', (thrown) => log.error({ err: thrown }, 'span thread failed'))
-    worker.on('exit', () => this.#ended())
-    return worker
+    await this.#thread.stop({ type: 'stop' })
   }
 
   #heard(message: FromSpanWorker): void {
@@ -113,20 +102,12 @@ export class SpanDesk {
       case 'counts':
         this.#counts = message.counts
         break
-      case 'problem':
-        this.#options.log.warn({ problem: message.problem }, 'problem')
-        break
-      case 'stopped':
-        this.#gone?.()
-        break
       default:
         message satisfies never
     }
   }
 
   #ended(): void {
-    this.#worker = undefined
-    this.#gone?.()
     this.#before = sum(this.#before, this.#counts)
     this.#counts = NONE
     for (const { count } of this.#unread) this.#overflowed += count

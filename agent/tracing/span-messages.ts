@@ -1,4 +1,4 @@
-/** What the agent and its span thread say to each other. */
+/** What the agent and its span thread say to each other, besides what all threads do (`FromAnyWorker`). */
 import type { SpanCounts } from '#tracing'
 
 export interface SpanWorkerData {
@@ -12,7 +12,4 @@ export type ToSpanWorker =
 
 export type FromSpanWorker =
   /** A batch was read. */
-  | { readonly type: 'taken' }
-  | { readonly type: 'counts'; readonly counts: SpanCounts }
-  | { readonly type: 'problem'; readonly problem: string }
-  | { readonly type: 'stopped' }
+  { readonly type: 'taken' } | { readonly type: 'counts'; readonly counts: SpanCounts }

@@ -1,10 +1,12 @@
 /** The span thread of the agent: reads what proxies tell of requests, and sends their spans to a collector. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { readBatch, SpanQueue } from '#tracing'
+import { guardHeap } from '../heap-guard.ts'
+import type { FromAnyWorker } from '../worker-thread.ts'
 import type { FromSpanWorker, SpanWorkerData, ToSpanWorker } from './span-messages.ts'
 
 function serve(port: MessagePort, { node, url }: SpanWorkerData): void {
-  const tell = (message: FromSpanWorker) => port.postMessage(message)
+  const tell = (message: FromSpanWorker | FromAnyWorker) => port.postMessage(message)
   const queue = new SpanQueue({
     node,
     url,
@@ -34,4 +36,7 @@ function serve(port: MessagePort, { node, url }: SpanWorkerData): void {
   })
 }
 
-if (parentPort !== null) serve(parentPort, workerData as SpanWorkerData)
+if (parentPort !== null) {
+  guardHeap()
+  serve(parentPort, workerData as SpanWorkerData)
+}
