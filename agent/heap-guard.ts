@@ -6,8 +6,8 @@ import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
 import { WeirError } from '#base'
 
-/** Of the limit, after all that can be collected was. */
-const FULL = 0.75
+/** Of the limit, in use after all that can be collected was: a table that is all of it needs as much again to grow. */
+export const FULL = 0.5
 /** Code of that error. */
 export const HEAP_FULL = 'WEIR_THREAD_HEAP_FULL'
 
@@ -16,7 +16,7 @@ export function guardHeap(): void {
   const observer = new PerformanceObserver((list) => {
     if (!list.getEntries().some(isMajor)) return
     const { used_heap_size: usedBytes, heap_size_limit: limitBytes } = getHeapStatistics()
-    if (usedBytes > FULL * limitBytes) throw new WeirError(HEAP_FULL, 'The heap of the thread is nearly full')
+    if (usedBytes > FULL * limitBytes) throw new WeirError(HEAP_FULL, 'The thread has used what it may')
   })
   observer.observe({ entryTypes: ['gc'] })
 }

@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { startTimer } from '#base'
-import { HEAP_FULL } from './heap-guard.ts'
+import { FULL, HEAP_FULL } from './heap-guard.ts'
 import type { AgentLog } from './log.ts'
 
 /** What every thread tells. */
@@ -18,7 +18,7 @@ export interface WorkerThreadOptions<To, From> {
   /** As in `NAME thread failed`. */
   readonly name: string
   readonly workerData: unknown
-  /** Beyond it the thread ends; `guardHeap` in the thread ends it before. */
+  /** Limits: once half of the old space is in use the thread ends (`guardHeap`, which it is to call). */
   readonly heapMib: { readonly old: number; readonly young: number }
   /** How long it may take to end. */
   readonly stopTimeoutMs: number
@@ -76,7 +76,7 @@ export class WorkerThread<To extends { readonly type: string }, From extends { r
     worker.on('message', (message: From | FromAnyWorker) => this.#heard(message))
     worker.on('error', (thrown) => {
       if (isHeapFull(thrown)) {
-        const problem = `The ${name} thread needed more than its ${heapMib.old} MiB of memory and was ended; what it held is lost, and it begins anew`
+        const problem = `The ${name} thread needed more than its ${heapMib.old * FULL} MiB of memory and was ended; what it held is lost, and it begins anew`
         log.error({ problem }, `${name} thread failed`)
       } else {
         log.error({ err: thrown }, `${name} thread failed`)

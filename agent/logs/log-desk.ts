@@ -29,8 +29,8 @@ export interface LogDeskOptions {
 }
 
 const MODULE = new URL('./log-worker.ts', import.meta.url)
-/** What lines can make it take; beyond it the thread ends, and begins anew where it was. */
-const HEAP_MIB = { old: 160, young: 16 }
+/** Half of it is what lines can make it take; beyond that the thread ends, and begins anew where it was. */
+const HEAP_MIB = { old: 256, young: 16 }
 const LOOK_MS = 10_000
 const RESTART_MS = 5_000
 const STATUS_TIMEOUT_MS = 2_000

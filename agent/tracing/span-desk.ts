@@ -15,7 +15,7 @@ export interface SpanDeskOptions {
 }
 
 const MODULE = new URL('./span-worker.ts', import.meta.url)
-/** More than twice what its queue can ever take. */
+/** Half of it is more than its queue can ever take. */
 const HEAP_MIB = { old: 192, young: 8 }
 /** Of what the thread has not read yet. */
 const MAX_UNREAD_CHARACTERS = 16 << 20

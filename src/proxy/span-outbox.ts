@@ -1,18 +1,22 @@
-/** Traced requests on their way to the agent: gathered, sent in batches, one at a time; bounded, what is too much is counted. */
+/**
+ * Traced requests on their way to the agent: gathered, sent in batches, one at a time. Bounded: a pod that has more than
+ * its share gives way; what is too much is counted.
+ */
 import type { ValueHandle } from '#telemetry'
-import { renderBatch, renderEdge, renderRow, type TracedEdge, type TracedRequest } from '#tracing'
+import { FairQueue, renderBatch, renderEdge, renderRow, sharerOf, type TracedEdge, type TracedRequest } from '#tracing'
 
 /** Takes a batch of so many requests; `done` when it has left. */
 export type SendSpans = (count: number, batch: string, done: () => void) => void
 
 const MAX_BATCH = 256
-const MAX_WAITING = 2_048
+/** Clients choose how long paths are. */
+const WAITING = { maxItems: 2_048, maxCharacters: 8 << 20 }
 const FLUSH_MS = 250
 
 export class SpanOutbox {
   readonly #send: SendSpans
   readonly #dropped: ValueHandle
-  #rows: { readonly edge: TracedEdge; readonly request: TracedRequest }[] = []
+  readonly #rows = new FairQueue<{ readonly edge: TracedEdge; readonly request: TracedRequest }>(WAITING)
   #timer: NodeJS.Timeout | undefined
   #isSending = false
   /** Told when nothing is left to send, once it is to end. */
@@ -24,12 +28,10 @@ export class SpanOutbox {
   }
 
   add(edge: TracedEdge, request: TracedRequest): void {
-    if (this.#rows.length >= MAX_WAITING) {
-      this.#dropped.inc(1)
-      return
-    }
-    this.#rows.push({ edge, request })
-    if (this.#rows.length >= MAX_BATCH) this.flush()
+    const characters = request.path.length + request.authority.length + request.why.length
+    const dropped = this.#rows.add(sharerOf(edge), { edge, request }, characters)
+    if (dropped > 0) this.#dropped.inc(dropped)
+    if (this.#rows.length >= MAX_BATCH || dropped > 0) this.flush()
     else this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS)
   }
 
@@ -38,8 +40,7 @@ export class SpanOutbox {
     if (this.#timer !== undefined) clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#isSending || this.#rows.length === 0) return
-    const batch = this.#rows.slice(0, MAX_BATCH)
-    this.#rows = this.#rows.slice(MAX_BATCH)
+    const batch = this.#rows.take(MAX_BATCH)
     const edges = new Map<TracedEdge, number>()
     const rows = batch.map(({ edge, request }) => {
       const known = edges.get(edge)

@@ -1,4 +1,5 @@
 export { type B3, B3_HEADERS, readB3 } from './b3.ts'
+export { FairQueue } from './fair-queue.ts'
 export { isSampled, RateBound, type RequestEnd, tailReason } from './sampling.ts'
 export { type SpanCounts, SpanQueue, type SpanSink } from './span-queue.ts'
 export { type Span, type SpanAttributes, spansOf } from './spans.ts'
@@ -8,6 +9,7 @@ export {
   renderBatch,
   renderEdge,
   renderRow,
+  sharerOf,
   type TracedEdge,
   type TracedOnEdge,
   type TracedPeer,

@@ -1,10 +1,11 @@
 /**
  * Traced requests on their way to a collector: batch by batch, one at a time, the failed one again after a while. Bounded:
- * while the collector takes none, the oldest go first. What was not sent is counted.
+ * while the collector takes none, the oldest of the pod with the most go first. What was not sent is counted.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs, errorLine, startTimer } from '#base'
-import type { TracedOnEdge } from './traced-request.ts'
+import { FairQueue } from './fair-queue.ts'
+import { sharerOf, type TracedOnEdge } from './traced-request.ts'
 
 export interface SpanSink {
   /** What went wrong; undefined when they were taken. */
@@ -44,7 +45,8 @@ export interface SpanCounts {
 }
 
 const MAX_BATCH = 256
-const MAX_WAITING = 8_192
+/** Characters may take two bytes each: the thread has room for three times of that. */
+const WAITING = { maxItems: 8_192, maxCharacters: 16 << 20 }
 /** More may follow soon. */
 const GATHER_MS = 100
 const GIVE_UP_MS = 300_000
@@ -57,7 +59,7 @@ const LAST_MS = 2_000
 export class SpanQueue {
   readonly #options: SpanQueueOptions
   readonly #stopped = new AbortController()
-  #waiting: TracedOnEdge[] = []
+  readonly #waiting = new FairQueue<TracedOnEdge>(WAITING)
   #sink: SpanSink | undefined
   #running: Promise<void> | undefined
   #sent = 0
@@ -70,10 +72,9 @@ export class SpanQueue {
   }
 
   add(requests: readonly TracedOnEdge[]): void {
-    this.#waiting.push(...requests)
-    const surplus = this.#waiting.length - MAX_WAITING
+    let surplus = 0
+    for (const request of requests) surplus += this.#waiting.add(sharerOf(request.edge), request, request.characters)
     if (surplus > 0) {
-      this.#waiting = this.#waiting.slice(surplus)
       this.#overflowed += surplus
       this.#tell()
     }
@@ -95,9 +96,7 @@ export class SpanQueue {
   async #run(): Promise<void> {
     await this.#pause(GATHER_MS)
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.slice(0, MAX_BATCH)
-      this.#waiting = this.#waiting.slice(MAX_BATCH)
-      await this.#send(batch)
+      await this.#send(this.#waiting.take(MAX_BATCH))
       // Told to end, it tries all that is left once, unless nobody takes it.
       if (this.#stopped.signal.aborted && this.#problem !== '') return
     }

@@ -72,6 +72,16 @@ export interface TracedRequest {
 export interface TracedOnEdge {
   readonly edge: TracedEdge
   readonly request: TracedRequest
+  /** Of all texts of both, at least. */
+  readonly characters: number
+}
+
+/**
+ * Whose a request is where many share what there is room for: of the pod that called; of one that came from outside the
+ * mesh, of the pod that was called.
+ */
+export function sharerOf({ source, destination }: TracedEdge): string {
+  return source?.uid ?? `to ${destination?.uid ?? ''}`
 }
 
 /** Of what is read, characters; what `renderRow` and `renderEdge` make is shorter. */
@@ -135,7 +145,7 @@ export function renderBatch(edges: readonly string[], rows: readonly string[]): 
 export function readBatch(text: string): readonly TracedOnEdge[] | undefined {
   try {
     const [edges, rows] = list(JSON.parse(text))
-    const read = list(edges).map(readEdge)
+    const read = list(edges).map((edge) => ({ edge: readEdge(edge), characters: charactersOf(edge) }))
     if (list(rows).length > MAX_ROWS) throw new Malformed()
     return list(rows).map((row) => readRow(read, list(row)))
   } catch {
@@ -161,8 +171,10 @@ function number(value: unknown): number {
 }
 
 /** Characters of all texts in it. */
-function bounded(row: readonly unknown[], max: number): void {
-  if (charactersOf(row) > max) throw new Malformed()
+function bounded(row: readonly unknown[], max: number): number {
+  const characters = charactersOf(row)
+  if (characters > max) throw new Malformed()
+  return characters
 }
 
 function charactersOf(value: unknown): number {
@@ -203,11 +215,16 @@ function readPeer(value: unknown): TracedPeer | undefined {
   }
 }
 
-function readRow(edges: readonly TracedEdge[], row: readonly unknown[]): TracedOnEdge {
-  bounded(row, MAX_ROW)
+function readRow(
+  edges: readonly { readonly edge: TracedEdge; readonly characters: number }[],
+  row: readonly unknown[],
+): TracedOnEdge {
+  const characters = bounded(row, MAX_ROW)
   const bits = number(row[5])
+  const { edge, characters: ofEdge } = one(edges, row[0])
   return {
-    edge: one(edges, row[0]),
+    edge,
+    characters: characters + ofEdge,
     request: {
       traceId: id(row[1], 32, false),
       parentId: id(row[2], 16, true),

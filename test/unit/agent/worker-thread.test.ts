@@ -89,7 +89,7 @@ for (const [how, does] of [
     await ended
     t.notOk(thread.isRunning)
     t.match(lines, [
-      { level: 50, msg: 'test thread failed', problem: /^The test thread needed more than its 64 MiB of memory/ },
+      { level: 50, msg: 'test thread failed', problem: /^The test thread needed more than its 32 MiB of memory/ },
     ])
     const echoed = told('echoed')
     thread.say({ type: 'echo' })

@@ -39,9 +39,9 @@ function traced(settings: Partial<TracingSettings> = {}) {
       leaving.push(done)
     },
   )
-  const target = { traced: EDGE, reporters: 3, upstream: '10.0.0.2:80', decision: undefined } as ExchangeTarget
   /** @param flags of the caller's traceparent; empty: it has none */
-  const end = (outcome: Partial<RequestOutcome> = {}, changes: Partial<HttpExchange> = {}, flags = '00') => {
+  const end = (outcome: Partial<RequestOutcome> = {}, changes: Partial<HttpExchange> = {}, flags = '00', on = EDGE) => {
+    const target = { traced: on, reporters: 3, upstream: '10.0.0.2:80', decision: undefined } as ExchangeTarget
     const exchange = {
       target,
       pipeline: { mirror: false, inbound: false, isProbe: () => false },
@@ -110,6 +110,33 @@ t.test('one batch leaves at a time, and what there is no room for meanwhile is c
   t.equal(all.sent.length, 256)
   t.match(all.dropped(), { 'proxy-queue': 5_000 - 256 - 2_048 })
   t.equal((await sentBy(all)).length, 256 + 2_048)
+})
+
+t.test('a pod that has all its requests traced crowds out none of those of others', async (t) => {
+  const all = traced()
+  const other: TracedEdge = { ...EDGE, source: { ...PEER, uid: 'other', pod: 'other' } }
+  const outside: TracedEdge = { ...EDGE, source: undefined }
+  for (let i = 0; i < 5_000; i++) all.end({}, {}, '01')
+  for (let i = 0; i < 100; i++) all.end({}, {}, '01', other)
+  for (let i = 0; i < 100; i++) all.end({ status: 500 }, {}, '00', outside)
+  for (let i = 0; i < 5_000; i++) all.end({}, {}, '01')
+  t.match(all.dropped(), { 'proxy-queue': 10_200 - 256 - 2_048 })
+  all.leaving.shift()?.()
+  const of = (sent: readonly TracedOnEdge[]) => {
+    const told = (uid: string | undefined) => sent.filter(({ edge }) => edge.source?.uid === uid).length
+    return { noisy: told('u'), other: told('other'), outside: told(undefined) }
+  }
+  t.same(of(all.sent.slice(256)), { noisy: 86, other: 85, outside: 85 }, 'they are told of in turns')
+  t.same(of(await sentBy(all)), { noisy: 256 + 2_048 - 200, other: 100, outside: 100 })
+})
+
+t.test('long paths take no more room than there is', async (t) => {
+  const all = traced()
+  for (let i = 0; i < 1_000; i++) all.end({}, { path: `/${'x'.repeat(60_000)}` }, '01')
+  const room = Math.floor((8 << 20) / 60_000)
+  t.equal(all.sent.length, room, 'they do not wait until they are many')
+  t.match(all.dropped(), { 'proxy-queue': 1_000 - 2 * room })
+  t.equal((await sentBy(all)).length, 2 * room)
 })
 
 t.test('a request that was answered where it arrived, before it went anywhere, is of the pod it came to', async (t) => {

@@ -5,10 +5,11 @@ import t from 'tap'
 import { type SpanCounts, SpanQueue, type SpanSink, type TracedOnEdge } from '#tracing'
 
 const items = (count: number, round = 0) => {
-  return Array.from({ length: count }, () => ({ edge: {}, request: { status: round } }) as TracedOnEdge)
+  return Array.from({ length: count }, () => ({ edge: {}, request: { status: round }, characters: 0 }) as TracedOnEdge)
 }
 
 const REQUEST: TracedOnEdge = {
+  characters: 0,
   edge: { source: undefined, destination: undefined, host: '', sides: 'client' },
   request: {
     traceId: '0af7651916cd43dd8448eb211c80319c',
@@ -44,16 +45,25 @@ const REQUEST: TracedOnEdge = {
 class HeldSink implements SpanSink {
   readonly batches: number[] = []
   readonly rounds = new Set<number>()
+  readonly #statuses: number[] = []
   readonly #answers: PromiseWithResolvers<Awaited<ReturnType<SpanSink['export']>>>[] = []
   readonly #asked: (() => void)[] = []
 
   export(requests: readonly TracedOnEdge[]): ReturnType<SpanSink['export']> {
     this.batches.push(requests.length)
-    for (const { request } of requests) this.rounds.add(request.status)
+    for (const { request } of requests) {
+      this.rounds.add(request.status)
+      this.#statuses.push(request.status)
+    }
     const answer = Promise.withResolvers<Awaited<ReturnType<SpanSink['export']>>>()
     this.#answers.push(answer)
     for (const tell of this.#asked.splice(0)) tell()
     return answer.promise
+  }
+
+  /** How many with that status. */
+  told(status: number): number {
+    return this.#statuses.filter((one) => one === status).length
   }
 
   /** Answers the export that waits, or the next one. */
@@ -116,6 +126,43 @@ t.test(
     await queue.stop()
   },
 )
+
+t.test('while nobody takes any, a pod with many crowds out none of those of others', async (t) => {
+  const { sink, queue, counts } = started()
+  const of = (uid: string, count: number) => {
+    const peer = { namespace: 'shop', pod: uid, uid, service: uid, version: '' }
+    const status = uid === 'quiet' ? 1 : 2
+    return Array.from({ length: count }, () => ({
+      ...REQUEST,
+      edge: { ...REQUEST.edge, source: peer },
+      request: { ...REQUEST.request, status },
+    }))
+  }
+  queue.add(of('noisy', 256))
+  await sink.answer(FAILED)
+  queue.add(of('quiet', 1_000))
+  for (let i = 0; i < 100; i++) queue.add(of('noisy', 256))
+  t.match(counts(), { overflowed: 1_000 + 100 * 256 - 8_192 })
+  await sink.answer()
+  await sink.answer()
+  await sink.answer()
+  t.equal(sink.told(1), 3 * 128, 'half of what was sent since')
+  for (let i = 0; i < 30; i++) await sink.answer()
+  t.equal(sink.told(1), 1_000)
+  t.equal(sink.told(2), 2 * 256 + 8_192 - 1_000, 'the first ones twice')
+  await queue.stop()
+})
+
+t.test('what a proxy can make long takes no more than its room', async (t) => {
+  const { sink, queue, counts } = started()
+  queue.add([REQUEST])
+  await sink.answer(FAILED)
+  queue.add(Array.from({ length: 2_000 }, () => ({ ...REQUEST, characters: 16_384 })))
+  t.match(counts(), { overflowed: 2_000 - 1_024 })
+  for (let i = 0; i < 5; i++) await sink.answer()
+  t.match(counts(), { sent: 1 + 1_024 })
+  await queue.stop()
+})
 
 t.test('what is refused, or not taken for five minutes, is given up, and the next is tried', async (t) => {
   let now = 0
