@@ -65,6 +65,16 @@ export type InsteadChoice =
       readonly route: RouteName
     }
 
+/** @param target where it would have gone */
+export function refused(
+  refusal: Refusal,
+  why: string,
+  target?: ExchangeTarget,
+  route?: RouteName,
+): Extract<InsteadChoice, { kind: 'refuse' }> {
+  return { kind: 'refuse', refusal, why, target, route }
+}
+
 /** The rule that decided, for the log. */
 export interface RouteName {
   readonly route: string | undefined

@@ -3,8 +3,8 @@ import { type PeerIdentity, REFUSAL, type ServerName, type Verdict } from '#cont
 import { probeVerdict } from '#policy'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
-import type { HttpChoice, HttpExchange } from './http-exchange.ts'
-import { byPolicy, denialNow, type Judge, judgeConnection, judgeRequest, plain, refuse } from './judgement.ts'
+import { type HttpChoice, type HttpExchange, refused } from './http-exchange.ts'
+import { byPolicy, denialNow, type Judge, judgeConnection, judgeRequest, plain } from './judgement.ts'
 import type { Pipeline, TcpChoice } from './pipeline.ts'
 import type { Pod } from './pod.ts'
 import type { SocketName } from './socket-name.ts'
@@ -56,7 +56,7 @@ export class InboundPipeline implements Pipeline {
   choose(exchange: HttpExchange): HttpChoice {
     const target = this.#current()
     // The world does not know this pod (yet): what policy says of it is not known either.
-    if (target === undefined) return refuse(REFUSAL.denied, 'the destination pod is not known yet')
+    if (target === undefined) return refused(REFUSAL.denied, 'the destination pod is not known yet')
     return judgeRequest(this.#judge, target, exchange)
   }
 

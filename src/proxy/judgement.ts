@@ -2,23 +2,14 @@
  * What policy says of a request, or of a connection, whose target is known: by the kubelet's right to ask, quarantine,
  * PeerAuthentication and the policies of the destination pod. Judged here when that is a pod of this node.
  */
-import { REFUSAL, type Refusal, type ServerName, type Verdict, type Workload } from '#contract'
+import { REFUSAL, type ServerName, type Verdict, type Workload } from '#contract'
 import type { Snapshot } from '#mesh'
 import { authorize, plainDenial, probeVerdict, quarantineDenial } from '#policy'
 import { forwardedFacts } from '#routing'
 import type { ExchangeTarget } from './exchange-target.ts'
-import type { HttpChoice, HttpExchange, RouteName } from './http-exchange.ts'
+import { type HttpChoice, type HttpExchange, refused } from './http-exchange.ts'
 import type { Pipeline, TcpChoice } from './pipeline.ts'
 import type { Targets } from './targets.ts'
-
-export function refuse(
-  refusal: Refusal,
-  why: string,
-  target?: ExchangeTarget,
-  route?: RouteName,
-): Extract<HttpChoice, { kind: 'refuse' }> {
-  return { kind: 'refuse', refusal, why, target, route }
-}
 
 /** What policy says of a request (or, without one, of a connection) to a pod of this node. */
 export type Judge = (judged: Judged, http: HttpExchange | undefined, sni?: ServerName) => Verdict
@@ -52,7 +43,7 @@ export function judgeRequest(judge: Judge, target: ExchangeTarget, exchange: Htt
   const verdict = judge(target, exchange)
   if (verdict !== NOTHING_TO_JUDGE) exchange.verdict = verdict
   if (verdict.kind === 'allow') return target
-  return refuse(verdict.malformedPath === true ? REFUSAL.malformed : REFUSAL.denied, verdict.reason, target)
+  return refused(verdict.malformedPath === true ? REFUSAL.malformed : REFUSAL.denied, verdict.reason, target)
 }
 
 /** As `judgeRequest`, of a connection that is relayed; its verdict is that of the pipeline. */

@@ -3,8 +3,8 @@ import { REFUSAL, type Verdict } from '#contract'
 import type { ForwardDecision } from '#routing'
 import { endpointOfCopy } from './endpoint-pick.ts'
 import type { Engine } from './engine.ts'
-import type { HttpChoice, HttpExchange, HttpPipeline } from './http-exchange.ts'
-import { byPolicy, denialNow, judgeRequest, refuse } from './judgement.ts'
+import { type HttpChoice, type HttpExchange, type HttpPipeline, refused } from './http-exchange.ts'
+import { byPolicy, denialNow, judgeRequest } from './judgement.ts'
 import type { OutboundPipeline } from './outbound-pipeline.ts'
 import type { Pod } from './pod.ts'
 import type { SocketName } from './socket-name.ts'
@@ -35,7 +35,7 @@ export class MirrorPipeline implements HttpPipeline {
     const endpoint = endpointOfCopy(this.#engine, decision.endpoints, six, exchange.avoided)
     if (endpoint === undefined) {
       const { namespace, name } = decision.service
-      return refuse(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
+      return refused(REFUSAL.noEndpoint, `no healthy endpoint of ${namespace}/${name}`, undefined, decision)
     }
     const target = targets.outbound(this.#pod, this.#clientAddress, decision, endpoint, decision.service)
     return judgeRequest(byPolicy, target, exchange)

@@ -8,8 +8,8 @@ import { endpointOfConnection, endpointOfRequest } from './endpoint-pick.ts'
 import type { Engine } from './engine.ts'
 import type { ExchangeTarget } from './exchange-target.ts'
 import type { Flow } from './flow.ts'
-import type { HttpChoice, HttpExchange, RouteName } from './http-exchange.ts'
-import { byPolicy, denialNow, judgeConnection, judgeRequest, refuse, workloadNow } from './judgement.ts'
+import { type HttpChoice, type HttpExchange, type RouteName, refused } from './http-exchange.ts'
+import { byPolicy, denialNow, judgeConnection, judgeRequest, workloadNow } from './judgement.ts'
 import { GONE, OutboundDestination, type Outside, undeclaredText } from './outbound-destination.ts'
 import type { Pipeline, TcpChoice } from './pipeline.ts'
 import type { Pod } from './pod.ts'
@@ -54,7 +54,7 @@ export class OutboundPipeline implements Pipeline {
           if (endpoint === undefined) {
             const { namespace, name } = decision.service
             const why = `no healthy endpoint of ${namespace}/${name}`
-            return refuse(REFUSAL.noEndpoint, why, this.#nowhere(decision.service), decision)
+            return refused(REFUSAL.noEndpoint, why, this.#nowhere(decision.service), decision)
           }
           return judgeRequest(byPolicy, this.#target(decision, endpoint, decision.service, flow), exchange)
         }
@@ -66,7 +66,7 @@ export class OutboundPipeline implements Pipeline {
           const extra = editLines([], decision.responseEdits)
           return { kind: 'redirect', status: decision.status, location: '', extra, route: decision }
         }
-        return refuse(REFUSAL[decision.refusal], decision.why, this.#nowhere(service), decision)
+        return refused(REFUSAL[decision.refusal], decision.why, this.#nowhere(service), decision)
       }
       case 'workload':
         return judgeRequest(
@@ -75,9 +75,9 @@ export class OutboundPipeline implements Pipeline {
           exchange,
         )
       case 'gone':
-        return { ...refuse(REFUSAL.noEndpoint, GONE.why), close: true }
+        return { ...refused(REFUSAL.noEndpoint, GONE.why), close: true }
       case 'service-port-unknown':
-        return refuse(
+        return refused(
           REFUSAL.noRoute,
           `Service ${destination.service.namespace}/${destination.service.name} has no port ${this.original.port}`,
           this.#nowhere(destination.service),
@@ -85,7 +85,7 @@ export class OutboundPipeline implements Pipeline {
       case 'host':
         return judgeRequest(byPolicy, this.#target(HOST, this.#endpointOf(destination), destination.service), exchange)
       case 'undeclared':
-        return refuse(undeclaredRefusal(destination.what), undeclaredText(destination.what))
+        return refused(undeclaredRefusal(destination.what), undeclaredText(destination.what))
       default:
         return judgeRequest(byPolicy, this.#target(undefined, this.original, undefined), exchange)
     }
