@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { errorLine } from '#base'
 import { startAgent } from './compose.ts'
-import { AGENT_USAGE, type AgentConfig, parseAgentArguments } from './config.ts'
+import { type AgentConfig, agentUsage, parseAgentArguments } from './config.ts'
 import { isInstalled } from './iptables/backend.ts'
 import { missingProgram } from './iptables/run-in-netns.ts'
 import { StateDir } from './state-dir.ts'
@@ -32,7 +32,7 @@ class Refusal extends Error {
 export async function main(args: readonly string[]): Promise<number> {
   const parsed = parseAgentArguments(args)
   if (parsed.kind === 'help') {
-    process.stdout.write(`${AGENT_USAGE}\n`)
+    process.stdout.write(`${agentUsage()}\n`)
     return 0
   }
   try {

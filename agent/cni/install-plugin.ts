@@ -1,6 +1,6 @@
 /** Puts the CNI plugin onto the node and keeps it in the network configuration, for as long as the agent runs. */
 import { installExecutable, pluginEntry, watchChain } from '#cni'
-import type { CniConfig } from '../config.ts'
+import type { CniConfig } from '../config/cni.ts'
 import type { AgentLog } from '../log.ts'
 
 /**

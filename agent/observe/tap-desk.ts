@@ -6,7 +6,7 @@ import { startTimer } from '#base'
 import type { ProxyToAgent, TapLoss, TapSpec } from '#contract'
 import { ReaderOutput } from '#logs'
 import type { Reading, ReadingHandlers, TapQuery, TapReading } from '../admin/backend.ts'
-import type { TapSettings } from '../config.ts'
+import type { TapSettings } from '../config/tap.ts'
 
 export interface TappedProxies {
   onTapped: (proxyId: number, told: Extract<ProxyToAgent, { type: 'tapped' }>) => void
