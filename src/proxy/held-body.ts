@@ -119,6 +119,22 @@ export class HeldBody implements BodySink {
   }
 }
 
+/** Bodies that were translated and may still be on their way: what was written of one counts until it has left. */
+export class OwedBodies {
+  readonly #bodies: HeldBody[] = []
+
+  add(body: HeldBody): void {
+    this.#bodies.push(body)
+  }
+
+  /** All of them have left. */
+  pay(): void {
+    if (this.#bodies.length === 0) return
+    for (const body of this.#bodies) body.release()
+    this.#bodies.length = 0
+  }
+}
+
 /** Of a request whose body was held as a whole: it comes with its length, and nobody waits for it. */
 export const HELD: HeaderEdit = { set: [], add: [], remove: ['expect', 'trailer'] }
 

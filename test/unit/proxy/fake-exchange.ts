@@ -109,6 +109,8 @@ export interface FakeExchange {
   /** Without a policy nothing is counted there. */
   readonly flow: Flow
   readonly load: EndpointLoad
+  /** Of all requests. */
+  readonly target: ExchangeTarget
   /** While `held`, connections are made when what waits is called. */
   readonly dials: { held: boolean; readonly waiting: (() => void)[] }
   /** Sets the clock, in ms, and lets the connection look at it. */
@@ -255,6 +257,7 @@ export function fakeExchange(changes: Partial<ProxyLimits> = {}, traffic?: Parti
     pod,
     flow,
     load,
+    target,
     dials,
     passTo: (time) => {
       now = time

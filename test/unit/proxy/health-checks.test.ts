@@ -34,9 +34,7 @@ function web(count: number, first = 0): MeshService {
 
 /** Checks of a Service's endpoints for one pod; none of the dials is ever answered. */
 function checksOf(t: Test, endpoints: MeshService, clock: () => number) {
-  const { pod, connection } = fakeExchange({}, {})
-  const target = connection.pipeline.choose(connection)
-  if (target.kind !== 'forward') throw new Error(target.kind)
+  const { pod, target } = fakeExchange({}, {})
   const world = worldOf(endpoints, policy)
   const asked: string[] = []
   const host = {
