@@ -64,9 +64,9 @@ export class AlertReceiver implements AsyncDisposable {
     })
   }
 
-  /** All so far count; fails after ten seconds. */
-  waitFor(what: string, wanted: (received: Received) => boolean): Promise<Received> {
-    return this.#process.until(what, () => this.received.find(wanted))
+  /** All so far count. */
+  waitFor(what: string, wanted: (received: Received) => boolean, timeoutMs?: number): Promise<Received> {
+    return this.#process.until(what, () => this.received.find(wanted), timeoutMs)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
