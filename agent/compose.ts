@@ -1,10 +1,7 @@
 /** Puts the agent together: objects → world and wishes → proxies and enrolments, and a way to look at it all. */
-import { openSync, readFileSync } from 'node:fs'
-import { getCompileCacheDir } from 'node:module'
 import { join } from 'node:path'
-import { errorLine, LagMeter, startInterval, startTimer, WeirError } from '#base'
+import { errorLine, LagMeter, startInterval, startTimer } from '#base'
 import { indexPath } from '#cni'
-import { PROXY_LIMITS_DEFAULT } from '#contract'
 import type { Enrolment } from '#mesh/compile'
 import type { KubernetesObject, Problem } from '#resources'
 import { mergeFamilies } from '#telemetry'
@@ -12,19 +9,20 @@ import { startAdmin, startStandbyAdmin } from './admin/server.ts'
 import { adminDoors } from './admin-access.ts'
 import { createBackend } from './admin-backend.ts'
 import type { ClusterSide } from './cluster/cluster-side.ts'
-import type { PodTrouble } from './cluster/pod-events.ts'
+import { enrolmentTroubles } from './cluster/enrolment-troubles.ts'
 import { CniSide } from './cni/cni-side.ts'
 import { installPlugin } from './cni/install-plugin.ts'
 import type { AgentConfig } from './config.ts'
 import { AgentCounters } from './counters.ts'
 import { createNetnsLookup } from './cri/netns-lookup.ts'
-import { Enroller, type EnrolmentStatus } from './enrol/enroller.ts'
+import { Enroller } from './enrol/enroller.ts'
 import { awaitCertificates } from './hand-over/await-certificates.ts'
 import { giveWayTo } from './hand-over/give-way.ts'
 import type { HandedPods } from './hand-over/handed-pods.ts'
 import { type Inheritance, Standby } from './hand-over/standby.ts'
 import { SuccessorDoor } from './hand-over/successor-door.ts'
 import { NodeIdentities } from './identity/node-identities.ts'
+import { WantedAccounts } from './identity/wanted-accounts.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { createLog } from './log.ts'
 import { LogDesk } from './logs/log-desk.ts'
@@ -35,9 +33,10 @@ import type { Watch } from './observe/watch.ts'
 import { createNodeSampler } from './saturation/node-sampler.ts'
 import { openSource } from './source.ts'
 import type { StateDir } from './state-dir.ts'
-import { ProxyPool } from './supervise/proxy-pool.ts'
+import { createProxyPool } from './supervise/create-proxy-pool.ts'
 import { SpanDesk } from './tracing/span-desk.ts'
 import { forgetUninstall, isUninstalled, removeState } from './uninstall.ts'
+import { readVersion } from './version.ts'
 
 export interface RunningAgent {
   /** It cannot begin, and why; without that it never resolves. */
@@ -49,7 +48,6 @@ export interface RunningAgent {
   stop(reason: string): Promise<void>
 }
 
-const PROXY_MAIN = join(import.meta.dirname, '../src/proxy/main.ts')
 /** How long connections may go on after SIGTERM, ms; Kubernetes kills after 30 seconds. */
 const STOP_GRACE_MS = 10_000
 const LINGER_MS = 200
@@ -70,29 +68,8 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
   const log = createLog(config.logLevel, config.node)
   const counters = new AgentCounters()
   const mesh = new MeshState(config, log)
-  const { tracing } = config
-  const spans = tracing && new SpanDesk({ node: config.node, url: tracing.url, log })
-  const pool = new ProxyPool({
-    count: config.proxies,
-    mainPath: PROXY_MAIN,
-    uid: config.proxyUid,
-    compileCacheDir: getCompileCacheDir() ?? join(config.stateDir, 'compile-cache'),
-    output: openAccessLog(config.accessLog),
-    world: mesh,
-    log,
-    settings: (proxyId) => ({
-      proxyId,
-      node: config.node,
-      trustDomain: config.trustDomain,
-      accessLog: config.accessLog === 'off' ? 'off' : 'stdout',
-      metrics: config.metrics ? 'on' : 'off',
-      limits: { ...PROXY_LIMITS_DEFAULT, ...config.limits },
-      dns: config.dns,
-      outboundTrafficPolicy: config.outboundTrafficPolicy,
-      ...(tracing === undefined ? {} : { tracing: tracing.settings }),
-    }),
-    onSpans: spans && ((count, batch) => spans.take(count, batch)),
-  })
+  const spans = config.tracing && new SpanDesk({ node: config.node, url: config.tracing.url, log })
+  const pool = createProxyPool({ config, world: mesh, log, spans })
   const enroller = new Enroller({
     stateDir: config.stateDir,
     host: pool,
@@ -112,15 +89,8 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     log,
   })
   opened.use(identities)
-  /** Of pods that are wanted, and of those that still drain. */
-  const accounts = new Map<string, { readonly namespace: string; readonly serviceAccount: string }>()
-  const setAccounts = (): void => {
-    const leaving = new Set(enroller.list().map(({ uid }) => uid))
-    const wanted = new Set(mesh.wishes.map(({ uid }) => uid))
-    for (const uid of accounts.keys()) if (!wanted.has(uid) && !leaving.has(uid)) accounts.delete(uid)
-    for (const { uid, namespace, serviceAccount } of mesh.wishes) accounts.set(uid, { namespace, serviceAccount })
-    identities.setWanted(accounts.values())
-  }
+  const accounts = new WantedAccounts()
+  const setAccounts = () => identities.setWanted(accounts.update(mesh.wishes, enroller.list()))
 
   let ready = false
   let isStandby = false
@@ -274,7 +244,7 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
     await source.opened
     if (source.api !== undefined && !stopping) {
       const { ClusterSide } = await import('./cluster/cluster-side.ts')
-      const troubles = () => troublesOf(mesh.wishes, enroller.list())
+      const troubles = () => enrolmentTroubles(mesh.wishes, enroller.list())
       cluster = new ClusterSide({ api: source.api, node: config.node, log, troubles })
       cluster.update(told)
     }
@@ -360,33 +330,4 @@ export async function startAgent(config: AgentConfig, stateDir: StateDir): Promi
       log.info({}, 'stopped')
     },
   }
-}
-
-/** Opened here, because the proxies may open nothing. Appended to: rotate it by copying and truncating. */
-function openAccessLog(target: string): number | 'inherit' {
-  if (target === 'stdout' || target === 'off') return 'inherit'
-  try {
-    return openSync(target, 'a', 0o640)
-  } catch (thrown) {
-    throw new WeirError(
-      'WEIR_AGENT_ACCESS_LOG',
-      `Cannot open the access log ${target} (--access-log): ${errorLine(thrown)}`,
-    )
-  }
-}
-
-/** Pods that should be enrolled and are not, and why. */
-function troublesOf(wishes: readonly Enrolment[], states: readonly EnrolmentStatus[]): readonly PodTrouble[] {
-  const byUid = new Map(wishes.map((wish) => [wish.uid, wish]))
-  return states.flatMap(({ uid, state, detail }) => {
-    const wish = byUid.get(uid)
-    if (state !== 'failed' || wish === undefined) return []
-    return [{ uid, namespace: wish.namespace, name: wish.name, why: detail }]
-  })
-}
-
-function readVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'))
-  const known = typeof manifest === 'object' && manifest !== null && 'version' in manifest
-  return known ? String(manifest.version) : 'unknown'
 }

@@ -4,7 +4,7 @@
  */
 import { errorLine } from '#base'
 import { type Enrolment, enrolments } from '#mesh/compile'
-import type { EnrolmentStatus } from '../enrol/enroller.ts'
+import type { EnrolmentStatus } from '../enrol/entry.ts'
 import type { Attachments } from './attachments.ts'
 import { podKey } from './overlay.ts'
 import type { AttachmentKey, CniAttachment, CniReply } from './plugin-side.ts'

@@ -5,9 +5,9 @@
  */
 import { join } from 'node:path'
 import { type BackoffOptions, backoffMs, errorLine, KeyedQueue, Semaphore, startInterval, startTimer } from '#base'
+import type { KernelRules } from '#contract'
 import type { AgentCounters } from '../counters.ts'
 import type { HandedPod, HandedPods } from '../hand-over/handed-pods.ts'
-import { readRules } from '../iptables/pod-rules.ts'
 import type { AgentLog } from '../log.ts'
 import {
   clearTraces,
@@ -22,9 +22,10 @@ import {
   restoreListeners,
   stopRedirecting,
 } from './enrolled-pod.ts'
+import { type EnrolmentStatus, type Entry, isAsWished, isSameWish, newEntry, statusOf, workloadOf } from './entry.ts'
 import { clearLeftover } from './leftovers.ts'
 import { PodRecords } from './pod-records.ts'
-import { PodWatch } from './pod-watch.ts'
+import { RulesReader } from './rules-reader.ts'
 import { type EnrolmentWish, sameExclusions } from './wish.ts'
 
 /** Those who serve the enrolled pods. */
@@ -52,38 +53,10 @@ export interface EnrollerOptions {
   readonly drainLimitMs?: number
 }
 
-export type EnrolmentState = 'enrolling' | 'enrolled' | 'failed' | 'draining'
-
-export interface EnrolmentStatus {
-  readonly uid: string
-  readonly state: EnrolmentState
-  readonly detail: string
-  /** ms since the epoch; 0 for never. */
-  readonly verifiedAt: number
-  readonly repairs: number
-  /** The rules of its quarantine are in. */
-  readonly isCutOff: boolean
-}
-
-type KernelRules = Awaited<ReturnType<typeof readRules>>
-
-interface Entry {
-  wish: EnrolmentWish | undefined
-  pod: EnrolledPod | undefined
-  state: EnrolmentState
-  detail: string
-  failures: number
-  retry: NodeJS.Timeout | undefined
-  readonly watch: PodWatch
-  /** Ends the wait for the last connections. */
-  cutDrain: (() => void) | undefined
-}
-
 const RETRY: BackoffOptions = { baseMs: 250, maxMs: 30_000 }
 const TICK_MS = 250
 /** A connection redirected in the last moment still finds its listener. */
 const LINGER_MS = 200
-const RULES_FRESH_MS = 2_000
 /** More at once finish no sooner: each is a handful of programs that the processors run. */
 const PARALLEL = 2
 
@@ -94,10 +67,7 @@ export class Enroller {
   readonly #entries = new Map<string, Entry>()
   readonly #queue = new KeyedQueue()
   readonly #slots = new Semaphore(PARALLEL)
-  readonly #readers = new Semaphore(1)
-  #rulesRead:
-    | { readonly uid: string; readonly atMs: number; readonly rules: Promise<KernelRules | undefined> }
-    | undefined
+  readonly #rules = new RulesReader()
   readonly #ticker: Disposable
   /** Who waits for the outcome of a pod. */
   readonly #waiting = new Map<string, Set<() => void>>()
@@ -132,18 +102,10 @@ export class Enroller {
     )
   }
 
-  /**
-   * What the kernel has in a pod, read now; undefined where it is not enrolled. One pod at a time, and not again within
-   * seconds: whoever asks starts programs.
-   */
-  async kernelRules(uid: string): Promise<KernelRules | undefined> {
+  /** What the kernel has in a pod; undefined where it is not enrolled. */
+  async kernelRules(uid: string): Promise<readonly KernelRules[] | undefined> {
     const pod = this.#entries.get(uid)?.pod
-    if (pod === undefined || pod.closed) return undefined
-    const known = this.#rulesRead
-    if (known?.uid === uid && Date.now() - known.atMs < RULES_FRESH_MS) return await known.rules
-    const rules = this.#readers.run(async () => (pod.closed ? undefined : await readRules(pod.context, pod.before)))
-    this.#rulesRead = { uid, atMs: Date.now(), rules }
-    return await rules
+    return pod === undefined ? undefined : await this.#rules.read(pod)
   }
 
   /** Says what should be, whole; resolves when each change was made or has failed once. */
@@ -518,42 +480,4 @@ export class Enroller {
 /** With its record, by which the next agent finds it. */
 function staysCutOff({ exclusions }: EnrolledPod, forGood: boolean): boolean {
   return exclusions.quarantine !== undefined && !forGood
-}
-
-function workloadOf({ namespace, name }: EnrolmentWish): string {
-  return `${namespace}/${name}`
-}
-
-function newEntry(): Entry {
-  return {
-    wish: undefined,
-    pod: undefined,
-    state: 'enrolling',
-    detail: '',
-    failures: 0,
-    retry: undefined,
-    watch: new PodWatch(),
-    cutDrain: undefined,
-  }
-}
-
-function statusOf(uid: string, { state, detail, watch, pod }: Entry): EnrolmentStatus {
-  const isCutOff = pod?.exclusions.quarantine !== undefined && state === 'enrolled'
-  return { uid, state, detail, verifiedAt: watch.verifiedAt, repairs: watch.repairs, isCutOff }
-}
-
-function isAsWished({ wish, pod, state }: Entry): boolean {
-  return (
-    wish !== undefined &&
-    pod !== undefined &&
-    state === 'enrolled' &&
-    pod.path === wish.netns &&
-    pod.wish.serviceAccount === wish.serviceAccount &&
-    sameExclusions(pod.exclusions, wish)
-  )
-}
-
-function isSameWish(a: EnrolmentWish | undefined, b: EnrolmentWish | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b
-  return a.netns === b.netns && a.serviceAccount === b.serviceAccount && sameExclusions(a, b)
 }
