@@ -16,6 +16,7 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 export class Http1Exchange extends Http1AnswerHalf implements UpstreamClient {
   /** From a request's head to its end. */
   #isServing = false
+  #isTold = false
 
   protected inProgress(): boolean {
     return this.#isServing && !this.upgraded && !this.stream.closed
@@ -28,6 +29,7 @@ export class Http1Exchange extends Http1AnswerHalf implements UpstreamClient {
     const now = this.services.now()
     this.begin(now)
     this.#isServing = true
+    this.#isTold = false
     this.beginAnswer()
     this.start(now, bytes, bodyStart, end)
   }
@@ -36,6 +38,7 @@ export class Http1Exchange extends Http1AnswerHalf implements UpstreamClient {
   refuseUnread(started: number, refusal: Refusal, why: string): void {
     this.beginUnread(started)
     this.#isServing = true
+    this.#isTold = false
     this.refuse(refusal, why)
   }
 
@@ -212,16 +215,17 @@ export class Http1Exchange extends Http1AnswerHalf implements UpstreamClient {
     const isMalformed = refusal.flag === 'DPE' || refusal.flag === 'SI'
     const headOnly = this.#beginOwn(refusal.status, isMalformed)
     if (!headOnly) this.bytesOut += refusal.body.length
-    this.writer.writeOwn(renderRefusal(refusal, this.writer.closes, headOnly, this.pipeline.fromTunnel))
+    // First: the write may find that the client is gone, and what it was refused for shall be told all the same.
     this.record(refusal.flag, why)
+    this.writer.writeOwn(renderRefusal(refusal, this.writer.closes, headOnly, this.pipeline.fromTunnel))
     this.#over()
   }
 
   protected redirect(status: number, location: string, extra: string): void {
     const headOnly = this.#beginOwn(status, false)
     const lines = location === '' ? extra : `location: ${location}\r\n${extra}`
-    this.writer.writeOwn(renderOwn(status, '', this.writer.closes, headOnly, lines))
     this.record('-', '')
+    this.writer.writeOwn(renderOwn(status, '', this.writer.closes, headOnly, lines))
     this.#over()
   }
 
@@ -258,6 +262,13 @@ export class Http1Exchange extends Http1AnswerHalf implements UpstreamClient {
     this.endExchange()
     if (this.writer.closes) this.connection.linger()
     else this.connection.next()
+  }
+
+  /** Once for each request: who writes to a client that is gone finds it over within the write. */
+  protected override record(flag: ResponseFlag, why: string): void {
+    if (this.#isTold) return
+    this.#isTold = true
+    super.record(flag, why)
   }
 
   protected override endExchange(): void {

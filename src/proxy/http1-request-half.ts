@@ -145,6 +145,8 @@ export abstract class Http1RequestHalf extends Exchange<UpstreamConnection> {
   #readBody(bytes: Buffer, start: number, end: number): void {
     this.connection.within(this.services.limits.bodyIdleTimeoutMs)
     const stop = this.#request.read(bytes, start, end)
+    // The write may have found the upstream gone, and ended the exchange.
+    if (!this.inProgress()) return
     if (!this.#bodyRead(bytes, stop, end)) return
     if ((this.upstream?.stream.pendingWrites ?? 0) > 0) this.stream.pause()
   }

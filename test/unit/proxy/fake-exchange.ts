@@ -37,6 +37,8 @@ const { streamBaseState, kLastWriteWasAsync } = (
   process as unknown as { binding(name: string): StreamBinding }
 ).binding('stream_wrap')
 
+const UV_EPIPE = -32
+
 /** The kernel's side of a stream. */
 export class FakeHandle {
   readonly fd = -1
@@ -47,6 +49,8 @@ export class FakeHandle {
   ended = false
   /** Writes are taken, but not at once. */
   stalled = false
+  /** The peer has gone, of which only a write tells. */
+  broken = false
   readonly #waiting: (() => void)[] = []
 
   setNoDelay(): number {
@@ -60,6 +64,7 @@ export class FakeHandle {
     return 0
   }
   #write(request: { oncomplete: ((status: number) => void) | null }, text: string): number {
+    if (this.broken) return UV_EPIPE
     this.written += text
     streamBaseState[kLastWriteWasAsync] = this.stalled ? 1 : 0
     if (this.stalled) this.#waiting.push(() => request.oncomplete?.(0))

@@ -239,3 +239,40 @@ t.test('no more is read from a client while the upstream does not take it, and t
   exchange.client.unstall()
   t.equal(upstream.receive('6'), true)
 })
+
+t.test('a client that is found gone by the write of its answer is told of once', async (t) => {
+  const exchange = fakeExchange()
+  exchange.client.receive('GET / HTTP/1.1\r\nHost: w\r\n\r\n')
+  await Promise.resolve()
+  exchange.client.broken = true
+  exchange.upstreams[0]?.receive('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+  t.equal(exchange.client.closed, 'closed')
+  t.same(
+    exchange.outcomes.map(({ flag, status }) => ({ flag, status })),
+    [{ flag: 'DC', status: 200 }],
+  )
+  const refused = fakeExchange()
+  refused.client.broken = true
+  refused.client.receive('nonsense\r\n\r\n')
+  t.same(
+    refused.outcomes.map(({ flag, status }) => ({ flag, status })),
+    [{ flag: 'DPE', status: 400 }],
+    'what it was refused for is not lost',
+  )
+})
+
+t.test(
+  'a client that hears, within the last of its body, that the upstream is gone is not waited for for ever',
+  async (t) => {
+    const exchange = fakeExchange()
+    exchange.client.receive('POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 5\r\n\r\n')
+    await Promise.resolve()
+    const upstream = exchange.upstreams[0]
+    if (upstream === undefined) throw new Error('No upstream connection')
+    upstream.broken = true
+    exchange.client.receive('hello')
+    t.match(exchange.client.written, /^HTTP\/1\.1 502 /)
+    exchange.passTo(4000)
+    t.equal(exchange.client.closed, 'closed')
+  },
+)
