@@ -18,6 +18,7 @@ import type { HeldListener } from '../broker/listeners.ts'
 import { openUpstreamSockets, refuseSocketsRequest } from '../broker/upstream-sockets.ts'
 import type { AgentLog } from '../log.ts'
 import { dealHand } from './deal.ts'
+import { LeavingPods } from './leaving-pods.ts'
 import { ProxyProcess } from './proxy-process.ts'
 
 /** An enrolled pod as the proxies are told of it. */
@@ -84,8 +85,7 @@ export class ProxyPool {
   readonly #pods = new Map<string, PooledPod>()
   /** By account. A proxy is told of those only that pods dealt to it have. */
   readonly #identities = new Map<string, IdentityMaterial>()
-  /** Per pod that is leaving: the proxies not heard from yet, and whom to tell. */
-  readonly #leaving = new Map<string, { readonly awaited: Set<number>; readonly done: () => void }>()
+  readonly #leaving = new LeavingPods()
   /** Open ones: a proxy that is started again is told of them, too. */
   readonly #taps = new Map<number, TapSpec>()
   onTapped: (proxyId: number, told: Extract<ProxyToAgent, { type: 'tapped' }>) => void = () => {}
@@ -160,7 +160,7 @@ export class ProxyPool {
   /** Deals the pod to its proxies. Again for the same uid: the listeners replace those handed over before. */
   addPod(pod: PooledPod): void {
     this.#pods.set(pod.uid, pod)
-    this.#leaving.get(pod.uid)?.done()
+    this.#leaving.cameBack(pod.uid)
     for (const id of dealHand(pod.uid, this.#slots.length)) this.#sendPod(this.#slots[id]?.process, pod)
   }
 
@@ -169,24 +169,14 @@ export class ProxyPool {
    * the last has let go of it. Its sockets stay available to them until `forgetPod`.
    */
   removePod(uid: string, mode: 'drain' | 'now'): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const awaited = new Set<number>()
-    this.#leaving.get(uid)?.done()
-    this.#leaving.set(uid, {
-      awaited,
-      done: () => {
-        this.#leaving.delete(uid)
-        resolve()
-      },
-    })
-    for (const { id, process } of this.#slots) {
-      if (process === undefined) continue
-      awaited.add(id)
-      process.send({ type: 'pod-remove', uid, mode })
-    }
+    const told = this.#slots.filter(({ process }) => process !== undefined)
+    const left = this.#leaving.wait(
+      uid,
+      told.map(({ id }) => id),
+    )
+    for (const { process } of told) process?.send({ type: 'pod-remove', uid, mode })
     if (mode === 'now') this.forgetPod(uid)
-    if (awaited.size === 0) this.#leaving.get(uid)?.done()
-    return promise
+    return left
   }
 
   /** No socket of this pod is made any more; proxies give up the key of its account unless another pod of it is theirs. */
@@ -328,7 +318,7 @@ export class ProxyPool {
         this.#tellApplied()
         return
       case 'pod-drained':
-        this.#letGo(message.uid, slot.id)
+        this.#leaving.letGo(message.uid, slot.id)
         return
       case 'sockets-wanted':
         this.#giveSockets(slot, message)
@@ -395,16 +385,9 @@ export class ProxyPool {
     }
   }
 
-  #letGo(uid: string, proxyId: number): void {
-    const leaving = this.#leaving.get(uid)
-    if (leaving === undefined) return
-    leaving.awaited.delete(proxyId)
-    if (leaving.awaited.size === 0) leaving.done()
-  }
-
   #onExit(slot: Slot, reason: string): void {
     slot.process = undefined
-    for (const uid of [...this.#leaving.keys()]) this.#letGo(uid, slot.id)
+    this.#leaving.letGoOfAll(slot.id)
     if (this.#stopping) {
       slot.state = 'down'
       this.#checkAllDown()
