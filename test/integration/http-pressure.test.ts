@@ -105,7 +105,7 @@ t.test('opaque bytes are held in both directions', async (t) => {
   for (const upwards of [true, false]) {
     using client = await reach.connect()
     await client.send('\0\x01')
-    const server = await reach.server.connection(upwards ? 0 : 1)
+    const server = await reach.server.usedConnection(upwards ? 0 : 1)
     await server.bytes(2)
     const reader = upwards ? server : client
     reader.hold()

@@ -1,5 +1,5 @@
 /** Requests that two servers might read differently: refused, the connection closed, nothing reaches the application. */
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { openDataPath } from '../support/data-path.ts'
 import { connectIn } from '../support/raw-socket.ts'
 import { MALFORMED_CHUNKS, MALFORMED_HEADS } from '../support/smuggling-vectors.ts'
@@ -11,7 +11,7 @@ const GOOD = 'GET /good HTTP/1.1\r\nHost: web\r\n\r\n'
 const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: web\r\n\r\n'
 
 /** A server that answers what it can read, but no POST before its end, and keeps every byte that reached it. */
-async function recorder() {
+async function recorder(t: Test) {
   let wire = ''
   const reach = await lab.listen((connection) => {
     connection.socket.on('data', (chunk: Buffer) => {
@@ -20,11 +20,12 @@ async function recorder() {
       for (let i = 0; i < requests; i++) connection.socket.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood')
     })
   })
+  t.teardown(() => reach[Symbol.asyncDispose]())
   return { reach, wire: () => wire }
 }
 
 t.test('a malformed head gets 400 and a closed connection, and reaches no application', async (t) => {
-  const { reach, wire } = await recorder()
+  const { reach, wire } = await recorder(t)
   for (const [name, text] of Object.entries(MALFORMED_HEADS)) {
     for (const target of [lab.service.ipv4, lab.web.ipv4]) {
       using client = await connectIn(lab.client.netnsPath, target, reach.port)
@@ -39,11 +40,10 @@ t.test('a malformed head gets 400 and a closed connection, and reaches no applic
   await plain.send(MALFORMED_HEADS['Content-Length and Transfer-Encoding'] + SMUGGLED)
   t.match((await plain.message()).start, /400/, 'inbound from outside the mesh too')
   t.equal(wire(), '')
-  await reach[Symbol.asyncDispose]()
 })
 
 t.test('a good request before a malformed one is answered first, and only it arrives', async (t) => {
-  const { reach, wire } = await recorder()
+  const { reach, wire } = await recorder(t)
   let served = 0
   for (const [name, text] of Object.entries(MALFORMED_HEADS)) {
     using client = await reach.connect()
@@ -56,11 +56,10 @@ t.test('a good request before a malformed one is answered first, and only it arr
   t.equal(wire().split('GET ').length - 1, served, 'as many requests as good ones')
   t.notMatch(wire(), /smuggled/)
   t.notMatch(wire(), /POST|CONNECT/)
-  await reach[Symbol.asyncDispose]()
 })
 
 t.test('a malformed chunked body is cut off: what follows it reaches no application', async (t) => {
-  const { reach, wire } = await recorder()
+  const { reach, wire } = await recorder(t)
   for (const [name, text] of Object.entries(MALFORMED_CHUNKS)) {
     for (const cut of [0, 1]) {
       using client = await reach.connect()
@@ -76,11 +75,10 @@ t.test('a malformed chunked body is cut off: what follows it reaches no applicat
   }
   t.notMatch(wire(), /smuggled/)
   t.notMatch(wire(), /\r\n0\r\n\r\n/, 'no such body is ended as if it were whole')
-  await reach[Symbol.asyncDispose]()
 })
 
 t.test('an unregistered method, and white space before a request, are judged as HTTP', async (t) => {
-  const { reach, wire } = await recorder()
+  const { reach, wire } = await recorder(t)
   const forged = ' /x HTTP/1.1\r\nHost: web\r\nX-Forwarded-Client-Cert: forged\r\n\r\n'
   const beginnings = [
     '\r\n\r\n\r\n\r\nGET',
@@ -98,27 +96,25 @@ t.test('an unregistered method, and white space before a request, are judged as 
     t.match((await client.message()).start, /HTTP\/1\.1 [24]00/, JSON.stringify(beginning.slice(0, 20)))
   }
   t.notMatch(wire(), /forged/)
-  await reach[Symbol.asyncDispose]()
 })
 
 t.test('a request that begins too slowly to be told apart never arrives as opaque bytes', async (t) => {
-  const { reach, wire } = await recorder()
+  const { reach, wire } = await recorder(t)
   for (const beginning of ['\r\n', 'XYZ', 'get']) {
     using client = await reach.connect()
-    const before = reach.server.connections.length
+    const before = reach.server.used.length
     await client.send(beginning)
-    // Detection gives up, and dials.
-    await reach.server.connection(before)
+    // Detection has given up, and sent on what it had.
+    await reach.server.usedConnection(before)
     const rest = beginning === '\r\n' ? 'GET /x' : ' /x'
     await client.send(`${rest} HTTP/1.1\r\nHost: web\r\nX-Forwarded-Client-Cert: forged\r\n\r\n`)
     t.equal(await client.ended(), 'reset', JSON.stringify(beginning))
   }
   t.notMatch(wire(), /forged/)
-  await reach[Symbol.asyncDispose]()
 })
 
 t.test('heads beyond the bounds get 431', async (t) => {
-  const { reach, wire } = await recorder()
+  const { reach, wire } = await recorder(t)
   for (const text of [
     `GET /${'a'.repeat(70_000)} HTTP/1.1\r\nHost: web\r\n\r\n`,
     `GET / HTTP/1.1\r\nHost: web\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`,
@@ -134,7 +130,6 @@ t.test('heads beyond the bounds get 431', async (t) => {
   await large.send(GOOD.replace('Host', `X: ${'a'.repeat(60_000)}\r\nHost`))
   t.match((await large.message()).start, /200/, 'one just below them is served')
   t.equal(wire().split('GET').length, 2)
-  await reach[Symbol.asyncDispose]()
 })
 
 t.test('a malformed response is 502 and its connection is never used again', async (t) => {
@@ -166,9 +161,9 @@ t.test('a malformed response is 502 and its connection is never used again', asy
     const answer = await client.message()
     t.match(answer.start, /502/, JSON.stringify(head.slice(0, 60)))
     t.equal(String(answer.body), 'weir: malformed response from the upstream')
-    await (await reach.server.connection(i)).ended()
+    await (await reach.server.usedConnection(i)).ended()
   }
-  t.equal(reach.server.connections.length, heads.length)
+  t.equal(reach.server.used.length, heads.length)
 })
 
 t.test('bytes after a response are nobody’s answer', async (t) => {
@@ -183,7 +178,7 @@ t.test('bytes after a response are nobody’s answer', async (t) => {
     await client.send(GOOD)
     t.equal(String((await client.message()).body), 'ok')
   }
-  t.equal(reach.server.connections.length, 3)
+  t.equal(reach.server.used.length, 3)
 })
 
 t.test('a malformed chunk in a response cuts the client off', async (t) => {

@@ -34,7 +34,7 @@ t.test('a head that drips in is 408 when its time is over', async (t) => {
   t.match((await client.message()).start, /408/)
   await dripping
   await client.ended()
-  t.equal(reach.server.connections.length, 0)
+  t.equal(reach.server.used.length, 0)
 })
 
 t.test('a body that stands still is 408, and its upstream connection ends', async (t) => {
@@ -42,7 +42,7 @@ t.test('a body that stands still is 408, and its upstream connection ends', asyn
   using client = await reach.connect()
   await client.send('POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 100\r\n\r\npart')
   t.match((await client.message()).start, /408/)
-  const server = await reach.server.connection(0)
+  const server = await reach.server.usedConnection(0)
   await server.ended()
   t.match(String(server.peek()), /part$/)
 })
@@ -101,7 +101,7 @@ t.test('a reader that takes nothing is cut off', async (t) => {
   using client = await reach.connect()
   client.hold()
   await client.send(GET)
-  const server = await reach.server.connection(0)
+  const server = await reach.server.usedConnection(0)
   await server.ended()
   t.pass('the server is let go')
 })
@@ -114,7 +114,7 @@ t.test('idle connections of both sides are closed', async (t) => {
   using client = await reach.connect()
   await client.send(GET)
   await client.message()
-  const server = await reach.server.connection(0)
+  const server = await reach.server.usedConnection(0)
   t.equal(await server.ended(), 'end', 'the pooled connection')
   t.equal(await client.ended(), 'end', 'the client connection')
 })
@@ -193,7 +193,7 @@ t.test('a pod may hold so many requests in flight, and no more', async (t) => {
     const client = await reach.connect()
     clients.push(client)
     await client.send(GET)
-    await reach.server.connection(i)
+    await reach.server.usedConnection(i)
   }
   using more = await reach.connect()
   await more.send(GET + GET)

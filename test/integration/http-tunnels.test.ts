@@ -111,11 +111,11 @@ t.test('an end of either side in a tunnel ends the other', async (t) => {
   await first.send(UPGRADE('websocket'))
   await first.until('\r\n\r\n')
   first.reset()
-  await (await reach.server.connection(0)).ended()
+  await (await reach.server.usedConnection(0)).ended()
   using second = await reach.connect()
   await second.send(UPGRADE('websocket'))
   await second.until('\r\n\r\n')
-  ;(await reach.server.connection(1)).reset()
+  ;(await reach.server.usedConnection(1)).reset()
   t.equal(await second.ended(), 'reset')
 })
 
