@@ -128,7 +128,8 @@ t.test('removing a pod from proxies that are gone ends by itself', async () => {
   await until('up', async () => (await running.statuses()).length === 1)
   const [status] = await running.statuses()
   const removed = running.pool.removePod('nobody', 'drain')
-  process.kill(status?.pid ?? 0, 'SIGKILL')
+  if (status === undefined) throw new Error('There is none')
+  process.kill(status.pid, 'SIGKILL')
   await removed
 })
 

@@ -88,17 +88,10 @@ async function silent([name, value]: Label): Promise<void> {
   throw new Error(`It is not silent: ${JSON.stringify(answer)}`)
 }
 
-async function proxyPid(): Promise<number> {
-  const { stdout } = await agent.cli('status', ['--json'])
-  const pid = (JSON.parse(stdout) as { proxies: { pid: number }[] }).proxies[0]?.pid ?? 0
-  if (pid <= 1) throw new Error(`There is no proxy: ${stdout}`)
-  return pid
-}
-
 t.test('a proxy whose event loop lags is told, and so is its end; meanwhile a service that answers late', async (t) => {
   await silent(LATE)
   await silent(SLOW)
-  const pid = await proxyPid()
+  const pid = await agent.proxyPid()
   let isFiring = false
   const stopping = (async () => {
     while (!isFiring) {

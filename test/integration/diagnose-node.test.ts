@@ -42,11 +42,6 @@ const agent = await shop.startOn(small, [
 ])
 const diagnosed = new Diagnosed(shop)
 
-async function proxyPid(): Promise<number> {
-  const { stdout } = await agent.cli('status', ['--json'])
-  return (JSON.parse(stdout) as { proxies: { pid: number }[] }).proxies[0]?.pid ?? 0
-}
-
 t.test('a pod that never writes, and one that writes no more although it is asked', async (t) => {
   let [stopped, writes] = [false, true]
   const writing = (async () => {
@@ -88,7 +83,7 @@ t.test('a disk that is full, until it is not', async (t) => {
 })
 
 t.test('a proxy that sheds load', async (t) => {
-  const pid = await proxyPid()
+  const pid = await agent.proxyPid()
   // On a machine whose processors are used up anyway it is told as what follows from that.
   const sheds = ({ findings }: DiagnoseAnswer) =>
     findings.some(({ severity, says, evidence }) => {
@@ -118,7 +113,7 @@ t.test('a proxy that sheds load', async (t) => {
 
 t.test('a proxy that ended', async (t) => {
   t.notOk((await diagnosed.now()).findings.some(({ kind }) => kind === 'proxy-restarted'))
-  process.kill(await proxyPid(), 'SIGKILL')
+  process.kill(await agent.proxyPid(), 'SIGKILL')
   t.match(await diagnosed.found('proxy-restarted', 'proxy 0', ({ severity }) => severity === 'warning'), {
     says: /^Proxy 0 of this node ended once and was started again: its connections were cut$/,
     next: 'weir status',

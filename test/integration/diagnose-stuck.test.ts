@@ -22,13 +22,6 @@ copyFileSync('/proc/stat', stat)
 bindFor(agent.pid, stat, '/proc/stat')
 const diagnosed = new Diagnosed(shop, agent, PATIENCE_MS)
 
-async function proxyPid(): Promise<number> {
-  const { stdout } = await agent.cli('status', ['--json'])
-  const pid = (JSON.parse(stdout) as { proxies: { pid: number }[] }).proxies[0]?.pid ?? 0
-  if (pid <= 1) throw new Error(`There is no proxy: ${stdout}`)
-  return pid
-}
-
 /** On a machine that is slow enough it has been ended for it meanwhile, and another one serves. */
 function goOn(pid: number): void {
   try {
@@ -45,7 +38,7 @@ t.test('a proxy that hangs is told as stuck; when it goes on, so do its requests
     findings.filter(({ kind, severity }) => kind.startsWith('proxy-') && severity === 'critical'),
     [],
   )
-  const pid = await proxyPid()
+  const pid = await agent.proxyPid()
   process.kill(pid, 'SIGSTOP')
   let waiting: ReturnType<typeof shop.ask> | undefined
   try {

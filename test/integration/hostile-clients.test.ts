@@ -18,12 +18,6 @@ kind: AuthorizationPolicy
 metadata: { name: lock, namespace: shop }
 spec: ${spec}`
 
-async function proxyPid(): Promise<number> {
-  const { stdout } = await agent.cli('status', ['--json'])
-  const { proxies } = JSON.parse(stdout) as { proxies: { pid: number; connections: number }[] }
-  return proxies[0]?.pid ?? 0
-}
-
 t.test('a request that is open does not keep policy from seeing new labels', async (t) => {
   await shop.apply(
     policy(
@@ -83,7 +77,7 @@ t.test('a chunk per byte is one write per read: bodies are joined', async (t) =>
 })
 
 t.test('destinations that never answer leave no socket behind', async (t) => {
-  const pid = await proxyPid()
+  const pid = await agent.proxyPid()
   // Besides a stock of unconnected sockets.
   const before = readdirSync(`/proc/${pid}/fd`).length
   // Nobody has the address: its SYNs are lost.
@@ -101,7 +95,7 @@ t.test('destinations that never answer leave no socket behind', async (t) => {
   }
   for (let asked = 0; readdirSync(`/proc/${pid}/fd`).length > before + 100; asked++) {
     if (asked === 100) throw new Error('The descriptors stay')
-    await proxyPid()
+    await agent.proxyPid()
   }
 })
 

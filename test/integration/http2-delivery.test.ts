@@ -104,8 +104,7 @@ t.test('a call that is shed is UNAVAILABLE', async (t) => {
   await using _two = await grpcServerIn(web[1]?.netnsPath ?? '', 8081, { Unary: echo })
   await using calls = new GrpcPodClient(client.netnsPath, service.ipv4, 81)
   t.equal((await calls.unary('before')).body, 'before')
-  const { stdout } = await shop.agent.cli('status', ['--json'])
-  const pid = (JSON.parse(stdout) as { proxies: { pid: number }[] }).proxies[0]?.pid ?? 0
+  const pid = await shop.agent.proxyPid()
   t.teardown(() => process.kill(pid, 'SIGCONT'))
   let call: Promise<unknown> = Promise.resolve()
   // Each time it goes on it finds its clock far behind; what came meanwhile is read after that.

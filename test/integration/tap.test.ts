@@ -235,8 +235,7 @@ t.test('more than the rate are counted, not shown', async (t) => {
 t.test('a proxy that is started again tells open taps, too', async (t) => {
   using reader = await tap('path=/again')
   const from = agent.logs.length
-  const { proxies } = JSON.parse((await agent.cli('status', ['--json'])).stdout)
-  process.kill(proxies[0].pid, 'SIGKILL')
+  process.kill(await agent.proxyPid(), 'SIGKILL')
   await agent.waitFor('proxy up', { from })
   while ((await get('/again').catch(() => ({ status: 0 }))).status !== 200);
   t.match(await reader.until(({ kind }) => kind === 'request'), { path: '/again' })

@@ -89,6 +89,14 @@ export class LabAgent implements AsyncDisposable {
     return this.#place.host.exec(WEIR, [verb, ...args, '--state-dir', this.#place.stateDir], options)
   }
 
+  /** Of its first proxy; fails when there is none: 0, to `kill`, is the test itself. */
+  async proxyPid(): Promise<number> {
+    const { stdout } = await this.cli('status', ['--json'])
+    const pid = (JSON.parse(stdout) as { proxies: { pid: number }[] }).proxies[0]?.pid ?? 0
+    if (pid <= 1) throw new Error(`There is no proxy: ${stdout}`)
+    return pid
+  }
+
   /** SIGTERM by default; fails with all its output when it must be killed. @returns its exit code. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
     const code = await this.process.stop(signal)
