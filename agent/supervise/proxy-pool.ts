@@ -409,7 +409,8 @@ export class ProxyPool {
   #ping(): void {
     for (const slot of this.#slots) {
       const { process } = slot
-      if (slot.state !== 'up' || process === undefined) continue
+      // One that hangs while it starts is no better than one that hangs later.
+      if ((slot.state !== 'up' && slot.state !== 'starting') || process === undefined) continue
       process.query({ kind: 'status' }).then(
         (data) => {
           slot.missedPings = 0

@@ -14,10 +14,10 @@ interface FakeStatus {
   readonly sockets: readonly number[]
 }
 
-function createPool(count: number, compileCacheDir: string, pingMs?: number) {
+function createPool(count: number, compileCacheDir: string, pingMs?: number, main = 'fake-proxy.ts') {
   const pool = new ProxyPool({
     count,
-    mainPath: join(import.meta.dirname, '../support/fake-proxy.ts'),
+    mainPath: join(import.meta.dirname, '../support', main),
     uid: 1337,
     ...(pingMs === undefined ? {} : { pingMs }),
     compileCacheDir,
@@ -121,6 +121,12 @@ t.test('a proxy that hangs is ended and another one started; one that answers st
   await until('another one', () => pool.lastStatus().every(({ state, pid }) => state === 'up' && pid !== stuck), 3000)
   t.match(pool.lastStatus(), [{ restarts: 1 }, { restarts: 0, pid: sound }])
   t.throws(() => process.kill(stuck, 0), { code: 'ESRCH' })
+})
+
+t.test('a proxy that hangs while it starts is ended, too', async (t) => {
+  await using running = createPool(1, t.testdir(), 100, 'silent-proxy.ts')
+  await until('another try', () => (running.pool.lastStatus()[0]?.restarts ?? 0) > 0, 3000)
+  t.pass()
 })
 
 t.test('removing a pod from proxies that are gone ends by itself', async () => {
