@@ -322,7 +322,7 @@ t.test('pods come and go while the traffic of the others flows on', async (t) =>
   }, applied)
   const { got } = load
   t.same([...new Set(got.map(({ status, by }) => `${status} ${by}`))], ['200 web/none'], 'the others noticed nothing')
-  t.ok(got.length > 200, `${got.length} requests`)
+  t.ok(got.length > 50, `${got.length} requests`)
   t.notMatch((await agent.cli('pods')).stdout, 'outsider')
   t.same([server.failures, own.failures], [[], []])
 })

@@ -27,7 +27,8 @@ t.test('each line is shipped once, by one agent or the next', async (t) => {
   await next.waitFor('standby')
   let [written, ended] = [1, false]
   const writing = (async () => {
-    for (; !ended; written++) {
+    // Over rotations, however soon the other has taken over.
+    for (; !ended || written <= 250; written++) {
       writer.write([String(written)])
       if (written % 100 === 0) writer.rotate()
       await sleep(2)
@@ -44,5 +45,4 @@ t.test('each line is shipped once, by one agent or the next', async (t) => {
     shipped(),
     Array.from({ length: written }, (_, n) => String(n)),
   )
-  t.ok(written > 100, `${written} were written meanwhile`)
 })

@@ -405,7 +405,7 @@ t.test('requests go to ready pods only, and spread over them', async (t) => {
   const first = await spread()
   t.same([...first.keys()].sort(), ['many-1', 'many-2', 'many-3'])
   // 60 at once, each to the less loaded of two: far from even would be a broken balance.
-  for (const [name, got] of first) t.ok(got.length >= 8 && got.length <= 32, `${name} got ${got.length} of 60`)
+  for (const [name, got] of first) t.ok(got.length >= 5 && got.length <= 40, `${name} got ${got.length} of 60`)
   await shop.change(() => pods[1]?.update({ ready: false }))
   t.same([...(await spread()).keys()].sort(), ['many-1', 'many-3'], 'not to the one that is not ready')
   t.match(await outcomeExplained({}, client, 80, many.ipv4), /^many-[13]$/)
