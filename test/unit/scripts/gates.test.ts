@@ -79,11 +79,11 @@ t.test('scripts/test fails on a failed test, a crash, a file without tests and a
   cpSync(join(ROOT, 'scripts'), join(root, 'scripts'), { recursive: true })
   const dir = join(root, 'canary')
   mkdirSync(dir)
-  const check = (text?: string) => {
+  const check = (text?: string, ...options: string[]) => {
     const file = join(dir, 'x.test.ts')
     rmSync(file, { force: true })
     if (text !== undefined) writeFileSync(file, text)
-    const { status, lastLine, output } = run(join(root, 'scripts/test'), [file], root)
+    const { status, lastLine, output } = run(join(root, 'scripts/test'), [...options, file], root)
     return { status, lastLine, output }
   }
   const head = `import t from 'tap'\n`
@@ -96,4 +96,21 @@ t.test('scripts/test fails on a failed test, a crash, a file without tests and a
   t.match(check(`${head}process.exit(3)`), { status: 1, lastLine: '0 passed, 1 failed' })
   t.match(check(head), { status: 1, lastLine: '0 passed, 1 failed' })
   t.match(check(), { status: 1, lastLine: '0 passed, 1 failed' })
+
+  // What fails again has failed; what does not is named, with what it said at first.
+  const bad = `t.test('bad', async t => { t.ok(false) })\n`
+  t.match(check(head + good + bad, '--again'), { status: 1, lastLine: '1 passed, 1 failed' })
+  const marker = JSON.stringify(join(dir, 'seen'))
+  const once = `${head}import { existsSync, writeFileSync } from 'node:fs'
+const seen = existsSync(${marker})
+writeFileSync(${marker}, '')
+${good}t.test('the second time', async t => { t.ok(seen, 'seen') })
+`
+  t.match(check(once), { status: 1, lastLine: '1 passed, 1 failed' })
+  rmSync(join(dir, 'seen'))
+  t.match(check(once, '--again'), {
+    status: 0,
+    lastLine: '2 passed, 0 failed',
+    output: /not ok 2 - the second time.*unsteady - canary\/x\.test\.ts: failed, and passed when it was run again/s,
+  })
 })
